@@ -1,0 +1,48 @@
+# gatecast. `make` prints this help.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+READY  := $(VENV)/.ready
+PORT   ?= 5000
+
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+export MLFLOW_DISABLE_TELEMETRY := true
+export DO_NOT_TRACK := true
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-slow lint ui clean
+
+help:  ## Print this help
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
+
+$(READY): requirements.lock pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "gatecast needs Python 3.11 or newer: make PYTHON=python3.11")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.lock
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $(READY)
+
+setup: $(READY)  ## Create .venv and install the locked packages
+
+demo: $(READY)  ## Run the whole belt on the embedded demo feed, then score every series
+	dvc repro
+	python pipelines/score.py source=demo
+	python pipelines/status.py source=demo
+
+test: $(READY)  ## Run the test suite (under eight minutes on two cores)
+	OMP_NUM_THREADS=1 pytest -m "not slow" -n 2 --dist loadfile
+
+test-slow: $(READY)  ## Run the long tests (under twenty minutes)
+	OMP_NUM_THREADS=1 pytest -m slow -n 2 --dist loadfile
+
+lint: $(READY)  ## Check style and types
+	ruff check .
+	ruff format --check .
+	mypy
+
+ui: $(READY)  ## Serve the MLflow pages on http://127.0.0.1:5000 (PORT=… for another)
+	mlflow server --backend-store-uri "$${MLFLOW_TRACKING_URI:-sqlite:///mlflow.db}" --host 127.0.0.1 --port $(PORT) --workers 1
+
+clean:  ## Remove everything the belt made (not .venv, not data/raw)
+	rm -rf data/feed.json data/observations data/panel data/scoring models reports forecasts checkpoints
+	rm -rf mlartifacts mlruns mlflow.db* ledger.db* .mlflow.lock dvc_plots .dvc/cache .dvc/tmp dvc.lock

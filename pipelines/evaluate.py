@@ -1,0 +1,57 @@
+"""Backtest every variant and the naive baselines on the same rolling origins; write and log the leaderboard."""
+
+import time
+from pathlib import Path
+
+from gatecast.config import Config
+from gatecast.entry import entry
+
+PANEL, REPORTS = Path("data/panel"), Path("reports")
+
+
+@entry()
+def main(config: Config) -> None:
+    from gatecast.data.panel import Panel
+    from gatecast.evaluation import baselines, leaderboard, plots
+    from gatecast.evaluation.backtest import Backtest
+    from gatecast.forecast import Predictor
+    from gatecast.registry import package, tracking
+
+    start = time.perf_counter()
+    panel, metric = Panel.load(PANEL), config.promote.metric
+    meta = panel.meta
+    backtest = Backtest.of(panel)
+    folders = {variant: package.MODELS / variant for variant in config.variants}
+    digests = {variant: package.digest(folder) for variant, folder in folders.items()}
+    predictors: list[Predictor] = [
+        baselines.naive(meta.horizon),
+        baselines.seasonal_naive(meta.horizon, meta.season_length),
+    ]
+    predictors += [package.load(folder) for folder in folders.values()]
+    results = []
+    for predictor in predictors:
+        results.append(backtest.run(predictor))
+        print(
+            f"  {predictor.name}: {len(backtest.windows):,} windows in {results[-1].seconds:.1f} s",
+            flush=True,
+        )
+    table = leaderboard.leaderboard(results, metric)
+    leaderboard.write(REPORTS, results, table, panel, backtest, metric, digests)
+    plots.error_by_step(results, metric, REPORTS / "error_by_step.png")
+    for result in results:
+        plots.fans(panel, backtest, result, REPORTS / "forecasts" / f"{result.name}.png")
+    for result in results:
+        pictures = [REPORTS / "error_by_step.png", REPORTS / "forecasts" / f"{result.name}.png"]
+        tracking.log_evaluation(
+            meta.source, result, folders.get(result.name), pictures, meta.data_hash
+        )
+    task = f"{meta.source}: {len(backtest.windows):,} windows, horizon {meta.horizon}"
+    title = f"{task}; lower is better, * is the best variant"
+    print(leaderboard.render(table, title))
+    print(
+        f"\nevaluate: {leaderboard.winner(table)} wins by {metric} -> {REPORTS} in {time.perf_counter() - start:.1f} s"
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,26 @@
+"""Promote the best variant in the registry if it beats seasonal naive and the sitting champion; else say why not."""
+
+from pathlib import Path
+
+from gatecast.config import Config
+from gatecast.entry import entry
+
+PANEL, REPORTS, MODELS = Path("data/panel"), Path("reports"), Path("models")
+
+
+@entry()
+def main(config: Config) -> None:
+    from gatecast.data.panel import Panel
+    from gatecast.registry import promotion
+
+    facts = promotion.promote(
+        Panel.load(PANEL), REPORTS / "leaderboard.json", MODELS, config.promote
+    )
+    promotion.write(REPORTS / "promotion.json", facts)
+    champion = f"version {facts['champion']}" if facts["champion"] else "none"
+    print(f"promote: {facts['challenger']}: {facts['verdict']}: {facts['reason']}")
+    print(f"promote: champion of {facts['model']} is {champion} -> {REPORTS / 'promotion.json'}")
+
+
+if __name__ == "__main__":
+    main()

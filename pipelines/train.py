@@ -1,0 +1,70 @@
+"""Train one variant on data/panel: a Hydra recipe, Lightning, an MLflow run, a package in models/<variant>.
+
+python pipelines/train.py model=lstm
+python pipelines/train.py model=gru trainer=smoke model.units=32
+"""
+
+import time
+from dataclasses import asdict
+from pathlib import Path
+
+from gatecast.config import Config
+from gatecast.entry import entry
+
+PANEL = Path("data/panel")
+
+
+@entry(groups=("trainer", "model"))
+def main(config: Config) -> None:
+    from gatecast.data.panel import Panel
+    from gatecast.registry import package, tracking
+    from gatecast.training import trainer
+
+    model, fit, variant = config.model, config.fit, config.variant
+    assert model is not None
+    assert fit is not None
+    start = time.perf_counter()
+    panel = Panel.load(PANEL)
+    meta = panel.meta
+    task = {
+        k: getattr(meta, k)
+        for k in ("horizon", "season_length", "frequency", "splits", "quantiles")
+    }
+    params = {
+        "variant": variant,
+        "seed": config.seed,
+        "source": meta.source,
+        "model": asdict(model),
+        "fit": asdict(fit),
+        "task": task,
+    }
+    with tracking.training_run(
+        meta.source, variant, params, {"gatecast.data_hash": meta.data_hash}
+    ) as run_id:
+        print(
+            f"train: {variant} on {meta.source} ({panel.n_series:,} series), MLflow run {run_id} in {tracking.uri()}"
+        )
+        trained = trainer.train(
+            variant,
+            panel,
+            model,
+            fit,
+            config.seed,
+            lambda: tracking.lightning_logger(meta.source, run_id),
+        )
+        folder = package.MODELS / variant
+        digest = package.write(folder, variant, model, config.seed, meta, trained)
+        numbers = {k: float(v) for k, v in trained.outcome.items()} | trained.cost
+        tracking.log_metrics(run_id, numbers)
+        tracking.log_package(run_id, folder)
+    trainer.discard_checkpoints(variant)
+    facts = ", ".join(
+        f"{k} {v:.4g}" if isinstance(v, float) else f"{k} {v:,}" for k, v in trained.outcome.items()
+    )
+    print(
+        f"train: {variant}: {facts} -> {folder} ({digest[:12]}) in {time.perf_counter() - start:.1f} s"
+    )
+
+
+if __name__ == "__main__":
+    main()

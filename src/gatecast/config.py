@@ -1,0 +1,387 @@
+"""Typed configuration: what every key means, which values it may have.
+
+Hydra checks keys and types against these dataclasses; :func:`check` checks ranges. Both happen before
+any work starts. ``params.yaml`` fills the top level, a source recipe fills ``feed``, a model recipe
+``model``, a trainer recipe ``fit``.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from gatecast.errors import ConfigError, did_you_mean
+
+QUANTILES: tuple[float, ...] = (0.025, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.975)
+"""The one grid of quantile levels; 0.025 and 0.975 bound the 95 % interval, 0.1 and 0.9 the 80 % one."""
+
+MEDIAN = QUANTILES.index(0.5)
+
+CELLS = ("rnn", "lstm", "gru")
+METRICS = ("mase", "smape", "rmsse", "wape", "wql")
+
+
+@dataclass
+class RawFile:
+    """One raw file of a feed.
+
+    ``path`` may be a file name, a path, a glob, or any fsspec address (``s3://…``). A relative path is looked
+    up in ``$GATECAST_DATA_DIR``, then in ``data/raw/``, then in the project folder; if it is nowhere and
+    ``url`` is given, it is downloaded into ``data/raw/``. ``sha256`` is checked wherever the file was found.
+    """
+
+    path: str = ""
+    url: str | None = None
+    sha256: str | None = None
+
+
+@dataclass
+class Covariates:
+    """Which columns go with the target, and when each is known.
+
+    ``static``: one value a series. ``past``: known up to now. ``future``: known ahead (rows after the last
+    observation carry it, with an empty target). ``categorical``: those of the above whose values are names.
+    """
+
+    static: list[str] = field(default_factory=list)
+    past: list[str] = field(default_factory=list)
+    future: list[str] = field(default_factory=list)
+    categorical: list[str] = field(default_factory=list)
+
+
+@dataclass
+class Splits:
+    """Where training ends and where the test begins, counted back from the end of the data.
+
+    ``validation`` and ``test`` are fractions of the time span (below 1) or numbers of steps (1 and above).
+    ``by``: ``time`` cuts all series at the same moments, ``series_end`` counts back from each series' own end.
+    """
+
+    by: str = "time"
+    validation: float = 0.1
+    test: float = 0.2
+
+
+@dataclass
+class Task:
+    """What is normally forecast from a source: horizon and season in steps, splits, stride of test origins."""
+
+    horizon: int = 0
+    season_length: int = 1
+    stride: int | None = None
+    splits: Splits = field(default_factory=Splits)
+
+
+@dataclass
+class Demo:
+    """Size of the embedded demo feed."""
+
+    n_series: int = 200
+    n_days: int = 100
+
+
+@dataclass
+class Feed:
+    """A source recipe: where the feed lies, how to read it, what its columns mean, the task it is used for."""
+
+    name: str = ""
+    kind: str = "files"  # files | demo
+    files: list[RawFile] = field(default_factory=list)
+    actuals: RawFile | None = (
+        None  # values that come after the feed's end; never ingested, read by `monitor`
+    )
+    layout: str = "long"  # long | wide (a column per series) | wide_rows (a row per series)
+    id: str | None = None  # column of the series id; null: the whole feed is one series
+    time: list[str] = field(default_factory=list)  # column(s) of the time stamp, joined by a space
+    time_format: str | None = None
+    target: str = "y"
+    start: str | None = None  # first stamp of every series, where the feed has no stamps
+    frequency: str | None = None  # a pandas frequency alias: 15min, h, D, W-MON, MS, QS, YS, ...
+    timezone: str | None = None  # zone of local stamps, e.g. Europe/Berlin; stored as UTC
+    rows: int | None = None  # read only the first rows of each file
+    separator: str = ","
+    decimal: str = "."
+    na_values: list[str] = field(default_factory=list)
+    covariates: Covariates = field(default_factory=Covariates)
+    holidays: str | None = None  # a country code: its public holidays become a known covariate
+    calendar: bool = True  # whether time-of-day, day-of-week … carry meaning
+    duplicates: str = (
+        "error"  # error | mean | first | last: what to do with two values for one time
+    )
+    bad_rows: str = "error"  # error | quarantine: what to do with rows that cannot be read
+    demo: Demo = field(default_factory=Demo)
+    task: Task = field(default_factory=Task)
+
+
+@dataclass
+class Model:
+    """A model recipe. ``null`` means: resolved from the panel's season length and horizon (see ``models.shape``)."""
+
+    kind: str = "recurrent"  # recurrent | linear
+    cell: str = "lstm"  # rnn | lstm | gru
+    units: int = 64
+    layers: int = 1
+    dropout: float = 0.2
+    window: int | None = None  # rows one encoder step sees
+    segment: int | None = None  # rows between two encoder steps
+    steps: int = 14  # encoder steps in a sequence
+    forks: int = 7  # last steps of a training sequence that forecast (and are scored)
+    ridge: list[float] = field(
+        default_factory=lambda: [0.001, 0.01, 0.1, 1.0]
+    )  # linear: penalties tried
+
+
+@dataclass
+class Fit:
+    """A trainer recipe: how long, how fast, on what."""
+
+    accelerator: str = "auto"
+    max_epochs: int = 20
+    steps_per_epoch: int = 150
+    batch_size: int = 32
+    learning_rate: float = 3e-3
+    weight_decay: float = 0.01
+    gradient_clip: float = 1.0
+    averaging: float = 0.995  # decay of the weight average that is validated and shipped
+    patience: int = 5  # epochs without a better validation loss before stopping
+    max_validation_windows: int = 2048
+    threads: int | None = None  # null: torch's own choice
+
+
+@dataclass
+class Backtest:
+    """Rolling origins of the comparison: rows between two origins (null: the recipe's, else the horizon)."""
+
+    stride: int | None = None
+
+
+@dataclass
+class Promote:
+    """The gate. Skill is 1 - score / seasonal naive's; margin is the relative gain over the champion asked for.
+
+    ``replace_incomparable``: a champion of another horizon or other columns is replaced, not kept.
+    """
+
+    metric: str = "mase"
+    min_skill: float = 0.0
+    margin: float = 0.0
+    replace_incomparable: bool = False
+
+
+@dataclass
+class Config:
+    """Everything a pipeline step may read. The top level is ``params.yaml``."""
+
+    source: str = ""
+    seed: int = 1
+    as_of: str | None = None
+    horizon: int | None = None
+    season_length: int | None = None
+    trainer: str = "auto"
+    variants: list[str] = field(default_factory=list)
+    backtest: Backtest = field(default_factory=Backtest)
+    promote: Promote = field(default_factory=Promote)
+    feed: Feed | None = None
+    model: Model | None = None
+    fit: Fit | None = None
+    variant: str = ""  # name of the chosen model recipe
+    check: bool = False  # ingest: report on a feed, write nothing
+    fingerprint: bool = False  # ingest: only note which raw files there are
+
+
+def _require(ok: bool, where: str, key: str, value: Any, rule: str) -> None:
+    if not ok:
+        raise ConfigError(
+            "RANGE",
+            f"{where}: `{key}` is {value!r}, but must be {rule}.",
+            f"Correct `{key}` in {where}.",
+        )
+
+
+def _one_of(value: str, known: tuple[str, ...], where: str, key: str) -> None:
+    if value not in known:
+        raise ConfigError(
+            "CHOICE",
+            f"{where}: `{key}` is {value!r}, which is none of {', '.join(known)}.{did_you_mean(value, known)}",
+            f"Correct `{key}` in {where}.",
+        )
+
+
+def check(config: Config, recipes: dict[str, str] | None = None) -> None:
+    """Check the ranges of every value that is present.
+
+    Args:
+        config: the composed configuration.
+        recipes: chosen recipe of each Hydra group (``source``, ``model``, ``trainer``), for the message.
+
+    Raises:
+        ConfigError: RANGE or CHOICE, naming the key and the file.
+    """
+    recipes = recipes or {}
+    p = "params.yaml"
+    for key in ("horizon", "season_length"):
+        value = getattr(config, key)
+        _require(
+            value is None or value >= 1, p, key, value, "a whole number of steps from 1 up, or null"
+        )
+    _require(config.seed >= 0, p, "seed", config.seed, "0 or more")
+    _require(
+        bool(config.variants), p, "variants", config.variants, "a list of at least one model recipe"
+    )
+    _require(
+        len(set(config.variants)) == len(config.variants),
+        p,
+        "variants",
+        config.variants,
+        "without repeats",
+    )
+    stride = config.backtest.stride
+    _require(stride is None or stride >= 1, p, "backtest.stride", stride, "1 or more, or null")
+    _one_of(config.promote.metric, METRICS, p, "promote.metric")
+    _require(
+        config.promote.min_skill < 1, p, "promote.min_skill", config.promote.min_skill, "below 1"
+    )
+    _require(
+        0 <= config.promote.margin < 1, p, "promote.margin", config.promote.margin, "from 0 up to 1"
+    )
+    if config.feed is not None:
+        _check_feed(config.feed, f"conf/source/{recipes.get('source', config.source)}.yaml")
+    if config.model is not None:
+        _check_model(config.model, f"conf/model/{recipes.get('model', '?')}.yaml")
+    if config.fit is not None:
+        _check_fit(config.fit, f"conf/trainer/{recipes.get('trainer', config.trainer)}.yaml")
+
+
+def _check_feed(feed: Feed, where: str) -> None:
+    _require(bool(feed.name), where, "name", feed.name, "a name for the source")
+    _one_of(feed.kind, ("files", "demo"), where, "kind")
+    _one_of(feed.layout, ("long", "wide", "wide_rows"), where, "layout")
+    _one_of(feed.duplicates, ("error", "mean", "first", "last"), where, "duplicates")
+    _one_of(feed.bad_rows, ("error", "quarantine"), where, "bad_rows")
+    _one_of(feed.task.splits.by, ("time", "series_end"), where, "task.splits.by")
+    _require(feed.rows is None or feed.rows >= 1, where, "rows", feed.rows, "1 or more, or null")
+    task = feed.task
+    _require(
+        task.horizon >= 1, where, "task.horizon", task.horizon, "a whole number of steps from 1 up"
+    )
+    _require(
+        task.season_length >= 1,
+        where,
+        "task.season_length",
+        task.season_length,
+        "1 (no season) or more",
+    )
+    _require(
+        task.stride is None or task.stride >= 1,
+        where,
+        "task.stride",
+        task.stride,
+        "1 or more, or null",
+    )
+    for name in ("validation", "test"):
+        value = getattr(task.splits, name)
+        ok = value > 0 and (value < 1 or value == int(value))
+        _require(
+            ok, where, f"task.splits.{name}", value, "a fraction below 1 or a whole number of steps"
+        )
+    c = feed.covariates
+    roles = c.static + c.past + c.future
+    _require(
+        len(set(roles)) == len(roles), where, "covariates", roles, "without a column in two roles"
+    )
+    strays = sorted(set(c.categorical) - set(roles))
+    _require(
+        not strays,
+        where,
+        "covariates.categorical",
+        strays,
+        "columns listed as static, past or future",
+    )
+    _require(
+        feed.target not in roles, where, "covariates", feed.target, "without the target column"
+    )
+    if feed.kind == "demo":
+        _require(feed.demo.n_series >= 1, where, "demo.n_series", feed.demo.n_series, "1 or more")
+        _require(feed.demo.n_days >= 14, where, "demo.n_days", feed.demo.n_days, "14 or more")
+        return
+    _require(bool(feed.files), where, "files", feed.files, "a list with at least one `path`")
+    _require(
+        all(f.path for f in feed.files),
+        where,
+        "files",
+        "an empty path",
+        "a path, a glob or an address",
+    )
+    if feed.layout == "wide_rows":
+        _require(
+            feed.id is not None, where, "id", feed.id, "the column that names the series of a row"
+        )
+        _require(
+            feed.start is not None,
+            where,
+            "start",
+            feed.start,
+            "the first time stamp (the rows have none)",
+        )
+    else:
+        _require(
+            bool(feed.time),
+            where,
+            "time",
+            feed.time,
+            "a list of the column(s) that hold the time stamp",
+        )
+    if feed.layout != "long":
+        _require(
+            not roles,
+            where,
+            "covariates",
+            roles,
+            "empty for wide layouts: use a long table for covariates",
+        )
+
+
+def _check_model(model: Model, where: str) -> None:
+    _one_of(model.kind, ("recurrent", "linear"), where, "kind")
+    _one_of(model.cell, CELLS, where, "cell")
+    for key in ("units", "layers", "steps", "forks"):
+        _require(getattr(model, key) >= 1, where, key, getattr(model, key), "1 or more")
+    for key in ("window", "segment"):
+        value = getattr(model, key)
+        _require(value is None or value >= 1, where, key, value, "1 or more, or null")
+    _require(
+        model.forks <= model.steps, where, "forks", model.forks, f"at most `steps` ({model.steps})"
+    )
+    _require(0 <= model.dropout < 1, where, "dropout", model.dropout, "from 0 up to 1")
+    _require(
+        bool(model.ridge) and min(model.ridge) > 0,
+        where,
+        "ridge",
+        model.ridge,
+        "a list of penalties above 0",
+    )
+
+
+def _check_fit(fit: Fit, where: str) -> None:
+    for key in (
+        "max_epochs",
+        "steps_per_epoch",
+        "batch_size",
+        "patience",
+        "max_validation_windows",
+    ):
+        _require(getattr(fit, key) >= 1, where, key, getattr(fit, key), "1 or more")
+    _require(fit.learning_rate > 0, where, "learning_rate", fit.learning_rate, "above 0")
+    _require(fit.weight_decay >= 0, where, "weight_decay", fit.weight_decay, "0 or more")
+    _require(0 <= fit.averaging < 1, where, "averaging", fit.averaging, "from 0 up to 1")
+    _require(
+        fit.threads is None or fit.threads >= 1, where, "threads", fit.threads, "1 or more, or null"
+    )
+
+
+def data_dir() -> Path | None:
+    """The folder named by ``GATECAST_DATA_DIR``, or None."""
+    value = os.environ.get("GATECAST_DATA_DIR")
+    return Path(value).expanduser() if value else None

@@ -1,0 +1,151 @@
+"""The time axis of a panel and what the calendar says about each of its stamps.
+
+A panel has one regular axis; series start somewhere on it. Calendar features are a small table with one row
+per stamp of the axis, looked up at gather and never stored.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from gatecast.errors import IngestError
+
+MAX_AXIS = 50_000_000
+
+
+def offset(frequency: str | None, hint: str = "") -> pd.tseries.offsets.BaseOffset:
+    """The pandas offset of a frequency alias.
+
+    Raises:
+        IngestError: FREQ-UNDECLARED if it is missing, FREQ-UNKNOWN if pandas does not know it.
+    """
+    if not frequency:
+        raise IngestError(
+            "FREQ-UNDECLARED",
+            f"the source recipe declares no frequency.{hint}",
+            "Add `frequency:` to the recipe: a pandas alias such as 15min, h, D, W-MON, MS, QS or YS.",
+        )
+    try:
+        step = pd.tseries.frequencies.to_offset(frequency)
+    except ValueError as error:
+        raise IngestError(
+            "FREQ-UNKNOWN",
+            f"`frequency: {frequency}` is no pandas frequency alias ({error}).",
+            "Use one such as 15min, h, D, W-MON, MS, QS or YS.",
+        ) from None
+    if step.n < 1:
+        raise IngestError(
+            "FREQ-UNKNOWN",
+            f"`frequency: {frequency}` does not run forward.",
+            "Use a positive frequency.",
+        )
+    return step
+
+
+def is_subdaily(frequency: str) -> bool:
+    """Whether a step is shorter than a day."""
+    step = offset(frequency)
+    return isinstance(step, pd.tseries.offsets.Tick) and pd.Timedelta(step) < pd.Timedelta(days=1)
+
+
+def steps_per_day(frequency: str) -> int | None:
+    """Steps in a day for sub-daily frequencies that divide it, else None."""
+    if not is_subdaily(frequency):
+        return None
+    day, step = pd.Timedelta(days=1), pd.Timedelta(offset(frequency))
+    return int(day // step) if day % step == pd.Timedelta(0) else None
+
+
+def make_axis(first: pd.Timestamp, last: pd.Timestamp, frequency: str) -> pd.DatetimeIndex:
+    """Every stamp from ``first`` to ``last``, both on the grid.
+
+    Raises:
+        IngestError: TIME-SPAN if that is more than 50 million stamps.
+    """
+    step = offset(frequency)
+    if isinstance(step, pd.tseries.offsets.Tick) and (last - first) / pd.Timedelta(step) > MAX_AXIS:
+        raise IngestError(
+            "TIME-SPAN",
+            f"the feed spans {first} to {last}: more than {MAX_AXIS:,} steps of {frequency}.",
+            "Look for a wrong date in the feed, or declare a coarser `frequency`.",
+        )
+    return pd.date_range(first, last, freq=step).as_unit("us")
+
+
+def choose(frequency: str, n_stamps: int, holidays: str | None) -> list[str]:
+    """Names of the calendar features that a panel of this frequency and length can learn from."""
+    step = offset(frequency)
+    tick = isinstance(step, pd.tseries.offsets.Tick)
+    length = (
+        pd.Timedelta(step)
+        if tick
+        else (step + pd.Timestamp("2001-01-01")) - pd.Timestamp("2001-01-01")
+    )
+    names = []
+    if is_subdaily(frequency):
+        names.append("time_of_day")
+    if length <= pd.Timedelta(days=1) or step.name.startswith("B"):
+        names.append("day_of_week")
+    if n_stamps * length >= pd.Timedelta(days=365) and length < pd.Timedelta(days=300):
+        names.append("day_of_year")
+    if holidays and length <= pd.Timedelta(days=1):
+        names.append("holiday")
+    return names
+
+
+def _harmonics(phase: np.ndarray, count: int) -> list[np.ndarray]:
+    return [f(2 * np.pi * k * phase) for k in range(1, count + 1) for f in (np.sin, np.cos)]
+
+
+WIDTH = {"time_of_day": 6, "day_of_week": 7, "day_of_year": 4, "holiday": 1}
+
+
+def features(
+    axis: pd.DatetimeIndex, names: list[str], timezone: str | None, holidays: str | None
+) -> np.ndarray:
+    """Calendar features of every stamp.
+
+    Args:
+        axis: (N,) stamps; UTC where ``timezone`` is given, else local.
+        names: from :func:`choose`.
+        timezone: zone in which the clock and the days are read.
+        holidays: country code of the public holidays.
+
+    Returns:
+        (N, F) float32 with F the sum of ``WIDTH`` over the names.
+    """
+    local = axis.tz_localize("UTC").tz_convert(timezone).tz_localize(None) if timezone else axis
+    columns: list[np.ndarray] = []
+    for name in names:
+        if name == "time_of_day":
+            columns += _harmonics(np.asarray((local - local.normalize()) / pd.Timedelta(days=1)), 3)
+        elif name == "day_of_week":
+            columns += list((np.asarray(local.dayofweek)[:, None] == np.arange(7)).T)
+        elif name == "day_of_year":
+            columns += _harmonics(np.asarray(local.dayofyear) / 365.25, 2)
+        elif name == "holiday":
+            columns.append(_is_holiday(local, holidays))
+    if not columns:
+        return np.zeros((len(axis), 0), np.float32)
+    return np.stack(columns, 1).astype(np.float32)
+
+
+def check_country(code: str) -> None:
+    """Raise IngestError[HOLIDAYS] unless the holidays library knows the country."""
+    import holidays
+
+    if code not in holidays.list_supported_countries():
+        raise IngestError(
+            "HOLIDAYS",
+            f"`holidays: {code}` is no country of the holidays library.",
+            "Use a two-letter country code such as US, DE or CN, or null.",
+        )
+
+
+def _is_holiday(local: pd.DatetimeIndex, code: str | None) -> np.ndarray:
+    import holidays
+
+    years = range(int(local.year.min()), int(local.year.max()) + 1)
+    days = pd.DatetimeIndex(sorted(holidays.country_holidays(str(code), years=years)))
+    return np.asarray(local.normalize().isin(days))

@@ -1,0 +1,63 @@
+"""Raw feed to observations: read, check, write whole or not at all.
+
+data/observations/observations.parquet   unique_id, ds, y + past and future covariates
+data/observations/static.parquet         unique_id + static columns
+data/observations/quarantine.parquet     rows set aside, with code and reason
+data/observations/ingest_report.json     counts
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from gatecast import atomic
+from gatecast.config import Feed
+from gatecast.data import contract, sources
+
+
+def check_feed(feed: Feed, as_of: str | None, horizon: int) -> contract.Checked:
+    """Read and check a feed without writing anything.
+
+    Raises:
+        IngestError: as :func:`gatecast.data.contract.check`.
+    """
+    return contract.check(sources.read(feed, as_of, horizon), feed, as_of, horizon)
+
+
+def write(checked: contract.Checked, folder: Path) -> None:
+    """Write the observations, replacing the folder atomically."""
+    with atomic.folder(folder) as out:
+        checked.observations.to_parquet(out / "observations.parquet", index=False)
+        checked.static.to_parquet(out / "static.parquet", index=False)
+        checked.quarantine.to_parquet(out / "quarantine.parquet", index=False)
+        atomic.write_json(out / "ingest_report.json", checked.report)
+
+
+def load(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Observations and static columns from the folder that :func:`write` made."""
+    return pd.read_parquet(folder / "observations.parquet"), pd.read_parquet(
+        folder / "static.parquet"
+    )
+
+
+def summary(report: dict[str, Any]) -> str:
+    """One paragraph for the terminal."""
+    lines = [
+        f"{report['source']}: {report['rows_in']:,} rows in = {report['accepted']:,} accepted"
+        f" + {report['repaired']:,} repaired + {report['quarantined']:,} quarantined",
+        f"  {report['series']:,} series, {report['values']:,} values from {report['first']} to {report['last']},"
+        f" every {report['frequency']}",
+        f"  {report['missing_rows']:,} rows are missing inside the series and {report['missing_values']:,} values are"
+        f" empty: masked, not filled",
+    ]
+    if report["rows_known_ahead"]:
+        lines.append(f"  {report['rows_known_ahead']:,} rows of covariates are known ahead")
+    lines += [f"  repaired {n:,} x {code}" for code, n in report["repairs"].items()]
+    lines += [
+        f"  quarantined {n:,} x {code} (see quarantine.parquet)"
+        for code, n in report["quarantine"].items()
+    ]
+    return "\n".join(lines)

@@ -1,0 +1,370 @@
+"""The panel: a whole data set as one dense buffer, memory-mapped.
+
+    values   (T, C) float32   every series end to end; channel 0 is the target; NaN where unknown
+    observed (T,)   bool      whether the target is known
+    indptr   (n+1,) int64     series i owns rows indptr[i] .. indptr[i+1]
+
+A row of a series is a step of its time: gaps are rows with ``observed`` false, never zeros. A series begins at
+its first value; rows after its last value carry covariates known ahead. ``panel.json`` says what the channels
+mean and which task is solved; ``series.parquet`` names the series.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from gatecast import atomic
+from gatecast.config import QUANTILES, Feed, Splits
+from gatecast.data import calendar
+from gatecast.errors import PanelError
+
+TARGET, PAST, FUTURE = "target", "past", "future"
+
+
+@dataclass(frozen=True)
+class Channel:
+    """A column of the panel or of the statics. ``categories``: code k + 1 is category k, 0 is unknown or missing."""
+
+    name: str
+    role: str
+    categories: list[str] | None = None
+
+
+@dataclass(frozen=True)
+class PanelMeta:
+    """What ``panel.json`` holds: the meaning of the buffer and the resolved task."""
+
+    source: str
+    frequency: str
+    timezone: str | None
+    first: str  # first stamp of the time axis
+    axis_length: int
+    season_length: int
+    horizon: int
+    stride: int
+    channels: list[Channel]
+    static: list[Channel]
+    calendar: list[str]
+    holidays: str | None
+    splits: dict[
+        str, Any
+    ]  # by: time -> train_end, validation_end (stamps); by: series_end -> validation, test (steps)
+    quantiles: tuple[float, ...] = QUANTILES
+    data_hash: str = ""
+    schema: int = field(default=1)
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, content: dict[str, Any]) -> PanelMeta:
+        channels = [Channel(**c) for c in content["channels"]]
+        static = [Channel(**c) for c in content["static"]]
+        return cls(
+            **{
+                **content,
+                "channels": channels,
+                "static": static,
+                "quantiles": tuple(content["quantiles"]),
+            }
+        )
+
+    @property
+    def steps_per_day(self) -> int | None:
+        return calendar.steps_per_day(self.frequency)
+
+
+@dataclass(frozen=True)
+class Panel:
+    """A data set and its task. Attributes as in the module's docstring.
+
+    ``series``: one row a series: ``unique_id``, ``position`` (row of the time axis at which it begins), ``history``
+    (rows up to and including its last value), then the static columns (numbers, or codes of categories).
+    """
+
+    values: np.ndarray
+    observed: np.ndarray
+    indptr: np.ndarray
+    series: pd.DataFrame
+    meta: PanelMeta
+
+    @property
+    def n_series(self) -> int:
+        return len(self.indptr) - 1
+
+    @cached_property
+    def lengths(self) -> np.ndarray:
+        """(n,) rows of each series, those known ahead included."""
+        return np.diff(self.indptr)
+
+    @cached_property
+    def history(self) -> np.ndarray:
+        """(n,) rows of each series up to its last value: the origin from which it is scored."""
+        return self.series["history"].to_numpy(np.int64, copy=True)
+
+    @cached_property
+    def position(self) -> np.ndarray:
+        """(n,) place on the time axis of each series' first row."""
+        return self.series["position"].to_numpy(np.int64, copy=True)
+
+    @cached_property
+    def ids(self) -> np.ndarray:
+        """(n,) series ids."""
+        return self.series["unique_id"].to_numpy(dtype=object)
+
+    @cached_property
+    def axis(self) -> pd.DatetimeIndex:
+        """Stamps of the time axis, long enough for a forecast from the end of every series."""
+        extra = self.meta.horizon + 1
+        return pd.date_range(
+            self.meta.first, periods=self.meta.axis_length + extra, freq=self.meta.frequency
+        ).as_unit("us")
+
+    @cached_property
+    def known_before(self) -> np.ndarray:
+        """(T + 1,) int64 number of known targets before each row of the buffer."""
+        return np.concatenate([[0], np.cumsum(self.observed, dtype=np.int64)])
+
+    @cached_property
+    def static(self) -> np.ndarray:
+        """(n, S) float32 static columns, in the order of ``meta.static``."""
+        return self.series[[c.name for c in self.meta.static]].to_numpy(np.float32, copy=True)
+
+    @cached_property
+    def last(self) -> int:
+        """Place on the time axis just after the last value of any series."""
+        return int((self.position + self.history).max())
+
+    @cached_property
+    def split_points(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """(n,), (n,), (n,) row of each series at which training, validation and test end (exclusive)."""
+        s = self.meta.splits
+        if s["by"] == "series_end":
+            validation_end = np.maximum(self.history - s["test"], 0)
+            return np.maximum(validation_end - s["validation"], 0), validation_end, self.history
+        ends = self.axis.get_indexer(pd.DatetimeIndex([s["train_end"], s["validation_end"]]))
+        train, validation = (np.clip(end - self.position, 0, self.history) for end in ends)
+        return train, validation, self.history
+
+    def save(self, path: Path) -> None:
+        """Write the panel as a folder, atomically."""
+        with atomic.folder(path) as out:
+            np.save(out / "values.npy", self.values)
+            np.save(out / "observed.npy", self.observed)
+            np.save(out / "indptr.npy", self.indptr)
+            self.series.to_parquet(out / "series.parquet", index=False)
+            atomic.write_json(out / "panel.json", self.meta.to_json())
+
+    @classmethod
+    def load(cls, path: Path) -> Panel:
+        """Open a panel folder, memory-mapped (copy on write).
+
+        Raises:
+            PanelError: PANEL-MISSING, PANEL-READ.
+        """
+        if not (path / "panel.json").is_file():
+            raise PanelError(
+                "PANEL-MISSING", f"there is no panel in {path}.", "Run `dvc repro window` first."
+            )
+        try:
+            meta = PanelMeta.from_json(json.loads((path / "panel.json").read_text()))
+            values, observed = (
+                np.load(path / f"{n}.npy", mmap_mode="c", allow_pickle=False)
+                for n in ("values", "observed")
+            )
+            indptr = np.load(path / "indptr.npy", allow_pickle=False)
+            return cls(values, observed, indptr, pd.read_parquet(path / "series.parquet"), meta)
+        except (ValueError, KeyError, TypeError, OSError) as error:
+            raise PanelError(
+                "PANEL-READ",
+                f"the panel in {path} cannot be read: {error}",
+                "Run `dvc repro --force window`.",
+            ) from None
+
+
+def build(
+    observations: pd.DataFrame,
+    static: pd.DataFrame,
+    feed: Feed,
+    horizon: int | None = None,
+    season_length: int | None = None,
+    stride: int | None = None,
+    feasible: bool = True,
+) -> Panel:
+    """Build a panel from observations.
+
+    Args:
+        observations: ``unique_id, ds, y`` + covariates, sorted, one row per (series, time).
+        static: ``unique_id`` + static columns.
+        feed: the source recipe.
+        horizon, season_length, stride: override the recipe's task where not None.
+        feasible: insist on training, validation and test windows (scoring needs none).
+
+    Raises:
+        PanelError: TOO-SHORT if the feed leaves no training, validation or test origin.
+    """
+    frequency = str(feed.frequency)
+    task = feed.task
+    horizon = horizon or task.horizon
+    season_length = season_length or task.season_length
+    known = observations["y"].notna().to_numpy()
+    axis = calendar.make_axis(observations["ds"].min(), observations["ds"].max(), frequency)
+    at = axis.get_indexer(pd.DatetimeIndex(observations["ds"]))
+    codes, ids = pd.factorize(observations["unique_id"])
+    n = len(ids)
+    begin = np.full(n, len(axis), np.int64)
+    end, stop = np.zeros(n, np.int64), np.zeros(n, np.int64)
+    np.minimum.at(begin, codes[known], at[known])
+    np.maximum.at(end, codes[known], at[known] + 1)
+    np.maximum.at(stop, codes, at + 1)
+    indptr = np.concatenate([[0], np.cumsum(stop - begin)]).astype(np.int64)
+    keep = at >= begin[codes]  # covariates from before a series' first value are of no use
+    rows = (indptr[codes] + at - begin[codes])[keep]
+
+    channels = _channels(observations, feed)
+    values = np.full((int(indptr[-1]), len(channels)), np.nan, np.float32)
+    for c, channel in enumerate(channels):
+        name = "y" if channel.role == TARGET else channel.name
+        values[rows, c] = _encode(observations[name], channel)[keep]
+    observed = ~np.isnan(values[:, 0])
+
+    static_channels = _static_channels(static, feed)
+    series = pd.DataFrame(
+        {"unique_id": pd.Series(ids, dtype="str"), "position": begin, "history": end - begin}
+    )
+    aligned = static.set_index("unique_id").reindex(ids)
+    for channel in static_channels:
+        series[channel.name] = _encode(aligned[channel.name], channel)
+
+    n_known = int(end.max())
+    if feed.holidays:
+        calendar.check_country(feed.holidays)
+    features = calendar.choose(frequency, n_known, feed.holidays) if feed.calendar else []
+    splits = _splits(task.splits, axis, n_known, season_length)
+    meta = PanelMeta(
+        source=feed.name,
+        frequency=frequency,
+        timezone=feed.timezone,
+        first=str(axis[0]),
+        axis_length=len(axis),
+        season_length=season_length,
+        horizon=horizon,
+        stride=stride or task.stride or horizon,
+        channels=channels,
+        static=static_channels,
+        calendar=features,
+        holidays=feed.holidays,
+        splits=splits,
+    )
+    panel = Panel(values, observed, indptr, series, meta)
+    panel = Panel(values, observed, indptr, series, replace(meta, data_hash=_hash(panel)))
+    if feasible:
+        _check_feasible(panel)
+    return panel
+
+
+def _channels(observations: pd.DataFrame, feed: Feed) -> list[Channel]:
+    c = feed.covariates
+    channels = [Channel(feed.target, TARGET)]
+    for role, names in ((PAST, c.past), (FUTURE, c.future)):
+        channels += [
+            Channel(n, role, _categories(observations[n]) if n in c.categorical else None)
+            for n in names
+        ]
+    return channels
+
+
+def _static_channels(static: pd.DataFrame, feed: Feed) -> list[Channel]:
+    def is_text(name: str) -> bool:
+        return name in feed.covariates.categorical or not pd.api.types.is_numeric_dtype(
+            static[name]
+        )
+
+    return [
+        Channel(n, "static", _categories(static[n]) if is_text(n) else None)
+        for n in feed.covariates.static
+    ]
+
+
+def _categories(column: pd.Series) -> list[str]:
+    return sorted(str(v) for v in column.dropna().unique())
+
+
+def _encode(column: pd.Series, channel: Channel) -> np.ndarray:
+    """(rows,) float32: the number, or the code of the category (0: unknown or missing)."""
+    if channel.categories is None:
+        return column.to_numpy(np.float32, na_value=np.nan, copy=True)
+    text = column.astype("str").where(column.notna())
+    return (
+        pd.Index(channel.categories, dtype="str").get_indexer(pd.Index(text, dtype="str")) + 1
+    ).astype(np.float32)
+
+
+def _splits(
+    splits: Splits, axis: pd.DatetimeIndex, n_known: int, season_length: int
+) -> dict[str, Any]:
+    """Resolve fractions and step counts; fractions are rounded down to whole seasons from the start of the axis."""
+    if splits.by == "series_end":
+        test, validation = (
+            int(v) if v >= 1 else int(v * n_known) for v in (splits.test, splits.validation)
+        )
+        return {"by": "series_end", "validation": validation, "test": test}
+
+    def back(end: int, part: float) -> int:
+        return (
+            end - int(part)
+            if part >= 1
+            else int(end - part * n_known) // season_length * season_length
+        )
+
+    validation_end = max(back(n_known, splits.test), 1)
+    train_end = max(back(validation_end, splits.validation), 0)
+    return {
+        "by": "time",
+        "train_end": str(axis[train_end]),
+        "validation_end": str(axis[validation_end]),
+    }
+
+
+def _hash(panel: Panel) -> str:
+    """sha256 over everything that can change a forecast: buffers, ids, statics, meaning and task."""
+    digest = hashlib.sha256()
+    digest.update(json.dumps(panel.meta.to_json(), sort_keys=True).encode())
+    for array in (
+        panel.values,
+        panel.observed,
+        panel.indptr,
+        panel.position,
+        panel.history,
+        panel.static,
+    ):
+        digest.update(np.ascontiguousarray(array).data)
+    for name in panel.ids:
+        digest.update(str(name).encode("utf-8", "surrogatepass") + b"\0")
+    return digest.hexdigest()
+
+
+def _check_feasible(panel: Panel) -> None:
+    from gatecast.data.windows import rolling_origins, training_range
+
+    lo, hi = training_range(panel)
+    spans = {"training": int(np.maximum(hi - lo, 0).sum())}
+    spans["validation"] = len(rolling_origins(panel, "validation"))
+    spans["test"] = len(rolling_origins(panel, "test"))
+    for name, count in spans.items():
+        if not count:
+            raise PanelError(
+                "TOO-SHORT",
+                f"source '{panel.meta.source}' leaves no {name} window: {panel.last} steps of {panel.meta.frequency},"
+                f" horizon {panel.meta.horizon}, splits {panel.meta.splits}.",
+                "Choose a shorter horizon (-S horizon=…), other `task.splits` in the source recipe,"
+                " or bring more data.",
+            )

@@ -1,0 +1,1 @@
+"""Scores on rolling origins: metrics, baselines, backtest, leaderboard, plots."""

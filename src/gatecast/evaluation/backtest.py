@@ -1,0 +1,80 @@
+"""Rolling-origin backtest: every predictor on the same windows, scored against what happened.
+
+backtest = Backtest.of(panel)            # windows and targets of the test span, once
+result = backtest.run(predictor)         # pooled, per series, per step
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from gatecast.data.panel import Panel
+from gatecast.data.windows import Windows, rolling_origins, targets
+from gatecast.errors import EvaluationError
+from gatecast.evaluation import metrics
+from gatecast.forecast import Forecast, Predictor
+
+
+@dataclass(frozen=True)
+class Result:
+    """Scores of one predictor. ``pooled``: a score a name; ``series``: a row a series; ``steps``: a row a step."""
+
+    name: str
+    pooled: dict[str, float]
+    series: pd.DataFrame
+    steps: pd.DataFrame
+    forecast: Forecast
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Backtest:
+    """The windows of a span and their targets."""
+
+    panel: Panel
+    windows: Windows
+    targets: np.ndarray
+    scales: metrics.Scales
+
+    @classmethod
+    def of(cls, panel: Panel, span: str = "test", stride: int | None = None) -> Backtest:
+        """Collect the rolling origins of a span.
+
+        Raises:
+            EvaluationError: NO-ORIGIN if the span has none.
+        """
+        windows = rolling_origins(panel, span, stride)
+        if not len(windows):
+            raise EvaluationError(
+                "NO-ORIGIN",
+                f"the {span} span has no origin with a known target.",
+                "Choose other `task.splits` in the source recipe.",
+            )
+        return cls(panel, windows, targets(panel, windows), metrics.scales(panel))
+
+    def run(self, predictor: Predictor) -> Result:
+        """Forecast all windows and score them.
+
+        Raises:
+            EvaluationError: NAN-FORECAST if a forecast is not finite where the target is known.
+        """
+        start = time.perf_counter()
+        forecast = predictor.predict(self.panel, self.windows)
+        seconds = time.perf_counter() - start
+        broken = ~np.isfinite(forecast.values).all(-1) & ~np.isnan(self.targets)
+        if broken.any():
+            at = int(np.flatnonzero(broken.any(1))[0])
+            series = self.panel.ids[self.windows.series[at]]
+            raise EvaluationError(
+                "NAN-FORECAST",
+                f"{predictor.name} forecasts no finite number for series '{series}' ({broken.sum():,} values in all).",
+                "Look at that series in data/observations, or leave the variant out of `variants`.",
+            )
+        stats = metrics.statistics(self.targets, forecast, self.scales)
+        series = metrics.per_series(stats, self.windows.series)
+        steps = metrics.per_step(stats, self.windows.series)
+        return Result(predictor.name, metrics.pooled(series), series, steps, forecast, seconds)

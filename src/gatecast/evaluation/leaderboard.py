@@ -1,0 +1,124 @@
+"""The leaderboard: every variant and baseline on the same origins, best first.
+
+reports/leaderboard.csv       a row a variant, for people and spreadsheets
+reports/leaderboard.json      the same by name, for `dvc metrics show`
+reports/error_by_step.csv     variant, step, scores, for `dvc plots show`
+reports/per_series.parquet    variant, unique_id, scores
+"""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from gatecast import atomic
+from gatecast.data.panel import Panel
+from gatecast.evaluation.backtest import Backtest, Result
+
+BASELINES = ("naive", "seasonal_naive")
+SHOWN = [
+    "mase",
+    "skill",
+    "smape",
+    "rmsse",
+    "wape",
+    "bias",
+    "wql",
+    "coverage_80",
+    "coverage_95",
+    "width_95",
+]
+
+
+def leaderboard(results: list[Result], metric: str) -> pd.DataFrame:
+    """Order the results by the main metric, with ``skill`` = 1 - score / seasonal naive's score.
+
+    Returns:
+        Indexed by name, best first.
+    """
+    table = pd.DataFrame({r.name: r.pooled for r in results}).T
+    table.insert(1, "skill", 1 - table[metric] / table.loc["seasonal_naive", metric])
+    table["predict_seconds"] = [r.seconds for r in results]
+    table.index.name = "variant"
+    return table.sort_values(metric, kind="stable")
+
+
+def write(
+    folder: Path,
+    results: list[Result],
+    table: pd.DataFrame,
+    panel: Panel,
+    backtest: Backtest,
+    metric: str,
+    digests: dict[str, str],
+) -> None:
+    """Write the report files; ``digests`` names the packages that were scored.
+
+    Timings stay out: they would change the files at every run.
+    """
+    stable = table.drop(columns="predict_seconds")
+    atomic.write_text(folder / "leaderboard.csv", stable.round(6).to_csv())
+    best = winner(table)
+    content: dict[str, Any] = {
+        "source": panel.meta.source,
+        "data_hash": panel.meta.data_hash,
+        "metric": metric,
+        "best": best,
+        "horizon": panel.meta.horizon,
+        "origins": len(backtest.windows),
+        "series": int(len(set(backtest.windows.series.tolist()))),
+        "digests": digests,
+        "scores": {
+            name: {k: _number(v) for k, v in row.items()}
+            for name, row in stable.to_dict("index").items()
+        },
+    }
+    atomic.write_json(folder / "leaderboard.json", content)
+    steps = pd.concat([r.steps.assign(variant=r.name) for r in results], ignore_index=True)
+    atomic.write_text(folder / "error_by_step.csv", steps.round(6).to_csv(index=False))
+    parts = [r.series.assign(variant=r.name, unique_id=panel.ids[r.series.index]) for r in results]
+    pd.concat(parts, ignore_index=True).to_parquet(folder / "per_series.parquet", index=False)
+
+
+def _number(value: Any) -> float | None:
+    """A JSON number; null where there is none."""
+    number = round(float(value), 6)
+    return number if math.isfinite(number) else None
+
+
+def winner(table: pd.DataFrame) -> str:
+    """The best variant that is not a baseline."""
+    return str(next(name for name in table.index if name not in BASELINES))
+
+
+def render(table: pd.DataFrame, title: str) -> str:
+    """The leaderboard as a terminal table."""
+    from io import StringIO
+
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    view = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left", title_style="bold")
+    view.add_column("variant")
+    for name in SHOWN:
+        view.add_column(name, justify="right")
+    best = winner(table)
+    for name, row in table.iterrows():
+        style = "bold" if name == best else "dim" if name in BASELINES else None
+        cells = [_cell(column, row[column]) for column in SHOWN]
+        view.add_row(f"{name} *" if name == best else str(name), *cells, style=style)
+    buffer = StringIO()
+    Console(file=buffer, width=120, force_terminal=False).print(view)
+    return buffer.getvalue().rstrip()
+
+
+def _cell(column: str, value: float) -> str:
+    if not math.isfinite(value):
+        return "-"
+    if column in ("skill", "bias", "coverage_80", "coverage_95"):
+        return f"{100 * value:.1f}%"
+    return f"{value:.2f}" if column == "smape" else f"{value:.3f}"

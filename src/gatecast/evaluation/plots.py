@@ -1,0 +1,99 @@
+"""Pictures of a comparison: error by horizon step, and forecast fans of an easy, a typical and a hard series."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from gatecast.data.panel import Panel
+from gatecast.data.windows import history
+from gatecast.evaluation.backtest import Backtest, Result
+from gatecast.evaluation.leaderboard import BASELINES
+from gatecast.evaluation.metrics import INTERVALS
+
+
+def _axes(columns: int, width: float, height: float):  # type: ignore[no-untyped-def]
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(
+        1, columns, figsize=(width, height), layout="constrained", squeeze=False
+    )
+    for ax in axes[0]:
+        ax.spines[["top", "right"]].set_visible(False)
+        ax.grid(alpha=0.25)
+    return figure, axes[0]
+
+
+def error_by_step(results: list[Result], metric: str, path: Path) -> None:
+    """Main score against the horizon step, a line a predictor."""
+    figure, (ax,) = _axes(1, 9, 4.5)
+    shown = metric if metric in results[0].steps else "mase"
+    for r in results:
+        style = (
+            {"color": "0.55", "linestyle": "--" if r.name == "naive" else ":"}
+            if r.name in BASELINES
+            else {}
+        )
+        ax.plot(r.steps["step"], r.steps[shown], label=r.name, linewidth=1.8, **style)
+    best = min(float(np.nanmax(r.steps[shown])) for r in results)
+    ax.set_ylim(0, 2.5 * best)
+    ax.set(
+        xlabel="step of the horizon",
+        ylabel=shown.upper(),
+        title="Error by step (same origins for all)",
+    )
+    ax.legend(ncols=3, frameon=False)
+    _save(figure, path)
+
+
+def fans(panel: Panel, backtest: Backtest, result: Result, path: Path) -> None:
+    """Forecast fans of the last origin of three series: the tenth, the middle and the ninetieth percentile by error."""
+    by_error = result.series["mase"].fillna(result.series["wape"]).sort_values()
+    ranks = [int(q * (len(by_error) - 1)) for q in (0.1, 0.5, 0.9)]
+    chosen = list(dict.fromkeys(by_error.index[r] for r in ranks))
+    figure, axes = _axes(len(chosen), 5 * len(chosen) + 1, 3.6)
+    words = ("easy", "typical", "hard")
+    for ax, series, word in zip(axes, chosen, words, strict=False):
+        at = int(np.flatnonzero(backtest.windows.series == series)[-1])
+        _fan(ax, panel, backtest, result, at)
+        ax.set_title(
+            f"{word}: {str(panel.ids[series])[:24]} (MASE {by_error[series]:.2f})", fontsize=10
+        )
+    axes[0].legend(frameon=False, fontsize=8)
+    figure.suptitle(f"{result.name}: last origin of the test span")
+    _save(figure, path)
+
+
+def _fan(ax, panel: Panel, backtest: Backtest, result: Result, at: int) -> None:  # type: ignore[no-untyped-def]
+    window = backtest.windows[at : at + 1]
+    shown = min(int(window.origin[0]), max(3 * panel.meta.season_length, 2 * panel.meta.horizon))
+    place = int(panel.position[window.series[0]] + window.origin[0])
+    past, ahead = panel.axis[place - shown : place], panel.axis[place : place + panel.meta.horizon]
+    values = result.forecast.values[at]
+    ax.plot(past, history(panel, window, shown)[0], color="0.25", linewidth=1)
+    ax.plot(ahead, backtest.targets[at], color="0.25", linewidth=1, label="actual")
+    for name, alpha in (("95", 0.18), ("80", 0.3)):
+        low, high = INTERVALS[name]
+        ax.fill_between(
+            ahead,
+            values[:, low],
+            values[:, high],
+            color="C0",
+            alpha=alpha,
+            linewidth=0,
+            label=f"{name} %",
+        )
+    ax.plot(ahead, result.forecast.point[at], color="C0", linewidth=1.6, label="median")
+    ax.tick_params(axis="x", rotation=25, labelsize=7)
+
+
+def _save(figure, path: Path) -> None:  # type: ignore[no-untyped-def]
+    import matplotlib.pyplot as plt
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=110, metadata={"Software": None})
+    plt.close(figure)

@@ -1,0 +1,63 @@
+"""A trained net as a predictor: batches of windows in, quantiles out, without Lightning."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import nn
+
+from gatecast.data.panel import Panel, PanelMeta
+from gatecast.data.windows import Windows
+from gatecast.errors import EvaluationError
+from gatecast.forecast import Forecast
+from gatecast.models.inputs import InputSpec
+from gatecast.training.feed import PanelFeed, Scaling
+
+BATCH = 1024
+
+
+class NetPredictor:
+    """Wraps a net with ``quantiles(batch)`` as a :class:`gatecast.forecast.Predictor`.
+
+    Args:
+        name: of the variant.
+        net: the trained net.
+        spec: its sizes.
+        scaling: of its covariates.
+        meta: meta of the panel it was trained on.
+    """
+
+    def __init__(
+        self, name: str, net: nn.Module, spec: InputSpec, scaling: Scaling, meta: PanelMeta
+    ) -> None:
+        self.name, self.net, self.spec, self.scaling, self.meta = (
+            name,
+            net.eval(),
+            spec,
+            scaling,
+            meta,
+        )
+        self.horizon = spec.horizon
+
+    def predict(self, panel: Panel, windows: Windows) -> Forecast:
+        """Forecast windows of a panel that has the channels the net was trained on.
+
+        Raises:
+            EvaluationError: NOT-COMPARABLE if frequency or horizon differ.
+            TrainError: CHANNELS if the channels differ.
+        """
+        m = panel.meta
+        if (m.frequency, m.horizon) != (self.meta.frequency, self.horizon):
+            raise EvaluationError(
+                "NOT-COMPARABLE",
+                f"{self.name} forecasts {self.horizon} steps of {self.meta.frequency},"
+                f" the panel asks for {m.horizon} of {m.frequency}.",
+                "Train it again for this task.",
+            )
+        feed = PanelFeed(panel, self.spec, self.scaling, self.meta)
+        out = np.empty((len(windows), self.horizon, len(m.quantiles)), np.float32)
+        with torch.inference_mode():
+            for begin in range(0, len(windows), BATCH):
+                part = windows[begin : begin + BATCH]
+                out[begin : begin + BATCH] = self.net.quantiles(feed.batch(part)).numpy()  # type: ignore[operator]
+        return Forecast(out, windows)

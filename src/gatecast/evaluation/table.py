@@ -1,0 +1,108 @@
+"""Forecasts as the long table that people and `utilsforecast` read, and frames as panels."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from gatecast.config import MEDIAN, QUANTILES, Covariates, Feed, Splits, Task
+from gatecast.data import contract, panel
+from gatecast.data.panel import FUTURE, PAST, TARGET, Panel, PanelMeta
+from gatecast.forecast import Forecast
+
+MODEL = "gatecast"
+KEYS = ["unique_id", "cutoff", "ds", "step"]
+
+
+def quantile_columns() -> dict[str, int]:
+    """Column name to place on the quantile grid: ``gatecast`` (median), ``gatecast-lo-95``, ``gatecast-hi-95``, …"""
+    columns = {MODEL: MEDIAN}
+    for low, level in enumerate(QUANTILES[:MEDIAN]):
+        width = round(100 * (1 - 2 * level))
+        columns[f"{MODEL}-lo-{width}"] = low
+        columns[f"{MODEL}-hi-{width}"] = len(QUANTILES) - 1 - low
+    return columns
+
+
+def to_table(source: Panel, forecast: Forecast) -> pd.DataFrame:
+    """One row per (window, step).
+
+    Returns:
+        ``unique_id``, ``cutoff`` (last stamp before the forecast), ``ds``, ``step`` (from 1) and the quantile
+        columns. Stamps carry the source's time zone if it declares one.
+    """
+    n, horizon = forecast.values.shape[:2]
+    windows = forecast.windows
+    place = source.position[windows.series] + windows.origin
+    stamps = (
+        source.axis.tz_localize("UTC").tz_convert(source.meta.timezone)
+        if source.meta.timezone
+        else source.axis
+    )
+    step = np.tile(np.arange(horizon), n)
+    columns: dict[str, object] = {
+        "unique_id": pd.Series(np.repeat(source.ids[windows.series], horizon), dtype="str"),
+        "cutoff": stamps[np.repeat(place - 1, horizon)],
+        "ds": stamps[np.repeat(place, horizon) + step],
+        "step": (step + 1).astype(np.int32),
+    }
+    flat = forecast.values.reshape(n * horizon, -1)
+    columns |= {name: flat[:, q] for name, q in quantile_columns().items()}
+    return pd.DataFrame(columns)
+
+
+def from_table(table: pd.DataFrame, horizon: int) -> np.ndarray:
+    """(n, horizon, Q) quantiles of a table whose rows are complete and sorted by window, then step."""
+    grid = np.empty((len(table), len(QUANTILES)), np.float32)
+    for name, q in quantile_columns().items():
+        grid[:, q] = table[name].to_numpy()
+    return grid.reshape(-1, horizon, len(QUANTILES))
+
+
+def feed_of(meta: PanelMeta) -> Feed:
+    """A source recipe that reads a frame with the columns a model was trained with (target called ``y``)."""
+    names = lambda role: [c.name for c in meta.channels if c.role == role]  # noqa: E731
+    categorical = [c.name for c in (*meta.channels, *meta.static) if c.categories is not None]
+    return Feed(
+        name=meta.source,
+        id="unique_id",
+        time=["ds"],
+        target="y",
+        frequency=meta.frequency,
+        covariates=Covariates(
+            [c.name for c in meta.static], names(PAST), names(FUTURE), categorical
+        ),
+        holidays=meta.holidays,
+        calendar=bool(meta.calendar),
+        task=Task(meta.horizon, meta.season_length, splits=Splits("series_end", 1, 1)),
+    )
+
+
+def panel_of(frame: pd.DataFrame, meta: PanelMeta, cutoff: str | None = None) -> Panel:
+    """Check a user's long table and build a panel that a model with this meta can read.
+
+    Args:
+        frame: ``unique_id``, ``ds``, ``y`` + covariates; future rows have no ``y``.
+        meta: of the panel the model was trained on.
+        cutoff: forget everything after this time.
+
+    Raises:
+        IngestError: as the contract of observations says.
+    """
+    from gatecast.errors import IngestError, did_you_mean
+
+    feed = feed_of(meta)
+    target = next(c.name for c in meta.channels if c.role == TARGET)
+    frame = frame.rename(columns={target: "y"}) if "y" not in frame.columns else frame
+    c = feed.covariates
+    wanted = ["unique_id", "ds", "y", *c.static, *c.past, *c.future]
+    for name in wanted:
+        if name not in frame.columns:
+            raise IngestError(
+                "COLUMN-MISSING",
+                f"the input has no column '{name}'.{did_you_mean(name, map(str, frame.columns))}",
+                f"Give it the columns {', '.join(wanted)}.",
+            )
+    raw = frame[wanted].reset_index(drop=True).assign(file="input", line=np.arange(len(frame)))
+    checked = contract.check(raw, feed, cutoff, meta.horizon)
+    return panel.build(checked.observations, checked.static, feed, feasible=False)

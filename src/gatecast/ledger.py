@@ -1,0 +1,71 @@
+"""One append-only ledger: what was promoted and what was scored, when and why.
+
+Rows are only ever added. SQLite in the project folder by default, any SQLAlchemy address by
+``GATECAST_LEDGER_URI``.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+_METADATA = sa.MetaData()
+_ENTRIES = sa.Table(
+    "ledger",
+    _METADATA,
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=True),
+    sa.Column("at", sa.String(32), nullable=False),
+    sa.Column("kind", sa.String(32), nullable=False, index=True),
+    sa.Column("subject", sa.String(255), nullable=False, index=True),
+    sa.Column("facts", sa.Text, nullable=False),
+)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A row: ``kind`` (promotion, scoring), ``subject`` (registered model or source), ``facts``; ``at`` in UTC."""
+
+    id: int
+    at: str
+    kind: str
+    subject: str
+    facts: dict[str, Any]
+
+
+class Ledger:
+    """The ledger at an address (created if it is not there)."""
+
+    def __init__(self, uri: str | None = None) -> None:
+        self.uri = uri or os.environ.get("GATECAST_LEDGER_URI") or "sqlite:///ledger.db"
+        self._engine = sa.create_engine(self.uri)
+        _METADATA.create_all(self._engine)
+
+    def append(self, kind: str, subject: str, facts: dict[str, Any]) -> Entry:
+        """Add a row and return it."""
+        at = datetime.now(UTC).isoformat(timespec="seconds")
+        row = {
+            "at": at,
+            "kind": kind,
+            "subject": subject,
+            "facts": json.dumps(facts, sort_keys=True),
+        }
+        with self._engine.begin() as connection:
+            key = connection.execute(_ENTRIES.insert().values(row)).inserted_primary_key
+        assert key is not None
+        return Entry(int(key[0]), at, kind, subject, facts)
+
+    def entries(self, kind: str, subject: str | None = None) -> list[Entry]:
+        """Rows of a kind, oldest first."""
+        query = _ENTRIES.select().where(_ENTRIES.c.kind == kind).order_by(_ENTRIES.c.id)
+        if subject is not None:
+            query = query.where(_ENTRIES.c.subject == subject)
+        with self._engine.connect() as connection:
+            return [
+                Entry(r.id, r.at, r.kind, r.subject, json.loads(r.facts))
+                for r in connection.execute(query)
+            ]

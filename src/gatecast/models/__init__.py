@@ -1,0 +1,1 @@
+"""Forecasting nets and closed forms: pure torch, no pandas, no MLflow, no Hydra."""

@@ -1,0 +1,24 @@
+"""The closed registry of model kinds: a name and a typed recipe become a module. Nothing is imported by name."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from gatecast.config import Model
+from gatecast.models.forecaster import RecurrentForecaster
+from gatecast.models.inputs import InputSpec
+from gatecast.models.linear import LinearForecaster
+
+KINDS: dict[str, type[RecurrentForecaster | LinearForecaster]] = {
+    "recurrent": RecurrentForecaster,
+    "linear": LinearForecaster,
+}
+
+
+def build(model: Model, spec: InputSpec) -> nn.Module:
+    """Build an untrained forecaster.
+
+    Raises:
+        KeyError: for a kind that is not registered (``config.check`` refuses it earlier).
+    """
+    return KINDS[model.kind](model, spec)

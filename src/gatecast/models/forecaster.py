@@ -1,0 +1,140 @@
+"""The recurrent forecaster: normalisation x encoder x decoder x head.
+
+Each encoder step sees the W rows that end at its origin, scaled by those rows alone; steps are S rows apart. The
+decoder forecasts H steps from the state at an origin, so that one pass over a sequence trains K origins
+("forking sequences", as in MQ-RNN, Wen et al. 2017), and forecasting uses the last.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from gatecast.config import Model
+from gatecast.models.decoders import DirectDecoder
+from gatecast.models.encoders import RecurrentEncoder
+from gatecast.models.heads import pinball
+from gatecast.models.inputs import Batch, InputSpec
+from gatecast.models.normalisation import location_scale, normalise
+
+_PER_ROW = 4  # width of the projected covariates of one row of a segment
+
+
+class Embeddings(nn.Module):
+    """One small embedding per categorical channel; code 0 (unknown) is a code like any other."""
+
+    def __init__(self, cards: list[int]) -> None:
+        super().__init__()
+        self.tables = nn.ModuleList(nn.Embedding(c, min(4, (c + 1) // 2)) for c in cards)
+        self.width = sum(t.embedding_dim for t in self.tables)  # type: ignore[misc]
+
+    def forward(self, codes: Tensor) -> Tensor:
+        """(..., n) int64 -> (..., width)."""
+        parts = [table(codes[..., i]) for i, table in enumerate(self.tables)]
+        return (
+            torch.cat(parts, -1)
+            if parts
+            else codes.new_zeros((*codes.shape[:-1], 0), dtype=torch.float32)
+        )
+
+
+class RecurrentForecaster(nn.Module):
+    """See the module's docstring.
+
+    Args:
+        model: the recipe.
+        spec: sizes resolved from the panel.
+    """
+
+    def __init__(self, model: Model, spec: InputSpec) -> None:
+        super().__init__()
+        self.spec = spec
+        self.past_codes, self.known_codes, self.static_codes = map(
+            Embeddings, (spec.past_cards, spec.known_cards, spec.static_cards)
+        )
+        n_known = spec.n_known + spec.n_calendar + self.known_codes.width
+        n_row = spec.n_past + self.past_codes.width + n_known
+        self.row = nn.Linear(n_row, _PER_ROW) if n_row else None
+        n_static = spec.n_static + self.static_codes.width
+        n_step = spec.window + spec.segment * (1 + (_PER_ROW if n_row else 0)) + 2 + n_static
+        self.encoder = RecurrentEncoder(
+            model.cell, n_step, model.units, model.layers, model.dropout
+        )
+        self.decoder = DirectDecoder(
+            model.units,
+            n_known + 2 + n_static,
+            spec.window,
+            spec.horizon,
+            spec.season_length,
+            model.dropout,
+        )
+
+    def forward(self, batch: Batch, forks: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Forecast from the last ``forks`` origins of each sequence.
+
+        Returns:
+            (B, K, H, Q) quantiles in normalised units, (B, K, 1) location, (B, K, 1) scale.
+        """
+        s = self.spec
+        past = batch.target[:, : s.lookback], batch.mask[:, : s.lookback]
+        x, seen = (v.unfold(1, s.window, s.segment) for v in past)  # (B, T, W)
+        location, scale = location_scale(x, seen)  # (B, T, 1)
+        x = normalise(x, seen, location, scale)
+        static = torch.cat([batch.static, self.static_codes(batch.static_codes)], -1)
+        known = torch.cat(
+            [batch.known, self.known_codes(batch.known_codes)], -1
+        )  # (B, R + H, n_known)
+
+        features = [x, seen[..., -s.segment :], torch.log(scale / (location.abs() + scale))]
+        drift = torch.diff(location, dim=1, prepend=location[:, :1]) / scale
+        features += [drift.clamp(-10, 10), static.unsqueeze(1).expand(-1, x.shape[1], -1)]
+        if self.row is not None:
+            rows = torch.cat([batch.past, self.past_codes(batch.past_codes), known], -1)[
+                :, : s.lookback
+            ]
+            projected = self.row(rows)[:, s.window - s.segment :]  # (B, T S, 4)
+            features.append(projected.unflatten(1, (s.steps, s.segment)).flatten(2))
+        state = self.encoder(torch.cat(features, -1))[:, -forks:]  # (B, K, units)
+
+        x, location, scale = x[:, -forks:], location[:, -forks:], scale[:, -forks:]
+        ahead = (
+            known[:, s.lookback - (forks - 1) * s.segment :]
+            .unfold(1, s.horizon, s.segment)[:, :forks]
+            .transpose(2, 3)
+        )
+        lags = torch.stack(
+            [_lag(x, s.season_length, s.horizon), _lag(x, s.window, s.horizon)], -1
+        )  # (B, K, H, 2)
+        step = torch.cat([ahead, lags, static[:, None, None].expand(-1, forks, s.horizon, -1)], -1)
+        return self.decoder(state, step, x), location, scale
+
+    def loss(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Sum of the quantile losses (normalised units) over known targets, and their number."""
+        s = self.spec
+        quantiles, location, scale = self(batch, s.forks)
+        first = s.lookback - (s.forks - 1) * s.segment
+        y, known = (
+            v[:, first:].unfold(1, s.horizon, s.segment)[:, : s.forks]
+            for v in (batch.target, batch.mask)
+        )  # (B, K, H)
+        seen = (
+            batch.mask[:, : s.lookback]
+            .unfold(1, s.window, s.segment)[:, -s.forks :]
+            .any(-1, keepdim=True)
+        )
+        weight = known * seen
+        return (
+            pinball(quantiles, normalise(y, known, location, scale)) * weight
+        ).sum(), weight.sum()
+
+    def quantiles(self, batch: Batch) -> Tensor:
+        """(B, H, Q) forecast from the last origin, in units of the target."""
+        quantiles, location, scale = self(batch, 1)
+        out = quantiles[:, 0] * scale[:, 0, :, None] + location[:, 0, :, None]
+        return out.clamp_min(0) if self.spec.nonnegative else out
+
+
+def _lag(x: Tensor, lag: int, horizon: int) -> Tensor:
+    """(B, K, W) -> (B, K, H): for each step the newest row of the window that lies a multiple of ``lag`` before it."""
+    step = torch.arange(horizon, device=x.device)
+    return x[..., x.shape[-1] - lag + step % lag]

@@ -1,0 +1,42 @@
+"""From numbers to a predictive distribution, and its loss."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn.functional import softplus
+
+from gatecast.config import MEDIAN, QUANTILES
+
+
+def monotone_quantiles(raw: Tensor) -> Tensor:
+    """(..., Q) unconstrained to (..., Q) non-decreasing: the median, and positive steps away from it."""
+    centre = raw[..., MEDIAN : MEDIAN + 1]
+    up = centre + softplus(raw[..., MEDIAN + 1 :]).cumsum(-1)
+    down = centre - softplus(raw[..., :MEDIAN].flip(-1)).cumsum(-1).flip(-1)
+    return torch.cat([down, centre, up], -1)
+
+
+def initial_bias(spread: float) -> Tensor:
+    """(Q,) bias that makes :func:`monotone_quantiles` start as a normal distribution of this spread."""
+    z = torch.special.ndtri(torch.tensor(QUANTILES)) * spread
+    gap = z.diff()
+    gaps = torch.cat([gap[:MEDIAN], gap.new_zeros(1), gap[MEDIAN:]])
+    bias = torch.log(torch.expm1(gaps.clamp_min(1e-3)))  # inverse of softplus
+    bias[MEDIAN] = 0.0
+    return bias
+
+
+def pinball(forecast: Tensor, target: Tensor) -> Tensor:
+    """Quantile loss, twice the pinball so that the median counts as absolute error.
+
+    Args:
+        forecast: (..., Q).
+        target: (...).
+
+    Returns:
+        (...) mean over the levels. Source: Koenker & Bassett 1978.
+    """
+    levels = forecast.new_tensor(QUANTILES)
+    error = target.unsqueeze(-1) - forecast
+    return 2 * torch.maximum(levels * error, (levels - 1) * error).mean(-1)

@@ -1,0 +1,91 @@
+"""What a model is given: the numbers that size it, and one batch of sequences.
+
+Axes, here and in every model:
+
+    B  sequences in a batch          T  encoder steps          K  forking origins (the last K of the T steps)
+    W  rows one encoder step sees    S  rows between two steps H  horizon     Q  quantile levels
+    R  rows of look-back before the last origin = W + (T - 1) S
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any, NamedTuple
+
+from torch import Tensor
+
+from gatecast.config import Model
+
+
+@dataclass(frozen=True)
+class InputSpec:
+    """Sizes that the panel and the recipe resolve to; enough, with the recipe, to rebuild a model.
+
+    ``*_cards``: number of codes (unknown included) of each categorical channel.
+    ``nonnegative``: training targets come close to zero but never cross it, so forecasts do not either.
+    """
+
+    horizon: int
+    season_length: int
+    window: int
+    segment: int
+    steps: int
+    forks: int
+    n_past: int = 0
+    n_known: int = 0
+    n_static: int = 0
+    past_cards: list[int] = field(default_factory=list)
+    known_cards: list[int] = field(default_factory=list)
+    static_cards: list[int] = field(default_factory=list)
+    n_calendar: int = 0
+    nonnegative: bool = False
+
+    @property
+    def lookback(self) -> int:
+        """R, rows before the last origin of a sequence."""
+        return self.window + (self.steps - 1) * self.segment
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+class Batch(NamedTuple):
+    """Sequences that end at their last origin, with the horizon behind it: R + H rows each.
+
+    Attributes:
+        target: (B, R + H) in units of the target, 0 where unknown.
+        mask: (B, R + H) 1 where the target is known and may be seen or scored.
+        past: (B, R + H, n_past) scaled covariates known up to now, 0 where unknown.
+        known: (B, R + H, n_known + n_calendar) scaled covariates known ahead, and calendar features.
+        past_codes: (B, R + H, len(past_cards)) int64.
+        known_codes: (B, R + H, len(known_cards)) int64.
+        static: (B, n_static) scaled.
+        static_codes: (B, len(static_cards)) int64.
+    """
+
+    target: Tensor
+    mask: Tensor
+    past: Tensor
+    known: Tensor
+    past_codes: Tensor
+    known_codes: Tensor
+    static: Tensor
+    static_codes: Tensor
+
+
+def resolve_shape(
+    model: Model, season_length: int, horizon: int, steps_per_day: int | None
+) -> dict[str, int]:
+    """Rows and steps of a recipe's sequences, with ``null`` settings resolved from season and horizon.
+
+    A step is one season (the largest divisor of it up to 96 rows, if it is longer; one row without a season). It
+    sees the whole seasons that cover twice the horizon, and at least a week where a day is a season, else three
+    seasons. The closed form has a single step that sees twice as far.
+    """
+    m = season_length
+    segment = model.segment or (m if m <= 96 else max(d for d in range(1, 97) if m % d == 0))
+    least = 7 * m if steps_per_day and m == steps_per_day else 3 * m
+    window = model.window or -(-max(2 * horizon, least, 8) // m) * m
+    if model.kind == "linear":
+        return {"window": model.window or 2 * window, "segment": 1, "steps": 1, "forks": 1}
+    return {"window": window, "segment": segment, "steps": model.steps, "forks": model.forks}

@@ -1,0 +1,1 @@
+"""The model package, MLflow tracking, the promotion gate."""

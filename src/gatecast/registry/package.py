@@ -1,0 +1,138 @@
+"""The package: everything needed to predict with a variant, and nothing that can run code.
+
+    models/<variant>/weights.safetensors    tensors
+    models/<variant>/package.json           recipe, sizes, scaling, meaning of the panel, outcome of the fit
+
+Its digest (sha256 over both files) names it everywhere: in MLflow tags, in the registry, on every forecast row.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from gatecast import __version__, atomic
+from gatecast.config import Model
+from gatecast.data.panel import PanelMeta
+from gatecast.errors import RegistryError
+from gatecast.evaluation.predictor import NetPredictor
+from gatecast.models.build import build
+from gatecast.models.inputs import InputSpec
+from gatecast.training.feed import Scaling
+from gatecast.training.trainer import Trained
+
+SCHEMA = 1
+MODELS = Path("models")
+FILES = ("package.json", "weights.safetensors")
+
+
+def write(
+    folder: Path, variant: str, model: Model, seed: int, panel: PanelMeta, trained: Trained
+) -> str:
+    """Write a package atomically.
+
+    Returns:
+        Its digest.
+    """
+    from safetensors.torch import save_file
+
+    content = {
+        "schema": SCHEMA,
+        "gatecast": __version__,
+        "variant": variant,
+        "seed": seed,
+        "model": asdict(model),
+        "spec": trained.spec.to_json(),
+        "scaling": trained.scaling.to_json(),
+        "panel": panel.to_json(),
+        "outcome": trained.outcome,
+    }
+    with atomic.folder(folder) as out:
+        save_file(
+            {k: v.contiguous() for k, v in trained.net.state_dict().items()},
+            out / "weights.safetensors",
+        )
+        atomic.write_json(out / "package.json", content)
+    return digest(folder)
+
+
+def digest(folder: Path) -> str:
+    """sha256 over the files of a package.
+
+    Raises:
+        RegistryError: PACKAGE-MISSING.
+    """
+    total = hashlib.sha256()
+    for name in FILES:
+        try:
+            with open(folder / name, "rb") as handle:
+                total.update(name.encode() + b"\0" + hashlib.file_digest(handle, "sha256").digest())
+        except OSError:
+            raise RegistryError(
+                "PACKAGE-MISSING",
+                f"{folder} holds no model package ({name} cannot be read).",
+                "Train the variant: dvc repro train.",
+            ) from None
+    return total.hexdigest()
+
+
+def describe(folder: Path) -> dict[str, Any]:
+    """The content of ``package.json``.
+
+    Raises:
+        RegistryError: PACKAGE-MISSING, PACKAGE-SCHEMA, PACKAGE-READ.
+    """
+    digest(folder)
+    try:
+        content = json.loads((folder / "package.json").read_text(encoding="utf-8"))
+        schema = content["schema"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise RegistryError(
+            "PACKAGE-READ",
+            f"{folder}/package.json cannot be read: {error}",
+            "Train the variant again.",
+        ) from None
+    if schema != SCHEMA:
+        raise RegistryError(
+            "PACKAGE-SCHEMA",
+            f"{folder} has schema {schema}, this gatecast reads {SCHEMA}.",
+            "Use the gatecast that wrote it.",
+        )
+    return dict(content)
+
+
+def load(folder: Path, expected: str | None = None) -> NetPredictor:
+    """Rebuild the predictor of a package.
+
+    Args:
+        folder: the package.
+        expected: digest it must have.
+
+    Raises:
+        RegistryError: DIGEST if it differs; otherwise as :func:`describe`.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    content = describe(folder)
+    if expected and digest(folder) != expected:
+        raise RegistryError(
+            "DIGEST",
+            f"the package in {folder} is not the one that was registered: its digest differs.",
+            "Do not use it; promote a fresh one.",
+        )
+    try:
+        model, spec = Model(**content["model"]), InputSpec(**content["spec"])
+        net = build(model, spec)
+        net.load_state_dict(load_file(folder / "weights.safetensors"))
+        scaling, meta = Scaling.from_json(content["scaling"]), PanelMeta.from_json(content["panel"])
+    except (KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
+        raise RegistryError(
+            "PACKAGE-READ",
+            f"the package in {folder} cannot be rebuilt: {error}",
+            "Train the variant again.",
+        ) from None
+    return NetPredictor(str(content["variant"]), net, spec, scaling, meta)

@@ -1,0 +1,263 @@
+"""Promotion: the best variant against the sitting champion, now, on the same origins; then one alias move.
+
+The champion is the version with the alias ``champion`` of the registered model ``gatecast-<source>``;
+``previous`` is the one before it. Whatever goes wrong before the alias moves leaves the champion alone.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from gatecast import atomic
+from gatecast.config import Promote
+from gatecast.data.panel import Panel
+from gatecast.errors import EvaluationError, RegistryError, TrainError
+from gatecast.evaluation import baselines
+from gatecast.evaluation.backtest import Backtest
+from gatecast.evaluation.predictor import NetPredictor
+from gatecast.ledger import Ledger
+from gatecast.registry import gate, package, tracking
+
+CHAMPION, PREVIOUS = "champion", "previous"
+
+
+@dataclass(frozen=True)
+class Champion:
+    """A registered version, resolved once: use the number and the digest, never the alias again."""
+
+    model: str
+    version: int
+    digest: str
+    run_id: str
+    variant: str
+    predictor: NetPredictor
+
+
+def champion(source: str, alias: str = CHAMPION) -> Champion | None:
+    """Resolve and load the version behind an alias; None if nothing was promoted yet.
+
+    Raises:
+        RegistryError: STORE, DIGEST, PACKAGE-…
+    """
+    import mlflow
+    from mlflow.exceptions import MlflowException
+
+    store, name = tracking.client(), tracking.model_name(source)
+    try:
+        found = store.get_model_version_by_alias(name, alias)
+    except MlflowException as error:
+        if error.error_code in (
+            "RESOURCE_DOES_NOT_EXIST",
+            "INVALID_PARAMETER_VALUE",
+        ):  # no such model, no such alias
+            return None
+        raise RegistryError(
+            "STORE", f"the registry does not answer: {error}", "Look at the MLflow store."
+        ) from None
+    digest = found.tags.get("gatecast.digest")
+    if not digest:
+        raise RegistryError(
+            "FOREIGN",
+            f"{name} version {found.version} was not registered by gatecast.",
+            "Point the alias at a version that was.",
+        )
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            local = mlflow.artifacts.download_artifacts(
+                artifact_uri=f"models:/{name}/{found.version}", dst_path=folder
+            )
+            inside = next(
+                iter(sorted(Path(local).glob("artifacts/*/package.json"))),
+                Path(local) / "artifacts/package.json",
+            )
+            predictor = package.load(inside.parent, digest)
+    except (MlflowException, OSError) as error:
+        raise RegistryError(
+            "ARTIFACT",
+            f"{name} version {found.version} cannot be fetched: {error}",
+            "Restore its artifacts, or promote another version.",
+        ) from None
+    return Champion(
+        name,
+        int(found.version),
+        digest,
+        str(found.run_id),
+        str(found.tags.get("gatecast.variant")),
+        predictor,
+    )
+
+
+def promote(panel: Panel, leaderboard: Path, models: Path, rules: Promote) -> dict[str, Any]:
+    """Compare the leaderboard's best variant with the champion and promote it if the gate lets it pass.
+
+    Args:
+        panel: data and task of the comparison.
+        leaderboard: ``leaderboard.json`` of the evaluation.
+        models: folder of the packages.
+        rules: thresholds.
+
+    Returns:
+        What goes into ``reports/promotion.json``.
+
+    Raises:
+        GatecastError: whenever anything cannot be trusted; nothing has moved then.
+    """
+    board = _read(leaderboard, panel)
+    variant, source = board["best"], panel.meta.source
+    folder = models / variant
+    digest = package.digest(folder)
+    if board["digests"].get(variant) != digest:
+        raise RegistryError(
+            "STALE",
+            f"models/{variant} is not the package that was evaluated.",
+            "Run `dvc repro evaluate`.",
+        )
+    sitting = champion(source)
+    verdict, scores = _compare(panel, package.load(folder, digest), digest, sitting, rules)
+    facts = {
+        "model": tracking.model_name(source),
+        "source": source,
+        "challenger": variant,
+        "digest": digest,
+        "data_hash": panel.meta.data_hash,
+        "metric": rules.metric,
+        "scores": scores,
+        "champion_before": sitting.version if sitting else None,
+        **verdict.to_json(),
+    }
+    if verdict.verdict == gate.PROMOTE and os.environ.get("DVC_EXP_NAME"):
+        return facts | {
+            "verdict": "experiment",
+            "reason": f"{verdict.reason}; inside a DVC experiment nothing moves",
+            "champion": facts["champion_before"],
+        }
+    if verdict.verdict == gate.PROMOTE:
+        version = _register(folder, source, variant, digest)
+        _move(source, version, sitting)
+        facts |= {"champion": version}
+    else:
+        facts |= {"champion": facts["champion_before"]}
+    if verdict.verdict != gate.CURRENT:
+        _note(facts)
+    return facts
+
+
+def _read(leaderboard: Path, panel: Panel) -> dict[str, Any]:
+    try:
+        board = json.loads(leaderboard.read_text(encoding="utf-8"))
+        if board["data_hash"] != panel.meta.data_hash:
+            raise RegistryError(
+                "STALE",
+                "the leaderboard was made on other data than the panel holds.",
+                "Run `dvc repro evaluate`.",
+            )
+        return dict(board)
+    except (OSError, ValueError, KeyError) as error:
+        raise RegistryError(
+            "LEADERBOARD",
+            f"{leaderboard} cannot be read: {error}",
+            "Run `dvc repro evaluate` first.",
+        ) from None
+
+
+def _compare(
+    panel: Panel, challenger: NetPredictor, digest: str, sitting: Champion | None, rules: Promote
+) -> tuple[gate.Verdict, dict[str, float]]:
+    backtest = Backtest.of(panel)
+    score = lambda predictor: backtest.run(predictor).pooled[rules.metric]  # noqa: E731
+    scores = {
+        "challenger": score(challenger),
+        "seasonal_naive": score(
+            baselines.seasonal_naive(panel.meta.horizon, panel.meta.season_length)
+        ),
+    }
+    if sitting and sitting.digest == digest:
+        return gate.Verdict(gate.CURRENT, f"version {sitting.version} is this very package"), scores
+    if sitting:
+        try:
+            scores["champion"] = score(sitting.predictor)
+        except (EvaluationError, TrainError) as error:
+            if error.code not in ("NOT-COMPARABLE", "CHANNELS"):
+                raise
+            if not rules.replace_incomparable:
+                way_out = "Set `promote.replace_incomparable: true` to start over."
+                return gate.Verdict(gate.NOT_COMPARABLE, f"{error.what} {way_out}"), scores
+    return gate.judge(
+        scores["challenger"], scores["seasonal_naive"], scores.get("champion"), rules
+    ), scores
+
+
+def _register(folder: Path, source: str, variant: str, digest: str) -> int:
+    """The registered version of a package: found by its digest, or made."""
+    from mlflow.exceptions import MlflowException
+
+    store, name = tracking.client(), tracking.model_name(source)
+    try:
+        store.create_registered_model(
+            name, description=f"Forecasts of the source '{source}'. Made by gatecast."
+        )
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise
+    for known in store.search_model_versions(f"name = '{name}'"):
+        if known.tags.get("gatecast.digest") == digest:
+            return int(known.version)
+    run_id = tracking.ensure_run(folder)
+    outputs = store.get_run(run_id).outputs.model_outputs
+    if not outputs:
+        raise RegistryError(
+            "NO-MODEL",
+            f"run {run_id} of {variant} has no logged model.",
+            "Train the variant again: dvc repro --force train@" + variant,
+        )
+    model_id = outputs[-1].model_id
+    made = store.create_model_version(
+        name,
+        source=f"models:/{model_id}",
+        run_id=run_id,
+        model_id=model_id,
+        tags={"gatecast.digest": digest, "gatecast.variant": variant},
+        description=f"{variant}, package {digest[:12]}",
+    )
+    return int(made.version)
+
+
+def _move(source: str, version: int, sitting: Champion | None) -> None:
+    store, name = tracking.client(), tracking.model_name(source)
+    if sitting:
+        store.set_registered_model_alias(name, PREVIOUS, str(sitting.version))
+    store.set_registered_model_alias(name, CHAMPION, str(version))
+
+
+def _note(facts: dict[str, Any]) -> None:
+    """One ledger row per decision; the same decision again (promote always runs) adds none."""
+    ledger = Ledger()
+    keep = {
+        k: facts[k]
+        for k in (
+            "challenger",
+            "digest",
+            "data_hash",
+            "metric",
+            "scores",
+            "champion_before",
+            "champion",
+            "verdict",
+            "reason",
+        )
+    }
+    past = ledger.entries("promotion", facts["model"])
+    same = ("digest", "data_hash", "champion_before", "verdict")
+    if not past or any(past[-1].facts.get(k) != keep[k] for k in same):
+        ledger.append("promotion", facts["model"], keep | tracking.lineage())
+
+
+def write(report: Path, facts: dict[str, Any]) -> None:
+    """Write ``promotion.json``; a check whose value is not finite becomes null."""
+    text = json.dumps(facts, allow_nan=True)
+    atomic.write_json(report, json.loads(text, parse_constant=lambda _: None))

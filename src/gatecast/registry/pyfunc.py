@@ -1,0 +1,34 @@
+"""The MLflow model, as code: MLflow runs this file to load a package (nothing is unpickled).
+
+    mlflow.pyfunc.load_model("models:/gatecast-demo@champion").predict(df, params={"cutoff": "2025-04-01"})
+
+takes the long table a user has (``unique_id``, ``ds``, ``y``, covariates; future rows have no ``y``) and returns the
+forecast table.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import pandas as pd
+
+from gatecast.data.windows import latest
+from gatecast.evaluation.table import panel_of, to_table
+from gatecast.registry import package
+
+
+class PackagedForecaster(mlflow.pyfunc.PythonModel):  # type: ignore[name-defined,misc]
+    """Loads the package beside it and forecasts every series of a frame from its last value."""
+
+    def load_context(self, context: Any) -> None:
+        self.predictor = package.load(Path(context.artifacts["package"]))
+
+    def predict(
+        self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None
+    ) -> pd.DataFrame:
+        cutoff = (params or {}).get("cutoff") or None
+        panel = panel_of(model_input, self.predictor.meta, cutoff)
+        return to_table(panel, self.predictor.predict(panel, latest(panel)))
+
+
+mlflow.models.set_model(PackagedForecaster())

@@ -1,0 +1,335 @@
+"""The MLflow adapter: where the store is, a run per trained variant, the model beside it.
+
+The store is SQLite in the project folder (``mlflow.db``, artifacts in ``mlartifacts/``) unless
+``MLFLOW_TRACKING_URI`` names a server. An experiment per source, a run per training, found again by the digest of the
+package it produced.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import logging
+import math
+import os
+import subprocess
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from gatecast.errors import RegistryError
+
+STORE = Path("mlflow.db")
+ARTIFACTS = Path("mlartifacts")
+REQUIREMENTS = ("torch", "numpy", "pandas", "pandera", "safetensors", "holidays")
+
+
+def uri() -> str:
+    """Address of the tracking store."""
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{STORE}"
+
+
+def model_name(source: str) -> str:
+    """Registered model, and experiment, of a source."""
+    return f"gatecast-{source}"
+
+
+def client() -> Any:
+    """An ``MlflowClient`` on a store that exists.
+
+    Raises:
+        RegistryError: STORE if it cannot be reached.
+    """
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    logging.getLogger("mlflow").setLevel(logging.WARNING)
+    import mlflow
+
+    mlflow.set_tracking_uri(uri())
+    mlflow.set_registry_uri(uri())
+    try:
+        with open(
+            ".mlflow.lock", "w"
+        ) as lock:  # the first process makes the tables, others wait for it
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            found = mlflow.MlflowClient()
+            found.search_experiments(max_results=1)
+        return found
+    except Exception as error:
+        raise RegistryError(
+            "STORE",
+            f"the MLflow store {uri()} cannot be reached: {error}",
+            "Start it, or correct MLFLOW_TRACKING_URI.",
+        ) from None
+
+
+def experiment(source: str) -> str:
+    """Id of the source's experiment (made if it is not there, artifacts in ``mlartifacts/``)."""
+    from mlflow.exceptions import MlflowException
+
+    store, name = client(), model_name(source)
+    found = store.get_experiment_by_name(name)
+    if found is None:
+        local = (ARTIFACTS / source).absolute().as_uri() if uri().startswith("sqlite") else None
+        try:
+            return str(store.create_experiment(name, artifact_location=local))
+        except MlflowException:  # somebody else was faster
+            found = store.get_experiment_by_name(name)
+    if found is None or found.lifecycle_stage != "active":
+        raise RegistryError(
+            "EXPERIMENT",
+            f"the experiment {name} is deleted.",
+            f"Restore it: mlflow experiments restore -x {found.experiment_id if found else '?'}",
+        )
+    return str(found.experiment_id)
+
+
+def flatten(nested: dict[str, Any], prefix: str = "") -> dict[str, str]:
+    """{"a": {"b": 1}} -> {"a.b": "1"}."""
+    flat: dict[str, str] = {}
+    for key, value in nested.items():
+        flat |= (
+            flatten(value, f"{prefix}{key}.")
+            if isinstance(value, dict)
+            else {f"{prefix}{key}": str(value)}
+        )
+    return flat
+
+
+def lineage() -> dict[str, str]:
+    """Tags that say which code and data a run used."""
+    tags = {}
+    git = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
+    if git.returncode == 0:
+        tags["mlflow.source.git.commit"] = git.stdout.strip()
+        changed = subprocess.run(
+            ["git", "status", "--porcelain", "-uno"], capture_output=True, text=True, check=False
+        )
+        tags["git.changed"] = str(bool(changed.stdout.strip())).lower()
+    if Path("dvc.lock").is_file():
+        import yaml
+
+        text = Path("dvc.lock").read_text(encoding="utf-8")
+        tags["dvc.lock.sha256"] = hashlib.sha256(text.encode()).hexdigest()
+        stages = (yaml.safe_load(text) or {}).get("stages", {})
+        for stage in ("ingest", "window"):
+            for out in stages.get(stage, {}).get("outs", []):
+                tags[f"dvc.{out['path']}"] = str(out.get("md5"))
+    return tags
+
+
+@contextmanager
+def training_run(
+    source: str, variant: str, params: dict[str, Any], tags: dict[str, str]
+) -> Iterator[str]:
+    """A run around a training; FINISHED, FAILED or KILLED when the block ends.
+
+    Args:
+        source, variant: name the experiment and the run.
+        params: nested; logged flat.
+        tags: added to the lineage.
+
+    Yields:
+        The run id.
+    """
+    from mlflow.entities import Param
+    from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
+
+    store = client()
+    everything = (
+        lineage()
+        | tags
+        | {
+            "gatecast.source": source,
+            "gatecast.variant": variant,
+            "mlflow.source.name": "pipelines/train.py",
+        }
+    )
+    run_id = store.create_run(experiment(source), run_name=variant, tags=everything).info.run_id
+    store.log_batch(run_id, params=[Param(k, v[:6000]) for k, v in flatten(params).items()])
+    monitor = SystemMetricsMonitor(run_id, sampling_interval=2)
+    monitor.start()
+    status = "FAILED"
+    try:
+        yield run_id
+        status = "FINISHED"
+    except (KeyboardInterrupt, SystemExit):
+        status = "KILLED"
+        raise
+    finally:
+        monitor.finish()
+        store.set_terminated(run_id, status)
+
+
+def lightning_logger(source: str, run_id: str) -> Any:
+    """Lightning's own MLflow logger, writing into this run."""
+    from pytorch_lightning.loggers import MLFlowLogger
+
+    return MLFlowLogger(model_name(source), tracking_uri=uri(), run_id=run_id)
+
+
+def log_metrics(run_id: str, metrics: dict[str, float]) -> None:
+    """Log the finite metrics of a run."""
+    import time
+
+    from mlflow.entities import Metric
+
+    now = int(time.time() * 1000)
+    finite = [Metric(k, float(v), now, 0) for k, v in metrics.items() if math.isfinite(v)]
+    client().log_batch(run_id, metrics=finite)
+
+
+def log_package(run_id: str, folder: Path) -> None:
+    """Log a package as an MLflow model (models-from-code) of this run and tag the run with its digest.
+
+    The model takes a long table and returns a forecast table; see :mod:`gatecast.registry.pyfunc`.
+    """
+    import mlflow
+    import pandas as pd
+    from mlflow.models import ModelSignature
+    from mlflow.types import ColSpec, ParamSchema, ParamSpec, Schema
+
+    import gatecast
+    from gatecast.data.panel import FUTURE, PAST, PanelMeta
+    from gatecast.evaluation.table import KEYS, quantile_columns
+    from gatecast.registry import package
+
+    store = client()
+    meta = PanelMeta.from_json(package.describe(folder)["panel"])
+    covariates = [*meta.static, *(c for c in meta.channels if c.role in (PAST, FUTURE))]
+    inputs: list[Any] = [
+        ColSpec("string", "unique_id"),
+        ColSpec("datetime", "ds"),
+        ColSpec("double", "y", required=False),
+    ]
+    inputs += [
+        ColSpec("double" if c.categories is None else "string", c.name, required=False)
+        for c in covariates
+    ]
+    kinds = dict(zip(KEYS, ("string", "datetime", "datetime", "integer"), strict=True))
+    outputs = [ColSpec(kind, name) for name, kind in kinds.items()] + [
+        ColSpec("float", name) for name in quantile_columns()
+    ]
+    signature = ModelSignature(  # type: ignore[arg-type]
+        Schema(inputs), Schema(outputs), ParamSchema([ParamSpec("cutoff", "string", "")])
+    )
+    rows = 4
+    example = pd.DataFrame(
+        {
+            "unique_id": ["a", "a", "b", "b"],
+            "ds": list(pd.date_range(meta.first, periods=2, freq=meta.frequency)) * 2,
+            "y": [1.0, 2.0, 3.0, 4.0],
+        }
+    )
+    for c in covariates:
+        example[c.name] = (
+            [c.categories[0] if c.categories else ""] * rows
+            if c.categories is not None
+            else [0.0] * rows
+        )
+    code = Path(gatecast.__file__).parent
+    with warnings.catch_warnings(), mlflow.start_run(run_id=run_id):
+        warnings.simplefilter("ignore")
+        mlflow.pyfunc.log_model(
+            name="model",
+            python_model=str(code / "registry" / "pyfunc.py"),
+            artifacts={"package": str(folder)},
+            code_paths=[str(code)],
+            pip_requirements=[
+                f"{name}=={version(name).split('+')[0]}" for name in ("mlflow", *REQUIREMENTS)
+            ],
+            signature=signature,
+            input_example=example,
+        )
+    store.set_tag(run_id, "gatecast.digest", package.digest(folder))
+
+
+def find_run(source: str, digest: str) -> str | None:
+    """Newest finished run that produced the package with this digest."""
+    runs = client().search_runs(
+        [experiment(source)],
+        f"tags.`gatecast.digest` = '{digest}'",
+        order_by=["attributes.start_time DESC"],
+        max_results=1,
+    )
+    return runs[0].info.run_id if runs else None
+
+
+def ensure_run(folder: Path) -> str:
+    """The run of a package; made from the package if there is none (restored from DVC's cache, store deleted)."""
+    from gatecast.registry import package
+
+    content, digest = package.describe(folder), package.digest(folder)
+    source, variant = content["panel"]["source"], content["variant"]
+    found = find_run(source, digest)
+    if found:
+        return found
+    params = {
+        "variant": variant,
+        "seed": content["seed"],
+        "model": content["model"],
+        "spec": content["spec"],
+    }
+    with training_run(
+        source,
+        variant,
+        params,
+        {"gatecast.data_hash": content["panel"]["data_hash"], "gatecast.restored": "true"},
+    ) as run_id:
+        log_package(run_id, folder)
+        log_metrics(
+            run_id, {k: v for k, v in content["outcome"].items() if isinstance(v, int | float)}
+        )
+    return run_id
+
+
+def log_evaluation(
+    source: str, result: Any, folder: Path | None, pictures: list[Path], data_hash: str
+) -> None:
+    """Log a backtest result to the run of its package; a baseline (no package) has one run per data hash.
+
+    Args:
+        source: names the experiment.
+        result: a :class:`gatecast.evaluation.backtest.Result`.
+        folder: the package, or None for a baseline.
+        pictures: PNG files, logged under ``plots/``.
+        data_hash: of the panel.
+    """
+    store = client()
+    run_id = ensure_run(folder) if folder else _baseline_run(source, result.name, data_hash)
+    log_metrics(run_id, {f"test_{k}": v for k, v in result.pooled.items()})
+    import time
+
+    from mlflow.entities import Metric
+
+    now = int(time.time() * 1000)
+    steps = result.steps[["step", "mase", "wape"]].dropna()
+    by_step = [
+        Metric(f"test_{name}_by_step", float(value), now, int(step))
+        for name in ("mase", "wape")
+        for step, value in zip(steps["step"], steps[name], strict=True)
+    ]
+    store.log_batch(run_id, metrics=by_step[:1000])
+    for picture in pictures:
+        store.log_artifact(run_id, str(picture), "plots")
+
+
+def _baseline_run(source: str, name: str, data_hash: str) -> str:
+    store, where = client(), experiment(source)
+    found = store.search_runs(
+        [where],
+        f"tags.`gatecast.variant` = '{name}' and tags.`gatecast.data_hash` = '{data_hash}'",
+        max_results=1,
+    )
+    if found:
+        return str(found[0].info.run_id)
+    tags = lineage() | {
+        "gatecast.source": source,
+        "gatecast.variant": name,
+        "gatecast.data_hash": data_hash,
+    }
+    run_id = str(store.create_run(where, run_name=name, tags=tags).info.run_id)
+    store.set_terminated(run_id)
+    return run_id

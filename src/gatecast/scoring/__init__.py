@@ -1,0 +1,5 @@
+"""Scoring every series with the promoted model, and checking what came true."""
+
+from gatecast.scoring.store import read_forecasts
+
+__all__ = ["read_forecasts"]

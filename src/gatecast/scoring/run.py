@@ -1,0 +1,153 @@
+"""A scoring run: the feed as it is now, the champion by its version number, one forecast a series, published once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from gatecast import __version__
+from gatecast.config import Feed
+from gatecast.data import ingest, panel
+from gatecast.data.panel import FUTURE, Panel
+from gatecast.data.windows import Windows, latest
+from gatecast.errors import ScoringError
+from gatecast.evaluation.baselines import seasonal_naive
+from gatecast.evaluation.table import to_table
+from gatecast.forecast import Forecast
+from gatecast.ledger import Ledger
+from gatecast.registry.promotion import Champion, champion
+from gatecast.scoring import store
+
+SNAPSHOTS = Path("data/scoring")
+_SLICE = 4096  # series between two steps of the progress bar
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What a scoring run did. ``fresh`` is false if the same run had been published before."""
+
+    manifest: dict[str, Any]
+    folder: Path
+    fresh: bool
+
+
+def score(feed: Feed, as_of: str | None = None) -> Summary:
+    """Score every series of a feed with its champion.
+
+    Args:
+        feed: the source recipe.
+        as_of: score as if it were this time.
+
+    Raises:
+        ScoringError: NO-CHAMPION; IngestError, RegistryError: as they say. Nothing is published then.
+    """
+    best = champion(feed.name)
+    if best is None:
+        raise ScoringError(
+            "NO-CHAMPION",
+            f"no model of source '{feed.name}' has been promoted.",
+            "Run `dvc repro` first; reports/promotion.json says why nothing was promoted.",
+        )
+    trained = best.predictor.meta
+    checked = ingest.check_feed(feed, as_of, trained.horizon)
+    current = panel.build(
+        checked.observations,
+        checked.static,
+        feed,
+        trained.horizon,
+        trained.season_length,
+        feasible=False,
+    )
+    key = store.run_key(
+        model=best.model,
+        version=best.version,
+        digest=best.digest,
+        data_hash=current.meta.data_hash,
+        feed=asdict(feed),
+        code=__version__,
+    )
+    done = store.manifest(feed.name, key)
+    if done:
+        return Summary(done, store.FORECASTS / feed.name / key, False)
+    snapshot = SNAPSHOTS / current.meta.data_hash[:16]
+    if not snapshot.exists():
+        ingest.write(checked, snapshot / "observations")
+        current.save(snapshot / "panel")
+    forecast, fallback = _forecast(best, current)
+    scored_at = datetime.now(UTC).replace(microsecond=0)
+    table = to_table(current, forecast).assign(
+        fallback=pd.Series(np.repeat(fallback, trained.horizon), dtype="str"),
+        model_name=best.model,
+        model_version=best.version,
+        model_digest=best.digest,
+        data_hash=current.meta.data_hash,
+        run_key=key,
+        scored_at=pd.Timestamp(scored_at).tz_localize(None).as_unit("us"),
+    )
+    facts = {
+        "run_key": key,
+        "source": feed.name,
+        "model": best.model,
+        "version": best.version,
+        "variant": best.variant,
+        "digest": best.digest,
+        "mlflow_run": best.run_id,
+        "data_hash": current.meta.data_hash,
+        "as_of": as_of,
+        "cutoff": str(table["cutoff"].max()),
+        "horizon": trained.horizon,
+        "series": current.n_series,
+        "fallbacks": int((fallback != "").sum()),
+        "stale": _stale(current),
+        "without_known_covariates": _blind(current),
+        "scored_at": scored_at.isoformat(),
+        "gatecast": __version__,
+    }
+    folder = store.publish(feed.name, key, table, facts)
+    published = store.manifest(feed.name, key)
+    assert published is not None
+    Ledger().append("scoring", feed.name, published)
+    return Summary(published, folder, True)
+
+
+def _forecast(best: Champion, current: Panel) -> tuple[Forecast, np.ndarray]:
+    """Forecasts of all series, and (n,) why a series got seasonal naive instead ('' if it did not)."""
+    windows = latest(current)
+    parts = [best.predictor.predict(current, part).values for part in _slices(windows)]
+    values = np.concatenate(parts)
+    reason = np.full(len(windows), "", dtype=object)
+    broken = ~np.isfinite(values).all((1, 2))
+    if broken.any():
+        naive = seasonal_naive(current.meta.horizon, current.meta.season_length)
+        values[broken] = naive.predict(current, windows[broken]).values
+        reason[broken] = "model gave no finite number: seasonal naive"
+    return Forecast(values, windows), reason
+
+
+def _slices(windows: Windows) -> Iterator[Windows]:
+    from tqdm import tqdm
+
+    with tqdm(total=len(windows), unit="series", desc="scoring", disable=None) as bar:
+        for begin in range(0, len(windows), _SLICE):
+            part = windows[begin : begin + _SLICE]
+            yield part
+            bar.update(len(part))
+
+
+def _stale(current: Panel) -> int:
+    """Series whose last value is more than a horizon older than the newest of all."""
+    end = current.position + current.history
+    return int((end < end.max() - current.meta.horizon).sum())
+
+
+def _blind(current: Panel) -> int:
+    """Series for which some covariate known ahead is missing in the horizon (its training mean stands in)."""
+    if not any(c.role == FUTURE for c in current.meta.channels):
+        return 0
+    return int((current.lengths < current.history + current.meta.horizon).sum())

@@ -1,0 +1,89 @@
+"""What there is, for somebody who has just sat down: one line a thing, and what to do where it is missing."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+from gatecast.config import Feed
+from gatecast.data import sources
+from gatecast.errors import GatecastError
+from gatecast.ledger import Ledger
+from gatecast.registry import promotion, tracking
+from gatecast.scoring import store
+
+
+def report(feed: Feed, as_of: str | None = None) -> str:
+    """Lines for the terminal. Never raises for what is merely missing."""
+    lines: dict[str, Callable[[], str]] = {
+        "source": lambda: _source(feed, as_of),
+        "panel": lambda: _panel(feed),
+        "leaderboard": lambda: _leaderboard(feed),
+        "champion": lambda: _champion(feed),
+        "forecasts": lambda: _forecasts(feed),
+        "store": lambda: f"{tracking.uri()} (ledger: {Ledger().uri})",
+        "free disk": lambda: f"{shutil.disk_usage('.').free / 2**30:.1f} GiB",
+    }
+    out = []
+    for name, say in lines.items():
+        try:
+            text = say()
+        except GatecastError as error:
+            text = str(error)
+        out.append(f"{name:12s} {text}")
+    return "\n".join(out)
+
+
+def _source(feed: Feed, as_of: str | None) -> str:
+    files = sources.fingerprint(feed, as_of)["files"]
+    said = [
+        f"{f['name']} ({f['bytes'] / 1e6:.1f} MB)" if "bytes" in f else f"{f['name']} (embedded)"
+        for f in files
+    ]
+    return f"{feed.name}: {', '.join(said)}"
+
+
+def _panel(feed: Feed) -> str:
+    from gatecast.data.panel import Panel
+
+    panel = Panel.load(Path("data/panel"))
+    m = panel.meta
+    other = "" if m.source == feed.name else f" (of source {m.source}: run `dvc repro`)"
+    return f"{panel.n_series:,} series to {panel.axis[panel.last - 1]}, horizon {m.horizon}, every {m.frequency}{other}"
+
+
+def _leaderboard(feed: Feed) -> str:
+    path = Path("reports/leaderboard.json")
+    if not path.is_file():
+        return "none yet: run `dvc repro`"
+    board = json.loads(path.read_text(encoding="utf-8"))
+    scores = board["scores"]
+    order = sorted(scores, key=lambda v: scores[v][board["metric"]] or float("inf"))
+    return f"{board['source']} by {board['metric']}: " + ", ".join(
+        f"{v} {scores[v][board['metric']]:.3f}" for v in order
+    )
+
+
+def _champion(feed: Feed) -> str:
+    best = promotion.champion(feed.name)
+    past = Ledger().entries("promotion", tracking.model_name(feed.name))
+    last = (
+        f"; last decision {past[-1].at}: {past[-1].facts['challenger']} {past[-1].facts['verdict']}"
+        if past
+        else ""
+    )
+    if best is None:
+        return f"none: nothing of {feed.name} has been promoted{last}"
+    return f"{best.model} v{best.version} ({best.variant}, {best.digest[:12]}){last}"
+
+
+def _forecasts(feed: Feed) -> str:
+    published = store.runs(feed.name)
+    if not published:
+        return "none yet: run `python pipelines/score.py`"
+    m = published[-1]
+    where = store.FORECASTS / m["source"] / m["run_key"]
+    last = f"{m['series']:,} series from {m['cutoff']} by v{m['version']}"
+    return f"{len(published)} runs; last {m['scored_at']}: {last} -> {where}"

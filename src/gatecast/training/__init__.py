@@ -1,0 +1,1 @@
+"""Fitting a variant: the feed of batches, the Lightning module, the trainer."""

@@ -1,0 +1,298 @@
+"""From windows to batches: one vectorised gather from the panel, on the device where the panel lives.
+
+A batch is a pure function of the windows, and the windows of a training step are a pure function of
+(seed, epoch, step): a resumed run sees what an uninterrupted one would have seen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gatecast.config import Model
+from gatecast.data import calendar
+from gatecast.data.panel import FUTURE, PAST, Channel, Panel, PanelMeta
+from gatecast.data.windows import Windows, gather, observed_between, rolling_origins, training_range
+from gatecast.errors import TrainError
+from gatecast.models.inputs import Batch, InputSpec, resolve_shape
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """Mean and spread of every numeric covariate over the training span, in the order of the channels."""
+
+    past: list[tuple[float, float]]
+    known: list[tuple[float, float]]
+    static: list[tuple[float, float]]
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, content: dict[str, Any]) -> Scaling:
+        return cls(**{k: [(float(a), float(b)) for a, b in v] for k, v in content.items()})
+
+
+def _numeric(channels: list[Channel], role: str) -> list[int]:
+    return [i for i, c in enumerate(channels) if c.role == role and c.categories is None]
+
+
+def _coded(channels: list[Channel], role: str) -> list[int]:
+    return [i for i, c in enumerate(channels) if c.role == role and c.categories is not None]
+
+
+def _cards(channels: list[Channel], role: str) -> list[int]:
+    return [len(channels[i].categories or []) + 1 for i in _coded(channels, role)]
+
+
+def input_spec(panel: Panel, model: Model) -> InputSpec:
+    """Sizes of a model for this panel."""
+    m, meta = panel.meta, panel.meta
+    y = panel.values[:, 0][panel.observed]
+    magnitude = float(np.abs(y).mean())
+    near_zero = bool(y.min() >= 0 and y.min() <= 0.05 * magnitude)
+    return InputSpec(
+        horizon=m.horizon,
+        season_length=m.season_length,
+        **resolve_shape(model, m.season_length, m.horizon, m.steps_per_day),
+        n_past=len(_numeric(meta.channels, PAST)),
+        n_known=len(_numeric(meta.channels, FUTURE)),
+        n_static=len(_numeric(meta.static, "static")),
+        past_cards=_cards(meta.channels, PAST),
+        known_cards=_cards(meta.channels, FUTURE),
+        static_cards=_cards(meta.static, "static"),
+        n_calendar=sum(calendar.WIDTH[name] for name in meta.calendar),
+        nonnegative=near_zero,
+    )
+
+
+def fit_scaling(panel: Panel) -> Scaling:
+    """Measure covariates on the training span (every series up to its own training end)."""
+    train_end, _, _ = panel.split_points
+    row = np.arange(len(panel.values)) - np.repeat(panel.indptr[:-1], panel.lengths)
+    training = row < np.repeat(train_end, panel.lengths)
+
+    def measure(column: np.ndarray) -> tuple[float, float]:
+        known = column[np.isfinite(column)].astype(np.float64)
+        if not len(known):
+            return 0.0, 1.0
+        return float(known.mean()), float(known.std()) or 1.0
+
+    def columns(role: str) -> list[tuple[float, float]]:
+        return [
+            measure(np.asarray(panel.values[training, i]))
+            for i in _numeric(panel.meta.channels, role)
+        ]
+
+    static = [measure(panel.static[:, i]) for i in _numeric(panel.meta.static, "static")]
+    return Scaling(columns(PAST), columns(FUTURE), static)
+
+
+class PanelFeed:
+    """A panel on a device, ready to be cut into batches for a model.
+
+    Args:
+        panel: the data set.
+        spec: sizes of the model.
+        scaling: of the covariates.
+        meta: the panel meta the model was trained with. Its channels must be the panel's; categories may differ,
+            codes are translated and new categories become unknown.
+        device: where the buffer and the batches live.
+
+    Raises:
+        TrainError: CHANNELS if the panel lacks a channel that the model reads.
+    """
+
+    def __init__(
+        self,
+        panel: Panel,
+        spec: InputSpec,
+        scaling: Scaling,
+        meta: PanelMeta,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        _same_channels(panel.meta.channels, meta.channels)
+        _same_channels(panel.meta.static, meta.static)
+        self.panel, self.spec, self.device = panel, spec, torch.device(device)
+        put = lambda a: torch.as_tensor(np.ascontiguousarray(a)).to(self.device)  # noqa: E731
+        self.values = torch.from_numpy(np.asarray(panel.values)).to(self.device)
+        self.observed = torch.from_numpy(np.asarray(panel.observed)).to(self.device)
+        self.indptr, self.position = put(panel.indptr), put(panel.position)
+        self.calendar = put(
+            calendar.features(panel.axis, meta.calendar, meta.timezone, meta.holidays)
+        )
+        channels, static = meta.channels, meta.static
+        self._past = _numeric(channels, PAST), put(_pairs(scaling.past)), _coded(channels, PAST)
+        self._known = (
+            _numeric(channels, FUTURE),
+            put(_pairs(scaling.known)),
+            _coded(channels, FUTURE),
+        )
+        self._translate = {
+            i: put(_translation(panel.meta.channels[i], c))
+            for i, c in enumerate(channels)
+            if c.categories is not None
+        }
+        codes = [
+            _translation(panel.meta.static[i], static[i])[panel.static[:, i].astype(np.int64)]
+            for i in _coded(static, "static")
+        ]
+        self.static_codes = put(
+            np.stack(codes, 1) if codes else np.zeros((panel.n_series, 0), np.int64)
+        )
+        self.static = _scaled(
+            put(panel.static[:, _numeric(static, "static")]), put(_pairs(scaling.static))
+        )
+        self.offsets = torch.arange(-spec.lookback, spec.horizon, device=self.device)
+
+    def batch(self, windows: Windows, limit: np.ndarray | None = None) -> Batch:
+        """Cut a batch.
+
+        Args:
+            windows: B windows.
+            limit: (B,) row of each series from which on the target is hidden (None: from the origin on).
+        """
+        put = lambda a: torch.as_tensor(a).to(self.device)  # noqa: E731
+        series, origin = put(windows.series), put(windows.origin)
+        begin, end = self.indptr[series], self.indptr[series + 1]
+        start = begin + origin
+        hidden = start if limit is None else begin + put(limit)
+        rows, inside = gather(self.values, start, self.offsets, begin, end)  # (B, R + H, C)
+        known_target, seen = gather(
+            self.observed, start, self.offsets, begin, torch.minimum(end, hidden)
+        )
+        mask = (known_target & seen).to(torch.float32)
+        target = torch.where(mask > 0, rows[..., 0], 0.0)
+        stamps = (self.position[series] + origin)[:, None] + self.offsets
+        of_calendar = self.calendar[stamps.clip(0, len(self.calendar) - 1)]
+        past, past_codes = self._covariates(rows, inside, *self._past)
+        known, known_codes = self._covariates(rows, inside, *self._known)
+        return Batch(
+            target,
+            mask,
+            past,
+            torch.cat([known, of_calendar], -1),
+            past_codes,
+            known_codes,
+            self.static[series],
+            self.static_codes[series],
+        )
+
+    def _covariates(
+        self, rows: Tensor, inside: Tensor, numeric: list[int], scaling: Tensor, coded: list[int]
+    ) -> tuple[Tensor, Tensor]:
+        numbers = _scaled(rows[..., numeric], scaling) * inside.unsqueeze(-1)
+        codes = [self._translate[i][(rows[..., i].nan_to_num(0.0) * inside).long()] for i in coded]
+        return numbers, torch.stack(codes, -1) if codes else rows.new_zeros(
+            (*rows.shape[:2], 0), dtype=torch.int64
+        )
+
+
+def _same_channels(have: list[Channel], want: list[Channel]) -> None:
+    a, b = ([(c.name, c.role, c.categories is None) for c in side] for side in (have, want))
+    if a != b:
+        raise TrainError(
+            "CHANNELS",
+            f"the model reads the columns {[x[:2] for x in b]}, but the panel has {[x[:2] for x in a]}.",
+            "Use the source recipe it was trained with, or train again.",
+        )
+
+
+def _translation(have: Channel, want: Channel) -> np.ndarray:
+    """(codes of the panel,) int64: the model's code of each; 0 for what it has never seen."""
+    index = {name: k + 1 for k, name in enumerate(want.categories or [])}
+    return np.array([0] + [index.get(name, 0) for name in have.categories or []], np.int64)
+
+
+def _pairs(scaling: list[tuple[float, float]]) -> np.ndarray:
+    return np.array(scaling, np.float32).reshape(-1, 2)
+
+
+def _scaled(x: Tensor, scaling: Tensor, limit: float = 5.0) -> Tensor:
+    """z-scores within ±limit; unknown becomes 0, the training mean."""
+    return ((x - scaling[:, 0]) / scaling[:, 1]).clamp(-limit, limit).nan_to_num(0.0)
+
+
+class TrainingWindows:
+    """Random training windows: a series at random, an origin of it at random, never one without a known target.
+
+    Args:
+        panel: the data set.
+        spec: sizes of the model.
+        batch_size: windows in a step.
+        seed: of the draw.
+
+    Raises:
+        TrainError: NO-WINDOW if no series has a known target in the training span.
+    """
+
+    def __init__(self, panel: Panel, spec: InputSpec, batch_size: int, seed: int) -> None:
+        low, high = training_range(panel)
+        low = np.minimum(np.maximum(low, spec.window), high - 1).clip(
+            1
+        )  # a whole window of history where there is one
+        ends = Windows(np.arange(panel.n_series), np.zeros(panel.n_series, np.int64))
+        has_any = np.array(high > low) & _known_in_training(panel, ends, high)
+        self.panel, self.batch_size, self.seed = panel, batch_size, seed
+        self.series = np.flatnonzero(has_any)
+        self.low, self.high = low, high
+        self.limit = panel.split_points[0]
+        self.horizon = spec.horizon
+        if not len(self.series):
+            raise TrainError(
+                "NO-WINDOW",
+                "no series has two values in the training span.",
+                "Choose other `task.splits`, or bring more data.",
+            )
+
+    def draw(self, epoch: int, step: int) -> Windows:
+        """The windows of a step, as a pure function of (seed, epoch, step)."""
+        rng = np.random.Generator(
+            np.random.Philox(key=np.array([self.seed, (epoch << 32) + step], np.uint64))
+        )
+        series = rng.choice(self.series, self.batch_size)
+        origin = rng.integers(self.low[series], self.high[series])
+        for _ in range(20):
+            useless = np.flatnonzero(~self._useful(Windows(series, origin)))
+            if not len(useless):
+                break
+            series[useless] = rng.choice(self.series, len(useless))
+            origin[useless] = rng.integers(self.low[series[useless]], self.high[series[useless]])
+        return Windows(series, origin)
+
+    def _useful(self, windows: Windows) -> np.ndarray:
+        p = self.panel
+        begin = p.indptr[windows.series]
+        a, b = (
+            begin + windows.origin,
+            begin + np.minimum(windows.origin + self.horizon, self.limit[windows.series]),
+        )
+        return p.known_before[np.maximum(a, b)] > p.known_before[a]
+
+
+def _known_in_training(panel: Panel, windows: Windows, high: np.ndarray) -> np.ndarray:
+    begin = panel.indptr[windows.series]
+    return (
+        panel.known_before[begin + np.minimum(high, panel.lengths)] - panel.known_before[begin] >= 2
+    )
+
+
+def validation_windows(panel: Panel, most: int) -> Windows:
+    """Rolling origins of the validation span, thinned evenly to at most ``most``."""
+    windows = rolling_origins(panel, "validation")
+    windows = windows[observed_between(panel, windows, -(10**9), 0)]
+    return windows[:: max(1, -(-len(windows) // most))]
+
+
+def batches(
+    feed: PanelFeed, windows: Windows, limit: np.ndarray | None, size: int
+) -> Iterator[Batch]:
+    """Consecutive batches of the windows, with targets up to ``limit`` (per series) if it is given."""
+    for begin in range(0, len(windows), size):
+        part = windows[begin : begin + size]
+        yield feed.batch(part, None if limit is None else limit[part.series])
