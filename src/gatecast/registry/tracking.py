@@ -209,11 +209,11 @@ def log_package(run_id: str, folder: Path) -> None:
         for c in covariates
     ]
     kinds = dict(zip(KEYS, ("string", "datetime", "datetime", "integer"), strict=True))
-    outputs = [ColSpec(kind, name) for name, kind in kinds.items()] + [
+    outputs: list[Any] = [ColSpec(kind, name) for name, kind in kinds.items()] + [
         ColSpec("float", name) for name in quantile_columns()
     ]
-    signature = ModelSignature(  # type: ignore[arg-type]
-        Schema(inputs), Schema(outputs), ParamSchema([ParamSpec("cutoff", "string", "")])
+    signature = ModelSignature(
+        Schema(inputs), Schema([*outputs]), ParamSchema([ParamSpec("cutoff", "string", "")])
     )
     rows = 4
     example = pd.DataFrame(
