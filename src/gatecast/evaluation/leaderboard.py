@@ -1,7 +1,8 @@
 """The leaderboard: every variant and baseline on the same origins, best first.
 
 reports/leaderboard.csv       a row a variant, for people and spreadsheets
-reports/leaderboard.json      the same by name, for `dvc metrics show`
+reports/leaderboard.json      the same by name, with what was compared
+reports/metrics.json          the main scores by name, for `dvc metrics show`
 reports/error_by_step.csv     variant, step, scores, for `dvc plots show`
 reports/per_series.parquet    variant, unique_id, scores
 """
@@ -19,6 +20,7 @@ from gatecast.data.panel import Panel
 from gatecast.evaluation.backtest import Backtest, Result
 
 BASELINES = ("naive", "seasonal_naive")
+BRIEF = ("mase", "smape", "wql")
 SHOWN = [
     "mase",
     "skill",
@@ -77,6 +79,8 @@ def write(
         },
     }
     atomic.write_json(folder / "leaderboard.json", content)
+    brief = {name: {k: scores[k] for k in BRIEF} for name, scores in content["scores"].items()}
+    atomic.write_json(folder / "metrics.json", brief)
     steps = pd.concat([r.steps.assign(variant=r.name) for r in results], ignore_index=True)
     atomic.write_text(folder / "error_by_step.csv", steps.round(6).to_csv(index=False))
     parts = [r.series.assign(variant=r.name, unique_id=panel.ids[r.series.index]) for r in results]
