@@ -21,7 +21,7 @@ def main(config: Config) -> None:
     m = done.manifest
     if not done.fresh:
         print(
-            f"score: {m['model']} v{m['version']} has already scored this feed ({m['scored_at']}): nothing to do"
+            f"score: {m['model']} v{m['version']} has already scored this feed ({m['scored_at'][:19]}): nothing to do"
         )
     model = f"{m['model']} v{m['version']} ({m['variant']})"
     print(

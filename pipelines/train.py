@@ -54,7 +54,7 @@ def main(config: Config) -> None:
         )
         folder = package.MODELS / variant
         digest = package.write(folder, variant, model, config.seed, meta, trained)
-        numbers = {k: float(v) for k, v in trained.outcome.items()} | trained.cost
+        numbers = {f"train_{k}": float(v) for k, v in trained.outcome.items()} | trained.cost
         tracking.log_metrics(run_id, numbers)
         tracking.log_package(run_id, folder)
     trainer.discard_checkpoints(variant)

@@ -68,7 +68,7 @@ def generate(demo: Demo, as_of: str | None, horizon: int) -> pd.DataFrame:
     y = _values(ds, demo, kind, temperature[:, region], promotion, holiday)
     y[hours:] = np.nan
 
-    t, s = np.nonzero(_delivered(total, hours, n))
+    t, s = np.nonzero(_delivered(total, hours, demo))
     order = np.lexsort((t, s))
     t, s = t[order], s[order]
     table = pd.DataFrame(
@@ -181,14 +181,15 @@ def _values(
     return np.where(kind == 3, counts, dense)
 
 
-def _delivered(total: int, hours: int, n: int) -> np.ndarray:
+def _delivered(total: int, hours: int, demo: Demo) -> np.ndarray:
     """(T, n) whether a row arrives: no row in gaps, before a late start, after a death."""
+    n, whole = demo.n_series, 24 * demo.n_days
     arrived = np.ones((total, n), bool)
     t = np.arange(total)
     rng = _rng(8)
     for i in range(n):
-        starts, lengths = rng.integers(0, 2400, 3), rng.integers(4, 60, 3)
-        late, dead = rng.integers(900, 1500), rng.integers(1300, 1700)
+        starts, lengths = rng.integers(0, whole, 3), rng.integers(4, 60, 3)
+        late, dead = (rng.uniform(0.4, 0.6) * whole, rng.uniform(0.55, 0.7) * whole)
         if i % 8 == 5:
             for a, b in zip(starts, starts + lengths, strict=True):
                 arrived[a:b, i] = False

@@ -69,11 +69,10 @@ def champion(source: str, alias: str = CHAMPION) -> Champion | None:
     try:
         with tempfile.TemporaryDirectory() as folder:
             local = mlflow.artifacts.download_artifacts(
-                artifact_uri=f"models:/{name}/{found.version}", dst_path=folder
+                artifact_uri=f"models:/{name}/{found.version}/artifacts", dst_path=folder
             )
             inside = next(
-                iter(sorted(Path(local).glob("artifacts/*/package.json"))),
-                Path(local) / "artifacts/package.json",
+                iter(sorted(Path(local).rglob("package.json"))), Path(local) / "package.json"
             )
             predictor = package.load(inside.parent, digest)
     except (MlflowException, OSError) as error:

@@ -29,7 +29,7 @@ REQUIREMENTS = ("torch", "numpy", "pandas", "pandera", "safetensors", "holidays"
 
 def uri() -> str:
     """Address of the tracking store."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{STORE}"
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{STORE.absolute()}"
 
 
 def model_name(source: str) -> str:
@@ -45,6 +45,7 @@ def client() -> Any:
     """
     logging.getLogger("alembic").setLevel(logging.WARNING)
     logging.getLogger("mlflow").setLevel(logging.WARNING)
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     import mlflow
 
     mlflow.set_tracking_uri(uri())
@@ -279,9 +280,7 @@ def ensure_run(folder: Path) -> str:
         {"gatecast.data_hash": content["panel"]["data_hash"], "gatecast.restored": "true"},
     ) as run_id:
         log_package(run_id, folder)
-        log_metrics(
-            run_id, {k: v for k, v in content["outcome"].items() if isinstance(v, int | float)}
-        )
+        log_metrics(run_id, {f"train_{k}": float(v) for k, v in content["outcome"].items()})
     return run_id
 
 

@@ -80,7 +80,7 @@ def score(feed: Feed, as_of: str | None = None) -> Summary:
         ingest.write(checked, snapshot / "observations")
         current.save(snapshot / "panel")
     forecast, fallback = _forecast(best, current)
-    scored_at = datetime.now(UTC).replace(microsecond=0)
+    scored_at = datetime.now(UTC)
     table = to_table(current, forecast).assign(
         fallback=pd.Series(np.repeat(fallback, trained.horizon), dtype="str"),
         model_name=best.model,
@@ -141,7 +141,9 @@ def _slices(windows: Windows) -> Iterator[Windows]:
 
 
 def _stale(current: Panel) -> int:
-    """Series whose last value is more than a horizon older than the newest of all."""
+    """Series whose last value is more than a horizon older than the newest of all (if they share a clock)."""
+    if current.meta.splits["by"] == "series_end":
+        return 0
     end = current.position + current.history
     return int((end < end.max() - current.meta.horizon).sum())
 

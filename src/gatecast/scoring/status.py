@@ -86,4 +86,4 @@ def _forecasts(feed: Feed) -> str:
     m = published[-1]
     where = store.FORECASTS / m["source"] / m["run_key"]
     last = f"{m['series']:,} series from {m['cutoff']} by v{m['version']}"
-    return f"{len(published)} runs; last {m['scored_at']}: {last} -> {where}"
+    return f"{len(published)} runs; last {m['scored_at'][:19]}: {last} -> {where}"

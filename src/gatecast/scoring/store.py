@@ -53,8 +53,9 @@ def publish(source: str, key: str, table: pd.DataFrame, facts: dict[str, Any]) -
 def runs(source: str | None = None) -> list[dict[str, Any]]:
     """Manifests of all published runs, oldest first; of one source if it is named."""
     found = [
-        json.loads(p.read_text(encoding="utf-8"))
-        for p in FORECASTS.glob(f"{source or '*'}/*/{MANIFEST}")
+        json.loads(path.read_text(encoding="utf-8"))
+        for path in FORECASTS.glob(f"{source or '*'}/*/{MANIFEST}")
+        if not path.parent.name.startswith(".")  # being written, or left by a writer that was killed
     ]
     return sorted(found, key=lambda m: (m["scored_at"], m["run_key"]))
 

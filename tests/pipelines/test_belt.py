@@ -1,0 +1,196 @@
+"""The belt from end to end, as a user runs it: `dvc repro`, then scoring, monitoring, status."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+VARIANTS = {"rnn", "lstm", "gru", "linear"}
+
+
+def stages_run(output: str) -> set[str]:
+    """Names of the stages that `dvc repro` executed."""
+    return {line.split("'")[1] for line in output.splitlines() if line.startswith("Running stage")}
+
+
+def read(clone: Any, path: str) -> dict[str, Any]:
+    return dict(json.loads((clone.path / path).read_text(encoding="utf-8")))
+
+
+def test_one_command_runs_every_stage_and_names_the_winner(belt: Any) -> None:
+    log = (belt.path / "first.log").read_text(encoding="utf-8")
+    assert stages_run(log) == {"fingerprint", "ingest", "window", "evaluate", "promote"} | {
+        f"train@{v}" for v in VARIANTS
+    }
+    assert "wins by mase" in log
+    assert "champion of gatecast-demo is version 1" in log
+
+
+def test_variants_and_baselines_are_scored_on_the_same_origins(belt: Any) -> None:
+    board = read(belt, "reports/leaderboard.json")
+    assert set(board["scores"]) == VARIANTS | {"naive", "seasonal_naive"}
+    assert len({scores["values"] for scores in board["scores"].values()}) == 1
+    assert board["scores"][board["best"]]["mase"] < board["scores"]["seasonal_naive"]["mase"]
+
+
+def test_the_report_has_tables_and_pictures(belt: Any) -> None:
+    reports = belt.path / "reports"
+    table = pd.read_csv(reports / "leaderboard.csv", index_col="variant")
+    assert list(table["mase"]) == sorted(table["mase"])
+    for name in ("error_by_step.png", *(f"forecasts/{v}.png" for v in VARIANTS)):
+        assert (reports / name).read_bytes().startswith(b"\x89PNG")
+    steps = pd.read_csv(reports / "error_by_step.csv")
+    assert set(steps["step"]) == set(range(1, 49))
+    assert set(pd.read_parquet(reports / "per_series.parquet")["variant"]) == VARIANTS | {
+        "naive",
+        "seasonal_naive",
+    }
+
+
+def test_rows_in_are_accounted_for(belt: Any) -> None:
+    report = read(belt, "data/observations/ingest_report.json")
+    assert report["rows_in"] == report["accepted"] + report["repaired"] + report["quarantined"]
+    assert report["missing_rows"] > 0
+
+
+def test_a_second_repro_trains_nothing_and_moves_nothing(belt: Any) -> None:
+    again = belt.run("dvc", "repro").stdout
+    assert stages_run(again) == {"fingerprint", "promote"}
+    assert "already_champion" in again
+    assert read(belt, "reports/promotion.json")["champion"] == 1
+
+
+def test_an_edited_recipe_runs_again_with_what_follows_and_nothing_else(belt: Any) -> None:
+    recipe = belt.path / "conf/model/gru.yaml"
+    before = recipe.read_text(encoding="utf-8")
+    try:
+        recipe.write_text(before.replace("units: 64", "units: 32"), encoding="utf-8")
+        assert stages_run(belt.run("dvc", "repro").stdout) == {
+            "fingerprint",
+            "train@gru",
+            "evaluate",
+            "promote",
+        }
+    finally:
+        recipe.write_text(before, encoding="utf-8")
+        belt.run("dvc", "repro")
+
+
+def test_scoring_twice_leaves_one_copy(belt: Any) -> None:
+    folder = belt.path / "forecasts" / "demo"
+    before = {p: p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+    assert "nothing to do" in belt.run("python", "pipelines/score.py").stdout
+    assert {p: p.read_bytes() for p in folder.rglob("*") if p.is_file()} == before
+
+
+def test_every_series_has_one_forecast_a_step_with_provenance(belt: Any) -> None:
+    (table,) = (
+        pd.read_parquet(p)
+        for p in sorted((belt.path / "forecasts/demo").glob("*/forecasts.parquet"))[:1]
+    )
+    assert len(table) == 12 * 48
+    assert not table.duplicated(["unique_id", "step"]).any()
+    assert (table["ds"] > table["cutoff"]).all()
+    assert (table["gatecast-lo-95"] <= table["gatecast-lo-80"]).all()
+    assert (table["gatecast-lo-80"] <= table["gatecast"]).all()
+    assert (table["gatecast"] <= table["gatecast-hi-95"]).all()
+    assert table["gatecast"].notna().all()
+    promotion = read(belt, "reports/promotion.json")
+    assert set(table["model_version"]) == {promotion["champion"]}
+    assert set(table["model_digest"]) == {promotion["digest"]}
+
+
+def test_tomorrow_can_be_played_today(belt: Any) -> None:
+    belt.run("python", "pipelines/score.py", "as_of=2025-02-07T23:00")
+    said = belt.run("python", "pipelines/monitor.py").stdout
+    runs = {run["cutoff"]: run for run in read(belt, "reports/actuals.json")["runs"]}
+    played = runs["2025-02-07 23:00:00"]
+    assert played["actuals"] > 0.9 * played["forecasts"]
+    assert played["scores"]["mase"] > 0
+    assert "have come true" in said
+    assert runs["2025-02-09 23:00:00"]["scores"] is None
+
+
+def test_status_says_what_there_is(belt: Any) -> None:
+    said = belt.run("python", "pipelines/status.py").stdout
+    assert "gatecast-demo v1" in said
+    assert "12 series" in said
+    assert "free disk" in said
+
+
+def test_status_of_an_empty_project_says_what_to_do(fresh_clone: Any) -> None:
+    said = fresh_clone.run("python", "pipelines/status.py").stdout
+    assert "dvc repro" in said
+    assert "none: nothing of demo has been promoted" in said
+
+
+def test_dvc_shows_metrics_plots_and_changed_parameters(belt: Any) -> None:
+    metrics = json.loads(belt.run("dvc", "metrics", "show", "--json").stdout)
+    assert set(metrics[""]["data"]["reports/metrics.json"]["data"]) == VARIANTS | {
+        "naive",
+        "seasonal_naive",
+    }
+    belt.run("dvc", "plots", "show", "-o", "dvc_plots")
+    page = (belt.path / "dvc_plots/index.html").read_text(encoding="utf-8")
+    assert "MASE by step" in page
+    assert "seasonal_naive" in page
+    belt.edit("params.yaml", "seed: 1", "seed: 2")
+    try:
+        changed = json.loads(belt.run("dvc", "params", "diff", "--json").stdout)
+        assert changed["params.yaml"]["seed"]["new"] == 2
+    finally:
+        belt.edit("params.yaml", "seed: 2", "seed: 1")
+
+
+def test_scoring_without_a_champion_says_what_to_do(fresh_clone: Any) -> None:
+    done = fresh_clone.run("python", "pipelines/score.py", check=False)
+    assert done.returncode != 0
+    assert "ScoringError[NO-CHAMPION]" in done.stderr
+    assert "dvc repro" in done.stderr
+    assert not (fresh_clone.path / "forecasts").exists()
+
+
+@pytest.mark.slow
+def test_an_experiment_gates_but_never_moves_the_champion(fresh_clone: Any) -> None:
+    fresh_clone.edit("params.yaml", "  - rnn\n  - lstm\n  - gru\n", "")
+    fresh_clone.run("git", "commit", "-qam", "linear only")
+    fresh_clone.run("dvc", "repro")
+    fresh_clone.run("git", "add", "dvc.lock")
+    fresh_clone.run("git", "commit", "-qm", "lock")
+    fresh_clone.run("dvc", "exp", "run", "-S", "seed=5")
+    promotion = read(fresh_clone, "reports/promotion.json")
+    assert promotion["verdict"] in ("experiment", "not_better")
+    assert promotion["champion"] == 1
+    fresh_clone.run("dvc", "exp", "run", "-S", "horizon=24")
+    assert read(fresh_clone, "reports/promotion.json")["verdict"] == "not_comparable"
+
+
+@pytest.mark.slow
+def test_a_changed_file_is_ingested_again_wherever_it_lies(
+    fresh_clone: Any, tmp_path: Path
+) -> None:
+    data = tmp_path / "feed"
+    data.mkdir()
+    stamps = pd.date_range("2024-01-01", periods=400, freq="D")
+    frame = pd.DataFrame({"unique_id": "a", "ds": stamps, "y": [float(i % 7) for i in range(400)]})
+    frame.to_csv(data / "my_data.csv", index=False)
+    fresh_clone.edit("conf/source/files.yaml", "frequency: null ", "frequency: D ")
+    fresh_clone.edit("conf/source/files.yaml", "season_length: 24", "season_length: 7")
+    fresh_clone.edit("params.yaml", "source: demo", "source: files")
+    here = {"GATECAST_DATA_DIR": str(data)}
+    assert stages_run(fresh_clone.run("dvc", "repro", "window", **here).stdout) == {
+        "fingerprint",
+        "ingest",
+        "window",
+    }
+    assert stages_run(fresh_clone.run("dvc", "repro", "window", **here).stdout) == {"fingerprint"}
+    frame.assign(y=frame["y"] + 1).to_csv(data / "my_data.csv", index=False)
+    assert stages_run(fresh_clone.run("dvc", "repro", "window", **here).stdout) == {
+        "fingerprint",
+        "ingest",
+        "window",
+    }

@@ -1,0 +1,82 @@
+"""A tiny project in a folder of its own with a promoted closed-form model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from gatecast.config import Feed, Fit, Model, Promote, RawFile, Splits, Task
+from gatecast.data import ingest, panel
+from gatecast.evaluation import baselines, leaderboard
+from gatecast.evaluation.backtest import Backtest
+from gatecast.registry import package, promotion
+from gatecast.training import trainer
+
+
+@pytest.fixture(autouse=True)
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The current folder is an empty project; stores are its own."""
+    for name in ("MLFLOW_TRACKING_URI", "GATECAST_LEDGER_URI", "GATECAST_DATA_DIR", "DVC_EXP_NAME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def daily_feed(project: Path) -> Feed:
+    """Four daily series of 140 days with a weekly season, as a CSV file and its recipe."""
+    days = pd.date_range("2024-01-01", periods=140, freq="D")
+    rng = np.random.default_rng(3)
+    parts = [
+        pd.DataFrame(
+            {
+                "unique_id": f"s{i}",
+                "ds": days,
+                "y": 50 + 10 * i + 8 * (days.dayofweek < 5) + rng.normal(0, 1, 140),
+            }
+        )
+        for i in range(4)
+    ]
+    pd.concat(parts).to_csv(project / "sales.csv", index=False)
+    return Feed(
+        name="sales", files=[RawFile("sales.csv")], id="unique_id", time=["ds"], frequency="D",
+        task=Task(horizon=7, season_length=7, splits=Splits("time", 21, 21)),
+    )  # fmt: skip
+
+
+@pytest.fixture
+def promote() -> Callable[[Feed], promotion.Champion]:
+    """Ingest a feed, train the ridge, evaluate and promote it: the belt without DVC."""
+
+    def run(feed: Feed) -> promotion.Champion:
+        checked = ingest.check_feed(feed, None, feed.task.horizon)
+        built = panel.build(checked.observations, checked.static, feed)
+        model = Model(kind="linear")
+        trained = trainer.train("linear", built, model, Fit(), 1)
+        digest = package.write(Path("models/linear"), "linear", model, 1, built.meta, trained)
+        backtest = Backtest.of(built)
+        predictors = (
+            baselines.seasonal_naive(built.meta.horizon, built.meta.season_length),
+            package.load(Path("models/linear")),
+        )
+        results = [backtest.run(p) for p in predictors]
+        table = leaderboard.leaderboard(results, "mase")
+        leaderboard.write(
+            Path("reports"), results, table, built, backtest, "mase", {"linear": digest}
+        )
+        rules = Promote(min_skill=-10.0)
+        assert (
+            promotion.promote(built, Path("reports/leaderboard.json"), Path("models"), rules)[
+                "champion"
+            ]
+            == 1
+        )
+        champion = promotion.champion(feed.name)
+        assert champion is not None
+        return champion
+
+    return run
