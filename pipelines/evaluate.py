@@ -38,8 +38,10 @@ def main(config: Config) -> None:
     table = leaderboard.leaderboard(results, metric)
     leaderboard.write(REPORTS, results, table, panel, backtest, metric, digests)
     plots.error_by_step(results, metric, REPORTS / "error_by_step.png")
+    best = next(r for r in results if r.name == leaderboard.winner(table))
+    shown = plots.choose(best)
     for result in results:
-        plots.fans(panel, backtest, result, REPORTS / "forecasts" / f"{result.name}.png")
+        plots.fans(panel, backtest, result, shown, REPORTS / "forecasts" / f"{result.name}.png")
     for result in results:
         pictures = [REPORTS / "error_by_step.png", REPORTS / "forecasts" / f"{result.name}.png"]
         tracking.log_evaluation(

@@ -50,19 +50,24 @@ def error_by_step(results: list[Result], metric: str, path: Path) -> None:
     _save(figure, path)
 
 
-def fans(panel: Panel, backtest: Backtest, result: Result, path: Path) -> None:
-    """Forecast fans of the last origin of three series: the tenth, the middle and the ninetieth percentile by error."""
-    by_error = result.series["mase"].fillna(result.series["wape"]).sort_values()
-    ranks = [int(q * (len(by_error) - 1)) for q in (0.1, 0.5, 0.9)]
-    chosen = list(dict.fromkeys(by_error.index[r] for r in ranks))
-    figure, axes = _axes(len(chosen), 5 * len(chosen) + 1, 3.6)
-    words = ("easy", "typical", "hard")
-    for ax, series, word in zip(axes, chosen, words, strict=False):
-        at = int(np.flatnonzero(backtest.windows.series == series)[-1])
+def choose(result: Result) -> dict[str, int]:
+    """An easy, a typical and a hard series: the tenth, the middle and the ninetieth percentile by error."""
+    order = result.series["mase"].fillna(result.series["wape"]).sort_values().index
+    ranks = {"easy": 0.1, "typical": 0.5, "hard": 0.9}
+    chosen = {word: int(order[int(q * (len(order) - 1))]) for word, q in ranks.items()}
+    return {word: s for word, s in chosen.items() if word == "typical" or s != chosen["typical"]}
+
+
+def fans(
+    panel: Panel, backtest: Backtest, result: Result, series: dict[str, int], path: Path
+) -> None:
+    """Forecast fans of the last origin of the chosen series (see :func:`choose`)."""
+    figure, axes = _axes(len(series), 4 * len(series) + 1, 3.4)
+    for ax, (word, number) in zip(axes, series.items(), strict=True):
+        at = int(np.flatnonzero(backtest.windows.series == number)[-1])
         _fan(ax, panel, backtest, result, at)
-        ax.set_title(
-            f"{word}: {str(panel.ids[series])[:24]} (MASE {by_error[series]:.2f})", fontsize=10
-        )
+        mase = result.series.loc[number, "mase"]
+        ax.set_title(f"{word}: {str(panel.ids[number])[:24]} (MASE {mase:.2f})", fontsize=9)
     axes[0].legend(frameon=False, fontsize=8)
     figure.suptitle(f"{result.name}: last origin of the test span")
     _save(figure, path)

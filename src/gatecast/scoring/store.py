@@ -55,7 +55,9 @@ def runs(source: str | None = None) -> list[dict[str, Any]]:
     found = [
         json.loads(path.read_text(encoding="utf-8"))
         for path in FORECASTS.glob(f"{source or '*'}/*/{MANIFEST}")
-        if not path.parent.name.startswith(".")  # being written, or left by a writer that was killed
+        if not path.parent.name.startswith(
+            "."
+        )  # being written, or left by a writer that was killed
     ]
     return sorted(found, key=lambda m: (m["scored_at"], m["run_key"]))
 
