@@ -18,12 +18,12 @@ OBSERVATIONS = Path("data/observations")
 @entry(groups=("source",))
 def main(config: Config) -> None:
     from gatecast import atomic
-    from gatecast.data import ingest, sources
+    from gatecast.data import files, ingest
 
     feed = config.feed
     assert feed is not None
     if config.fingerprint:
-        atomic.write_json(FEED, sources.fingerprint(feed, config.as_of))
+        atomic.write_json(FEED, files.fingerprint(feed, config.as_of))
         return
     start = time.perf_counter()
     checked = ingest.check_feed(feed, config.as_of, config.horizon or feed.task.horizon)

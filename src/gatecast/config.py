@@ -373,6 +373,7 @@ def _check_fit(fit: Fit, where: str) -> None:
         "max_validation_windows",
     ):
         _require(getattr(fit, key) >= 1, where, key, getattr(fit, key), "1 or more")
+    _require(fit.gradient_clip >= 0, where, "gradient_clip", fit.gradient_clip, "0 (off) or more")
     _require(fit.learning_rate > 0, where, "learning_rate", fit.learning_rate, "above 0")
     _require(fit.weight_decay >= 0, where, "weight_decay", fit.weight_decay, "0 or more")
     _require(0 <= fit.averaging < 1, where, "averaging", fit.averaging, "from 0 up to 1")

@@ -14,6 +14,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from gatecast.errors import RegistryError
+
 _METADATA = sa.MetaData()
 _ENTRIES = sa.Table(
     "ledger",
@@ -37,13 +39,34 @@ class Entry:
     facts: dict[str, Any]
 
 
+def _create(engine: sa.Engine) -> None:
+    """Make the table unless it is there; of several processes that come at once, one makes it."""
+    try:
+        _METADATA.create_all(engine)
+    except sa.exc.OperationalError:
+        if not sa.inspect(engine).has_table(_ENTRIES.name):
+            raise
+
+
 class Ledger:
-    """The ledger at an address (created if it is not there)."""
+    """The ledger at an address (created if it is not there).
+
+    Raises:
+        RegistryError: LEDGER if it cannot be opened.
+    """
 
     def __init__(self, uri: str | None = None) -> None:
         self.uri = uri or os.environ.get("GATECAST_LEDGER_URI") or "sqlite:///ledger.db"
-        self._engine = sa.create_engine(self.uri)
-        _METADATA.create_all(self._engine)
+        patience = {"timeout": 60} if self.uri.startswith("sqlite") else {}
+        self._engine = sa.create_engine(self.uri, connect_args=patience)
+        try:
+            _create(self._engine)
+        except sa.exc.SQLAlchemyError as error:
+            raise RegistryError(
+                "LEDGER",
+                f"the ledger {self.uri} cannot be opened: {str(error).splitlines()[0]}",
+                "Correct GATECAST_LEDGER_URI, or start its database.",
+            ) from None
 
     def append(self, kind: str, subject: str, facts: dict[str, Any]) -> Entry:
         """Add a row and return it."""

@@ -57,24 +57,36 @@ def steps_per_day(frequency: str) -> int | None:
     return int(day // step) if day % step == pd.Timedelta(0) else None
 
 
-def make_axis(first: pd.Timestamp, last: pd.Timestamp, frequency: str) -> pd.DatetimeIndex:
-    """Every stamp from ``first`` to ``last``, both on the grid.
+def make_axis(
+    first: pd.Timestamp, last: pd.Timestamp, frequency: str, n_stamps: int | None = None
+) -> pd.DatetimeIndex:
+    """Every stamp from ``first`` to ``last``.
+
+    Args:
+        first, last: both on the grid.
+        frequency: a pandas alias.
+        n_stamps: how many different stamps a feed has; an axis very much longer than that is refused.
 
     Raises:
-        IngestError: TIME-SPAN if that is more than 50 million stamps.
+        IngestError: TIME-SPAN for an axis of over 50 million stamps, or a thousand times longer than the feed.
     """
     step = offset(frequency)
-    if isinstance(step, pd.tseries.offsets.Tick) and (last - first) / pd.Timedelta(step) > MAX_AXIS:
+    some = first + 8 * step
+    length = (last - first) / ((some - first) / 8)
+    if length > MAX_AXIS or (n_stamps and length > 10_000 + 1000 * n_stamps):
         raise IngestError(
             "TIME-SPAN",
-            f"the feed spans {first} to {last}: more than {MAX_AXIS:,} steps of {frequency}.",
+            f"the feed spans {first} to {last}: {length:,.0f} steps of {frequency}.",
             "Look for a wrong date in the feed, or declare a coarser `frequency`.",
         )
     return pd.date_range(first, last, freq=step).as_unit("us")
 
 
-def choose(frequency: str, n_stamps: int, holidays: str | None) -> list[str]:
-    """Names of the calendar features that a panel of this frequency and length can learn from."""
+def choose(frequency: str, n_stamps: int, holidays: str | None, regular: bool = True) -> list[str]:
+    """Names of the calendar features that a panel of this frequency and length can learn from.
+
+    ``regular`` false leaves only the holidays: the clock of the feed means nothing.
+    """
     step = offset(frequency)
     tick = isinstance(step, pd.tseries.offsets.Tick)
     length = (
@@ -91,7 +103,7 @@ def choose(frequency: str, n_stamps: int, holidays: str | None) -> list[str]:
         names.append("day_of_year")
     if holidays and length <= pd.Timedelta(days=1):
         names.append("holiday")
-    return names
+    return names if regular else [name for name in names if name == "holiday"]
 
 
 def _harmonics(phase: np.ndarray, count: int) -> list[np.ndarray]:

@@ -9,18 +9,16 @@ and is masked later, never filled.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from gatecast.config import Feed
-from gatecast.data import calendar
+from gatecast.data import calendar, stamps
+from gatecast.data.rows import KEY, Rows
 from gatecast.errors import IngestError
-
-KEY = ["unique_id", "ds"]
 
 
 @dataclass
@@ -40,47 +38,6 @@ class Checked:
     report: dict[str, Any]
 
 
-@dataclass
-class _Table:
-    """A raw table on its way through the checks."""
-
-    rows: pd.DataFrame
-    feed: Feed
-    quarantined: list[pd.DataFrame] = field(default_factory=list)
-    repaired: dict[str, int] = field(default_factory=dict)
-
-    def where(self, position: int) -> str:
-        row = self.rows.iloc[position]
-        return f"{row['file']} line {row['line']}"
-
-    def reject(
-        self,
-        bad: np.ndarray,
-        code: str,
-        what: Callable[[pd.Series], str],
-        fix: str,
-        always: bool = False,
-    ) -> None:
-        """Raise for the first bad row, or set all of them aside if the recipe says so (``always``: in any case)."""
-        if not bad.any():
-            return
-        first = int(np.flatnonzero(bad)[0])
-        if self.feed.bad_rows == "error" and not always:
-            more = f" ({int(bad.sum()):,} such rows in all)" if bad.sum() > 1 else ""
-            raise IngestError(
-                code,
-                f"{self.where(first)}: {what(self.rows.iloc[first])}{more}.",
-                f"{fix} Or set `bad_rows: quarantine` to set such rows aside.",
-            )
-        aside = self.rows[bad]
-        reasons = [what(aside.iloc[i]) for i in range(min(len(aside), 1000))]
-        reasons += [reasons[-1]] * (len(aside) - len(reasons))
-        self.quarantined.append(
-            aside.assign(code=code, reason=reasons).astype({"ds": "str", "y": "str"})
-        )
-        self.rows = self.rows[~bad].reset_index(drop=True)
-
-
 def check(raw: pd.DataFrame, feed: Feed, as_of: str | None = None, horizon: int = 0) -> Checked:
     """Check a raw table against the contract.
 
@@ -93,46 +50,44 @@ def check(raw: pd.DataFrame, feed: Feed, as_of: str | None = None, horizon: int 
     Raises:
         IngestError: with a code, the file and line, the series, and the way out.
     """
-    table = _Table(raw, feed)
-    _parse_time(table)
-    calendar.offset(feed.frequency, _suggest_frequency(table.rows))
-    ids = table.rows["unique_id"]
-    table.reject(
+    rows = Rows(raw, feed)
+    hint = stamps.suggest_frequency(raw) if pd.api.types.is_datetime64_any_dtype(raw["ds"]) else ""
+    if feed.frequency:
+        calendar.offset(feed.frequency)
+    stamps.parse(rows)
+    calendar.offset(feed.frequency, hint or stamps.suggest_frequency(rows.table))
+    if feed.holidays:
+        calendar.check_country(feed.holidays)
+    ids = rows.table["unique_id"]
+    rows.reject(
         (ids.isna() | (ids == "")).to_numpy(),
         "ID-MISSING",
         lambda r: f"no series id in column '{feed.id}'",
         "Fill the id column.",
     )
-    _parse_numbers(table)
-    _to_utc(table)
-    ignored = _cut(table, as_of, horizon)
-    rows_in = len(table.rows) + sum(map(len, table.quarantined))
-    _on_grid(table)
-    static = _static(table)
-    _merge_duplicates(table)
-    values = table.rows.groupby("unique_id", observed=True)["y"].transform("count").to_numpy()
-    table.reject(
+    _parse_columns(rows)
+    ignored = stamps.cut(rows, as_of, horizon)
+    rows_in = len(rows.table) + sum(map(len, rows.quarantined))
+    stamps.on_grid(rows)
+    static = _static(rows)
+    _merge_duplicates(rows)
+    values = rows.table.groupby("unique_id", observed=True)["y"].transform("count").to_numpy()
+    rows.reject(
         values == 0,
         "SERIES-EMPTY",
         lambda r: f"series '{r['unique_id']}' has no value at all",
-        "",
+        "Check `target`, `na_values` and `as_of`.",
         always=True,
     )
-    if table.rows.empty:
-        raise IngestError(
-            "EMPTY-FEED",
-            f"source '{feed.name}': no usable row is left.",
-            "Check `target`, `na_values` and `as_of`.",
-        )
 
     columns = [*KEY, "y", *feed.covariates.past, *feed.covariates.future]
-    observations = table.rows[columns].sort_values(KEY, kind="stable", ignore_index=True)
+    observations = rows.table[columns].sort_values(KEY, kind="stable", ignore_index=True)
     static = static[static["unique_id"].isin(observations["unique_id"].unique())].reset_index(
         drop=True
     )
     quarantine = (
-        pd.concat(table.quarantined, ignore_index=True)
-        if table.quarantined
+        pd.concat(rows.quarantined, ignore_index=True)
+        if rows.quarantined
         else pd.DataFrame(
             columns=["unique_id", "ds", "y", "file", "line", "code", "reason"], dtype="str"
         )
@@ -142,10 +97,10 @@ def check(raw: pd.DataFrame, feed: Feed, as_of: str | None = None, horizon: int 
         "as_of": as_of,
         "rows_in": rows_in,
         "accepted": len(observations),
-        "repaired": sum(table.repaired.values()),
+        "repaired": sum(rows.repaired.values()),
         "quarantined": len(quarantine),
         "ignored_after_as_of": ignored,
-        "repairs": table.repaired,
+        "repairs": rows.repaired,
         "quarantine": {str(k): int(v) for k, v in quarantine["code"].value_counts().items()},
         **_facts(observations, feed),
     }
@@ -186,181 +141,66 @@ def validate(observations: pd.DataFrame, feed: Feed) -> None:
         ) from None
 
 
-def _parse_time(table: _Table) -> None:
-    feed, ds = table.feed, table.rows["ds"]
-    if pd.api.types.is_datetime64_any_dtype(ds):
-        parsed = ds
-    else:
-        parsed = pd.to_datetime(
-            ds.astype("str").str.strip(),
-            format=feed.time_format or "ISO8601",
-            errors="coerce",
-            utc=False,
-        )
-        if not pd.api.types.is_datetime64_any_dtype(parsed):  # offsets that differ from row to row
-            parsed = pd.to_datetime(
-                ds, format=feed.time_format or "ISO8601", errors="coerce", utc=True
-            )
-    bad = parsed.isna().to_numpy()
-    table.reject(
-        bad,
-        "TIME-PARSE",
+def _parse_columns(rows: Rows) -> None:
+    """Numbers become float64, categories text; a text or an infinite number in a number's place is a bad row."""
+    c = rows.feed.covariates
+    for column in ("y", *c.past, *c.future, *c.static):
+        if column in c.categorical:
+            rows.table[column] = _category(rows.table[column])
+        elif column not in c.static or pd.api.types.is_numeric_dtype(rows.table[column]):
+            _parse_numbers(rows, column)
+
+
+def _category(column: pd.Series) -> pd.Series:
+    """Names as text. A whole number is the same name whether the file holds it as 1 or as 1.0."""
+    if pd.api.types.is_float_dtype(column) and (column.dropna() % 1 == 0).all():
+        column = column.astype("Int64")
+    return column.astype("str").where(column.notna())
+
+
+def _parse_numbers(rows: Rows, column: str) -> None:
+    feed = rows.feed
+    name, prefix = (feed.target, "Y") if column == "y" else (column, "COV")
+    numbers = _numbers(rows.table[column], feed.decimal)
+    rows.reject(
+        (numbers.isna() & rows.table[column].notna()).to_numpy(),
+        f"{prefix}-TEXT",
         lambda r: (
-            f"'{r['ds']}' in {'+'.join(feed.time)} is no time stamp"
-            + (f" of the form {feed.time_format}" if feed.time_format else "")
+            f"series '{r['unique_id']}' has the text '{r[column]}' in column '{name}' at {r['ds']}"
         ),
-        "Declare `time_format:` in the source recipe (e.g. '%d.%m.%Y %H:%M').",
+        "Correct the value, add it to `na_values:` if it means missing, or set `decimal:`."
+        if column == "y"
+        else "Add the column to `covariates.categorical`, or its text to `na_values:`.",
     )
-    parsed = parsed[~bad] if len(table.rows) < len(bad) else parsed
-    if parsed.dt.tz is not None:
-        parsed = parsed.dt.tz_convert("UTC").dt.tz_localize(None)
-    table.rows = table.rows.assign(ds=parsed.dt.as_unit("us").to_numpy())
-
-
-def _parse_numbers(table: _Table) -> None:
-    feed = table.feed
-    numeric = [
-        "y",
-        *(
-            c
-            for c in (*feed.covariates.past, *feed.covariates.future)
-            if c not in feed.covariates.categorical
-        ),
-    ]
-    for column in numeric:
-        name = feed.target if column == "y" else column
-        raw = table.rows[column]
-        parsed = pd.to_numeric(raw, errors="coerce").astype("float64")
-        text = (parsed.isna() & raw.notna()).to_numpy()
-        table.rows = table.rows.assign(**{column: parsed.where(~text, 0.0)})
-        shown = raw.astype("str")
-        table.reject(
-            text,
-            "Y-TEXT" if column == "y" else "COV-TEXT",
-            lambda r, shown=shown, name=name: (
-                f"series '{r['unique_id']}' has the text '{shown[r.name]}' in column '{name}' at {r['ds']}"
-            ),  # type: ignore[misc]
-            "Correct the value, add it to `na_values:` if it means missing, or set `decimal:`."
-            if column == "y"
-            else "Add the column to `covariates.categorical`, or its text to `na_values:`.",
-        )
-        values = table.rows[column].to_numpy()
-        if column == "y":
-            table.reject(
-                np.isinf(values) | (np.abs(values) > np.finfo(np.float32).max),
-                "Y-INFINITE",
-                lambda r: f"series '{r['unique_id']}' has no finite value at {r['ds']}",
-                "Correct the value: it is larger than any number gatecast can hold.",
-            )
-        else:
-            table.rows[column] = np.where(np.isfinite(values), values, np.nan)
-    for column in feed.covariates.categorical:
-        table.rows[column] = table.rows[column].astype("str").where(table.rows[column].notna())
-
-
-def _to_utc(table: _Table) -> None:
-    zone = table.feed.timezone
-    if not zone:
-        return
-    if not calendar.is_subdaily(str(table.feed.frequency)):
-        raise IngestError(
-            "TIMEZONE",
-            f"`timezone: {zone}` has no meaning for frequency {table.feed.frequency}.",
-            "Remove `timezone`: dates need none.",
-        )
-    second = table.rows.duplicated(
-        KEY, keep="first"
-    ).to_numpy()  # the hour that comes twice: the second is winter time
-    try:
-        local = table.rows["ds"].dt.tz_localize(zone, ambiguous=~second, nonexistent="NaT")
-    except Exception as error:
-        raise IngestError(
-            "TIMEZONE",
-            f"`timezone: {zone}` cannot be used: {error}",
-            "Use a name such as Europe/Berlin.",
-        ) from None
-    table.reject(
-        local.isna().to_numpy(),
-        "TIME-DST",
-        lambda r: (
-            f"series '{r['unique_id']}': {r['ds']} does not exist in {zone} (the clock skips it)"
-        ),
-        "Correct `timezone` (is the feed in UTC?) or the stamp.",
+    numbers = _numbers(rows.table[column], feed.decimal)
+    rows.reject(
+        (numbers.abs() > np.finfo(np.float32).max).to_numpy(),
+        f"{prefix}-INFINITE",
+        lambda r: f"series '{r['unique_id']}' has no finite number in column '{name}' at {r['ds']}",
+        "Correct the value: it is larger than any number gatecast can hold.",
     )
-    table.rows["ds"] = local.dropna().dt.tz_convert("UTC").dt.tz_localize(None).to_numpy()
+    rows.table[column] = _numbers(rows.table[column], feed.decimal)
 
 
-def _cut(table: _Table, as_of: str | None, horizon: int) -> int:
-    """Make the feed what it was at ``as_of``; returns the number of rows ignored."""
-    if not as_of:
-        return 0
-    feed, before = table.feed, len(table.rows)
-    try:
-        now = pd.Timestamp(as_of)
-    except ValueError:
-        raise IngestError(
-            "AS-OF", f"as_of={as_of} is no time.", "Write it like 2025-04-10T12:00."
-        ) from None
-    if now.tzinfo is not None:
-        now = now.tz_convert("UTC").tz_localize(None)
-    late = (table.rows["ds"] > now).to_numpy()
-    keep = ~late
-    if feed.covariates.future:
-        keep |= (table.rows["ds"] <= now + horizon * calendar.offset(feed.frequency)).to_numpy()
-        table.rows.loc[late, ["y", *feed.covariates.past]] = np.nan
-    table.rows = table.rows[keep].reset_index(drop=True)
-    if table.rows.empty:
-        raise IngestError(
-            "AS-OF", f"as_of={as_of} lies before the feed begins.", "Choose a later time."
-        )
-    return before - len(table.rows)
+def _numbers(raw: pd.Series, decimal: str) -> pd.Series:
+    """float64; NaN where the text is no number. One bad cell makes pandas leave a whole column as text."""
+    if decimal != "." and not pd.api.types.is_numeric_dtype(raw):
+        raw = raw.astype("str").where(raw.notna()).str.replace(decimal, ".", regex=False)
+    return pd.to_numeric(raw, errors="coerce").astype("float64")
 
 
-def _on_grid(table: _Table) -> None:
-    """Every stamp must lie on one regular axis."""
-    feed = table.feed
-    stamps = pd.DatetimeIndex(table.rows["ds"].unique()).sort_values()
-    axis = calendar.make_axis(stamps[0], stamps[-1], str(feed.frequency))
-    off = stamps[axis.get_indexer(stamps) < 0] if len(axis) else stamps
-    if not len(off):
-        return
-    bad = table.rows["ds"].isin(off).to_numpy()
-    table.reject(
-        bad,
-        "TIME-GRID",
-        lambda r: (
-            f"series '{r['unique_id']}': {r['ds']} is no stamp of a regular {feed.frequency} axis"
-            f" that begins at {stamps[0]}"
-        ),
-        f"Correct `frequency`.{_suggest_frequency(table.rows)}",
-    )
-
-
-def _suggest_frequency(rows: pd.DataFrame) -> str:
-    """A sentence that says what the stamps look like."""
-    longest = rows["unique_id"].value_counts().index[:1]
-    stamps = pd.DatetimeIndex(
-        rows.loc[rows["unique_id"].isin(longest), "ds"].unique()
-    ).sort_values()
-    guess = None
-    for length in (len(stamps), 200, 20):
-        if guess is None and 3 <= length <= len(stamps):
-            guess = pd.infer_freq(stamps[:length])
-    return f" The stamps look like `frequency: {guess}`." if guess else ""
-
-
-def _static(table: _Table) -> pd.DataFrame:
-    names = table.feed.covariates.static
+def _static(rows: Rows) -> pd.DataFrame:
+    names = rows.feed.covariates.static
     static = (
-        table.rows.groupby("unique_id", sort=True, observed=True)[names].first().reset_index()
+        rows.table.groupby("unique_id", sort=True, observed=True)[names].first().reset_index()
         if names
         else None
     )
     for name in names:
-        varying = table.rows.groupby("unique_id", observed=True)[name].nunique()
+        varying = rows.table.groupby("unique_id", observed=True)[name].nunique()
         if (varying > 1).any():
             series = varying.index[varying > 1][0]
-            values = table.rows.loc[table.rows["unique_id"] == series, name].dropna().unique()[:2]
+            values = rows.table.loc[rows.table["unique_id"] == series, name].dropna().unique()[:2]
             raise IngestError(
                 "STATIC-VARIES",
                 f"static column '{name}' changes within series '{series}' ({values[0]!r}, {values[1]!r}).",
@@ -370,33 +210,34 @@ def _static(table: _Table) -> pd.DataFrame:
         static
         if static is not None
         else pd.DataFrame(
-            {"unique_id": pd.Series(sorted(table.rows["unique_id"].unique()), dtype="str")}
+            {"unique_id": pd.Series(sorted(rows.table["unique_id"].unique()), dtype="str")}
         )
     )
 
 
-def _merge_duplicates(table: _Table) -> None:
+def _merge_duplicates(rows: Rows) -> None:
     """Exact duplicates are one row; conflicting ones follow the recipe's ``duplicates``."""
-    content = [c for c in table.rows.columns if c not in ("file", "line")]
-    exact = table.rows.duplicated(content, keep="first").to_numpy()
+    content = [c for c in rows.table.columns if c not in ("file", "line")]
+    rule = rows.feed.duplicates
+    keep = "last" if rule == "last" else "first"
+    exact = rows.table.duplicated(content, keep=keep).to_numpy()
     if exact.any():
-        table.repaired["EXACT-DUPLICATE"] = int(exact.sum())
-        table.rows = table.rows[~exact].reset_index(drop=True)
-    double = table.rows.duplicated(KEY, keep=False).to_numpy()
+        rows.repaired["EXACT-DUPLICATE"] = int(exact.sum())
+        rows.table = rows.table[~exact].reset_index(drop=True)
+    double = rows.table.duplicated(KEY, keep=False).to_numpy()
     if not double.any():
         return
-    rule = table.feed.duplicates
     if rule == "error":
-        clash = table.rows[double].sort_values([*KEY, "line"], kind="stable")
+        clash = rows.table[double].sort_values([*KEY, "line"], kind="stable")
         a, b = clash.iloc[0], clash.iloc[1]
         what = (
             f"two values for {a['ds']} ({a['y']} and {b['y']})"
-            if a["y"] != b["y"]
+            if a["y"] != b["y"] and not (np.isnan(a["y"]) and np.isnan(b["y"]))
             else f"two rows for {a['ds']} whose covariates differ"
         )
         hint = (
             "The feed looks like local time at a clock change. Declare `timezone:` in the source recipe, or choose"
-            if calendar.is_subdaily(str(table.feed.frequency)) and _at_clock_change(clash)
+            if calendar.is_subdaily(str(rows.feed.frequency)) and _at_clock_change(clash)
             else "Choose"
         )
         raise IngestError(
@@ -404,13 +245,12 @@ def _merge_duplicates(table: _Table) -> None:
             f"{b['file']} line {b['line']}: series '{a['unique_id']}' has {what}; the other is line {a['line']}.",
             f"{hint} `duplicates: mean|first|last`.",
         )
-    before = len(table.rows)
+    before = len(rows.table)
     if rule == "mean":
-        numbers = table.rows.groupby(KEY, sort=False, observed=True)["y"].transform("mean")
-        table.rows["y"] = numbers
-    keep = "last" if rule == "last" else "first"
-    table.rows = table.rows.drop_duplicates(KEY, keep=keep, ignore_index=True)
-    table.repaired[f"DUPLICATE-{rule.upper()}"] = before - len(table.rows)
+        numbers = rows.table.groupby(KEY, sort=False, observed=True)["y"].transform("mean")
+        rows.table["y"] = numbers
+    rows.table = rows.table.drop_duplicates(KEY, keep=keep, ignore_index=True)
+    rows.repaired[f"DUPLICATE-{rule.upper()}"] = before - len(rows.table)
 
 
 def _at_clock_change(clash: pd.DataFrame) -> bool:

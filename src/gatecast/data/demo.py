@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from gatecast.config import Demo
+from gatecast.data.stamps import instant
 from gatecast.errors import IngestError
 
 VERSION = 1
@@ -49,7 +50,7 @@ def generate(demo: Demo, as_of: str | None, horizon: int) -> pd.DataFrame:
     Raises:
         IngestError: AS-OF if the time lies before the demo begins.
     """
-    last = pd.Timestamp(as_of) if as_of else end(demo)
+    last = instant(as_of) if as_of else end(demo)
     hours = int((last - START) // pd.Timedelta(hours=1)) + 1
     if hours < 24:
         raise IngestError(

@@ -182,7 +182,7 @@ class Panel:
             )
             indptr = np.load(path / "indptr.npy", allow_pickle=False)
             return cls(values, observed, indptr, pd.read_parquet(path / "series.parquet"), meta)
-        except (ValueError, KeyError, TypeError, OSError) as error:
+        except (ValueError, KeyError, TypeError, OSError, EOFError) as error:
             raise PanelError(
                 "PANEL-READ",
                 f"the panel in {path} cannot be read: {error}",
@@ -245,9 +245,7 @@ def build(
         series[channel.name] = _encode(aligned[channel.name], channel)
 
     n_known = int(end.max())
-    if feed.holidays:
-        calendar.check_country(feed.holidays)
-    features = calendar.choose(frequency, n_known, feed.holidays) if feed.calendar else []
+    features = calendar.choose(frequency, n_known, feed.holidays, feed.calendar)
     splits = _splits(task.splits, axis, n_known, season_length)
     meta = PanelMeta(
         source=feed.name,
@@ -327,11 +325,9 @@ def _splits(
 
     validation_end = max(back(n_known, splits.test), 1)
     train_end = max(back(validation_end, splits.validation), 0)
-    return {
-        "by": "time",
-        "train_end": str(axis[train_end]),
-        "validation_end": str(axis[validation_end]),
-    }
+    last = len(axis) - 1
+    ends = {"train_end": min(train_end, last), "validation_end": min(validation_end, last)}
+    return {"by": "time", **{name: str(axis[at]) for name, at in ends.items()}}
 
 
 def _hash(panel: Panel) -> str:

@@ -87,6 +87,11 @@ def write(
     pd.concat(parts, ignore_index=True).to_parquet(folder / "per_series.parquet", index=False)
 
 
+def read(folder: Path) -> pd.DataFrame:
+    """The table that :func:`write` left in ``leaderboard.csv``."""
+    return pd.read_csv(folder / "leaderboard.csv", index_col="variant")
+
+
 def _number(value: Any) -> float | None:
     """A JSON number; null where there is none."""
     number = round(float(value), 6)

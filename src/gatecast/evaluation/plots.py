@@ -39,8 +39,10 @@ def error_by_step(results: list[Result], metric: str, path: Path) -> None:
             else {}
         )
         ax.plot(r.steps["step"], r.steps[shown], label=r.name, linewidth=1.8, **style)
-    best = min(float(np.nanmax(r.steps[shown])) for r in results)
-    ax.set_ylim(0, 2.5 * best)
+    highest = np.array([r.steps[shown].max() for r in results], float)
+    highest = highest[np.isfinite(highest) & (highest > 0)]
+    if len(highest):
+        ax.set_ylim(0, 2.5 * highest.min())
     ax.set(
         xlabel="step of the horizon",
         ylabel=shown.upper(),

@@ -59,21 +59,26 @@ def from_table(table: pd.DataFrame, horizon: int) -> np.ndarray:
     return grid.reshape(-1, horizon, len(QUANTILES))
 
 
+def _target(meta: PanelMeta) -> str:
+    return next(c.name for c in meta.channels if c.role == TARGET)
+
+
 def feed_of(meta: PanelMeta) -> Feed:
-    """A source recipe that reads a frame with the columns a model was trained with (target called ``y``)."""
+    """A source recipe that reads a frame with the columns a model was trained with."""
     names = lambda role: [c.name for c in meta.channels if c.role == role]  # noqa: E731
     categorical = [c.name for c in (*meta.channels, *meta.static) if c.categories is not None]
     return Feed(
         name=meta.source,
         id="unique_id",
         time=["ds"],
-        target="y",
+        target=_target(meta),
         frequency=meta.frequency,
         covariates=Covariates(
             [c.name for c in meta.static], names(PAST), names(FUTURE), categorical
         ),
         holidays=meta.holidays,
         calendar=bool(meta.calendar),
+        timezone=meta.timezone,
         task=Task(meta.horizon, meta.season_length, splits=Splits("series_end", 1, 1)),
     )
 
@@ -92,8 +97,7 @@ def panel_of(frame: pd.DataFrame, meta: PanelMeta, cutoff: str | None = None) ->
     from gatecast.errors import IngestError, did_you_mean
 
     feed = feed_of(meta)
-    target = next(c.name for c in meta.channels if c.role == TARGET)
-    frame = frame.rename(columns={target: "y"}) if "y" not in frame.columns else frame
+    frame = frame.rename(columns={_target(meta): "y"}) if "y" not in frame.columns else frame
     c = feed.covariates
     wanted = ["unique_id", "ds", "y", *c.static, *c.past, *c.future]
     for name in wanted:

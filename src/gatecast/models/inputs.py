@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from torch import Tensor
 
 from gatecast.config import Model
+from gatecast.errors import ConfigError
 
 
 @dataclass(frozen=True)
@@ -81,11 +82,21 @@ def resolve_shape(
     A step is one season (the largest divisor of it up to 96 rows, if it is longer; one row without a season). It
     sees the whole seasons that cover twice the horizon, and at least a week where a day is a season, else three
     seasons. The closed form has a single step that sees twice as far.
+
+    Raises:
+        ConfigError: SHAPE if a window is declared that is shorter than a season or a segment.
     """
     m = season_length
     segment = model.segment or (m if m <= 96 else max(d for d in range(1, 97) if m % d == 0))
     least = 7 * m if steps_per_day and m == steps_per_day else 3 * m
     window = model.window or -(-max(2 * horizon, least, 8) // m) * m
+    for name, value, least in (("window", window, m), ("segment", window, segment)):
+        if value < least:
+            raise ConfigError(
+                "SHAPE",
+                f"`window: {window}` is shorter than {'a season' if name == 'window' else 'a segment'} ({least} rows).",
+                "Choose a longer `window` in conf/model/, or null.",
+            )
     if model.kind == "linear":
         return {"window": model.window or 2 * window, "segment": 1, "steps": 1, "forks": 1}
     return {"window": window, "segment": segment, "steps": model.steps, "forks": model.forks}

@@ -18,16 +18,20 @@ def location_scale(x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         (..., 1) mean, and (..., 1) standard deviation, at least 5 % of the mean magnitude and never 0
         (1 where all known values are 0 or none is known).
     """
+    known = mask > 0
     n = mask.sum(-1, keepdim=True).clamp_min(1)
-    location = (x * mask).sum(-1, keepdim=True) / n
-    variance = ((x - location) * mask).square().sum(-1, keepdim=True) / n
-    magnitude = (x.abs() * mask).sum(-1, keepdim=True) / n
-    scale = variance.sqrt().maximum(FLOOR * magnitude)
-    return location, scale.where(scale > 0, scale.new_ones(()))
+    x = x.where(known, x.new_zeros(()))
+    magnitude = (x.abs() / n).sum(-1, keepdim=True)
+    unit = magnitude.where(magnitude > 0, x.new_ones(()))  # squares of large numbers would overflow
+    y = x / unit
+    mean = y.sum(-1, keepdim=True) / n
+    variance = ((y - mean) * mask).square().sum(-1, keepdim=True) / n
+    scale = (variance.sqrt().clamp_min(FLOOR) * unit).where(magnitude > 0, x.new_ones(()))
+    return mean * unit, scale
 
 
 def normalise(
     x: Tensor, mask: Tensor, location: Tensor, scale: Tensor, limit: float = 10.0
 ) -> Tensor:
     """(x - location) / scale within ±limit, and 0 (the location itself) where unknown."""
-    return ((x - location) / scale).clamp(-limit, limit) * mask
+    return ((x - location) / scale).clamp(-limit, limit).where(mask > 0, x.new_zeros(()))

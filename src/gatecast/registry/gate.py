@@ -52,7 +52,7 @@ def judge(
     Returns:
         ``promoted`` if every check passes, else ``not_better``. A score that is not finite never promotes.
     """
-    skill = 1 - challenger / seasonal_naive if seasonal_naive > 0 else math.nan
+    skill = _gain(challenger, seasonal_naive)
     checks = [
         Check(
             "skill",
@@ -64,7 +64,7 @@ def judge(
         )
     ]
     if champion is not None:
-        gain = 1 - challenger / champion if champion > 0 else math.nan
+        gain = _gain(challenger, champion)
         checks.append(
             Check(
                 "gain",
@@ -79,3 +79,10 @@ def judge(
     if failed:
         return Verdict(KEEP, failed[0].says, checks)
     return Verdict(PROMOTE, checks[-1].says, checks)
+
+
+def _gain(score: float, reference: float) -> float:
+    """1 - score / reference; NaN (which passes no check) unless both are finite and the reference is above 0."""
+    if not (math.isfinite(score) and math.isfinite(reference) and reference > 0):
+        return math.nan
+    return 1 - score / reference

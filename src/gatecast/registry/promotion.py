@@ -129,7 +129,9 @@ def promote(panel: Panel, leaderboard: Path, models: Path, rules: Promote) -> di
         "champion_before": sitting.version if sitting else None,
         **verdict.to_json(),
     }
-    if verdict.verdict == gate.PROMOTE and os.environ.get("DVC_EXP_NAME"):
+    experiment = bool(os.environ.get("DVC_EXP_NAME"))
+    ledger = None if experiment else Ledger()  # opened before anything moves
+    if verdict.verdict == gate.PROMOTE and experiment:
         return facts | {
             "verdict": "experiment",
             "reason": f"{verdict.reason}; inside a DVC experiment nothing moves",
@@ -141,8 +143,8 @@ def promote(panel: Panel, leaderboard: Path, models: Path, rules: Promote) -> di
         facts |= {"champion": version}
     else:
         facts |= {"champion": facts["champion_before"]}
-    if verdict.verdict != gate.CURRENT:
-        _note(facts)
+    if ledger:
+        _note(ledger, facts)
     return facts
 
 
@@ -155,8 +157,11 @@ def _read(leaderboard: Path, panel: Panel) -> dict[str, Any]:
                 "the leaderboard was made on other data than the panel holds.",
                 "Run `dvc repro evaluate`.",
             )
+        needed = ("best", "digests")
+        if missing := [key for key in needed if key not in board]:
+            raise KeyError(missing[0])
         return dict(board)
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise RegistryError(
             "LEADERBOARD",
             f"{leaderboard} cannot be read: {error}",
@@ -233,26 +238,21 @@ def _move(source: str, version: int, sitting: Champion | None) -> None:
     store.set_registered_model_alias(name, CHAMPION, str(version))
 
 
-def _note(facts: dict[str, Any]) -> None:
-    """One ledger row per decision; the same decision again (promote always runs) adds none."""
-    ledger = Ledger()
-    keep = {
-        k: facts[k]
-        for k in (
-            "challenger",
-            "digest",
-            "data_hash",
-            "metric",
-            "scores",
-            "champion_before",
-            "champion",
-            "verdict",
-            "reason",
-        )
-    }
+def _note(ledger: Ledger, facts: dict[str, Any]) -> None:
+    """One ledger row per decision; the same decision again (promote always runs) adds none.
+
+    That a package is champion already is no decision, unless the row of its promotion was lost.
+    """
+    keys = ("challenger", "digest", "data_hash", "metric", "scores", "champion_before", "champion")
+    keep = {k: facts[k] for k in (*keys, "verdict", "reason")}
     past = ledger.entries("promotion", facts["model"])
-    same = ("digest", "data_hash", "champion_before", "verdict")
-    if not past or any(past[-1].facts.get(k) != keep[k] for k in same):
+    if keep["verdict"] == gate.CURRENT:
+        moves = [e for e in past if e.facts.get("verdict") in (gate.PROMOTE, gate.CURRENT)]
+        known = bool(moves) and moves[-1].facts.get("digest") == keep["digest"]
+    else:
+        same = ("digest", "data_hash", "champion_before", "verdict")
+        known = bool(past) and all(past[-1].facts.get(k) == keep[k] for k in same)
+    if not known:
         ledger.append("promotion", facts["model"], keep | tracking.lineage())
 
 

@@ -10,7 +10,7 @@ import pandas as pd
 
 from gatecast import atomic
 from gatecast.config import Feed
-from gatecast.data import calendar, ingest, panel, sources
+from gatecast.data import ingest, panel, sources
 from gatecast.data.panel import Panel
 from gatecast.data.windows import Windows, targets
 from gatecast.errors import ScoringError
@@ -88,11 +88,7 @@ def _actuals(feed: Feed, known: pd.DataFrame) -> pd.DataFrame | None:
     rows = contract.check(raw, bare).observations
     if feed.start is None:
         return rows[["unique_id", "ds", "y"]]
-    axis = pd.date_range(
-        feed.start,
-        periods=10**6 if len(known) > 10**6 else len(known) + len(rows) + 1,
-        freq=calendar.offset(feed.frequency),
-    ).as_unit("us")
+    axis = sources.start_axis(feed, len(known) + len(rows) + 1)
     last = known[known["y"].notna()].groupby("unique_id")["ds"].max()
     rows = rows[rows["unique_id"].isin(last.index)]
     after = axis.get_indexer(pd.DatetimeIndex(rows["unique_id"].map(last))) + 1

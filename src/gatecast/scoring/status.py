@@ -8,8 +8,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from gatecast.config import Feed
-from gatecast.data import sources
+from gatecast.data import files
 from gatecast.errors import GatecastError
+from gatecast.evaluation import leaderboard
 from gatecast.ledger import Ledger
 from gatecast.registry import promotion, tracking
 from gatecast.scoring import store
@@ -37,10 +38,10 @@ def report(feed: Feed, as_of: str | None = None) -> str:
 
 
 def _source(feed: Feed, as_of: str | None) -> str:
-    files = sources.fingerprint(feed, as_of)["files"]
+    found = files.fingerprint(feed, as_of)["files"]
     said = [
         f"{f['name']} ({f['bytes'] / 1e6:.1f} MB)" if "bytes" in f else f"{f['name']} (embedded)"
-        for f in files
+        for f in found
     ]
     return f"{feed.name}: {', '.join(said)}"
 
@@ -59,11 +60,9 @@ def _leaderboard(feed: Feed) -> str:
     if not path.is_file():
         return "none yet: run `dvc repro`"
     board = json.loads(path.read_text(encoding="utf-8"))
-    scores = board["scores"]
-    order = sorted(scores, key=lambda v: scores[v][board["metric"]] or float("inf"))
-    return f"{board['source']} by {board['metric']}: " + ", ".join(
-        f"{v} {scores[v][board['metric']]:.3f}" for v in order
-    )
+    table = leaderboard.read(Path("reports"))
+    title = f"{board['source']}, {board['origins']:,} windows, horizon {board['horizon']}, by {board['metric']}"
+    return "\n\n" + leaderboard.render(table, title) + "\n"
 
 
 def _champion(feed: Feed) -> str:

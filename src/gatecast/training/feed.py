@@ -53,9 +53,8 @@ def _cards(channels: list[Channel], role: str) -> list[int]:
 def input_spec(panel: Panel, model: Model) -> InputSpec:
     """Sizes of a model for this panel."""
     m, meta = panel.meta, panel.meta
-    y = panel.values[:, 0][panel.observed]
-    magnitude = float(np.abs(y).mean())
-    near_zero = bool(y.min() >= 0 and y.min() <= 0.05 * magnitude)
+    y = panel.values[:, 0][panel.observed & _training_rows(panel)]
+    near_zero = bool(len(y) and y.min() >= 0 and y.min() <= 0.05 * np.abs(y).mean())
     return InputSpec(
         horizon=m.horizon,
         season_length=m.season_length,
@@ -71,11 +70,15 @@ def input_spec(panel: Panel, model: Model) -> InputSpec:
     )
 
 
+def _training_rows(panel: Panel) -> np.ndarray:
+    """(T,) bool: rows before their series' training end."""
+    row = np.arange(len(panel.values)) - np.repeat(panel.indptr[:-1], panel.lengths)
+    return np.asarray(row < np.repeat(panel.split_points[0], panel.lengths))
+
+
 def fit_scaling(panel: Panel) -> Scaling:
     """Measure covariates on the training span (every series up to its own training end)."""
-    train_end, _, _ = panel.split_points
-    row = np.arange(len(panel.values)) - np.repeat(panel.indptr[:-1], panel.lengths)
-    training = row < np.repeat(train_end, panel.lengths)
+    training = _training_rows(panel)
 
     def measure(column: np.ndarray) -> tuple[float, float]:
         known = column[np.isfinite(column)].astype(np.float64)
@@ -221,6 +224,9 @@ def _scaled(x: Tensor, scaling: Tensor, limit: float = 5.0) -> Tensor:
 class TrainingWindows:
     """Random training windows: a series at random, an origin of it at random, never one without a known target.
 
+    An origin has a whole window of history where its series allows it. Where a drawn origin has no known target,
+    it is moved forward to the next that has one (or back to the last).
+
     Args:
         panel: the data set.
         spec: sizes of the model.
@@ -228,20 +234,20 @@ class TrainingWindows:
         seed: of the draw.
 
     Raises:
-        TrainError: NO-WINDOW if no series has a known target in the training span.
+        TrainError: NO-WINDOW if no series has a known target after its first value in the training span.
     """
 
     def __init__(self, panel: Panel, spec: InputSpec, batch_size: int, seed: int) -> None:
-        low, high = training_range(panel)
-        low = np.minimum(np.maximum(low, spec.window), high - 1).clip(
-            1
-        )  # a whole window of history where there is one
-        ends = Windows(np.arange(panel.n_series), np.zeros(panel.n_series, np.int64))
-        has_any = np.array(high > low) & _known_in_training(panel, ends, high)
         self.panel, self.batch_size, self.seed = panel, batch_size, seed
-        self.series = np.flatnonzero(has_any)
-        self.low, self.high = low, high
         self.limit = panel.split_points[0]
+        low, high = training_range(panel)
+        begin = panel.indptr[:-1]
+        last = (
+            self._last_known(begin + self.limit) - begin
+        )  # row of the last known target, below 0 if none
+        self.low = np.minimum(np.maximum(low, spec.window), last).clip(1)
+        self.high = np.minimum(high, last + 1)  # the last origin whose first target is known
+        self.series = np.flatnonzero(self.high > self.low)
         self.horizon = spec.horizon
         if not len(self.series):
             raise TrainError(
@@ -250,36 +256,29 @@ class TrainingWindows:
                 "Choose other `task.splits`, or bring more data.",
             )
 
+    def _last_known(self, row: np.ndarray) -> np.ndarray:
+        """Rows of the buffer of the last known targets before ``row`` (-1 if there is none at all)."""
+        before = self.panel.known_before
+        return np.searchsorted(before, before[row], side="left") - 1
+
     def draw(self, epoch: int, step: int) -> Windows:
         """The windows of a step, as a pure function of (seed, epoch, step)."""
-        rng = np.random.Generator(
-            np.random.Philox(key=np.array([self.seed, (epoch << 32) + step], np.uint64))
-        )
+        key = np.array([self.seed, (epoch << 32) + step], np.uint64)
+        rng = np.random.Generator(np.random.Philox(key=key))
         series = rng.choice(self.series, self.batch_size)
         origin = rng.integers(self.low[series], self.high[series])
-        for _ in range(20):
-            useless = np.flatnonzero(~self._useful(Windows(series, origin)))
-            if not len(useless):
-                break
-            series[useless] = rng.choice(self.series, len(useless))
-            origin[useless] = rng.integers(self.low[series[useless]], self.high[series[useless]])
-        return Windows(series, origin)
+        return Windows(series, self._move(series, origin))
 
-    def _useful(self, windows: Windows) -> np.ndarray:
+    def _move(self, series: np.ndarray, origin: np.ndarray) -> np.ndarray:
+        """Origins whose horizon holds no known target, moved to the next known target of their series."""
         p = self.panel
-        begin = p.indptr[windows.series]
-        a, b = (
-            begin + windows.origin,
-            begin + np.minimum(windows.origin + self.horizon, self.limit[windows.series]),
+        begin = p.indptr[series]
+        end = begin + np.minimum(origin + self.horizon, self.limit[series])
+        useless = p.known_before[end] == p.known_before[begin + origin]
+        following = (
+            np.searchsorted(p.known_before, p.known_before[begin + origin], side="right") - 1
         )
-        return p.known_before[np.maximum(a, b)] > p.known_before[a]
-
-
-def _known_in_training(panel: Panel, windows: Windows, high: np.ndarray) -> np.ndarray:
-    begin = panel.indptr[windows.series]
-    return (
-        panel.known_before[begin + np.minimum(high, panel.lengths)] - panel.known_before[begin] >= 2
-    )
+        return np.where(useless, following - begin, origin)
 
 
 def validation_windows(panel: Panel, most: int) -> Windows:

@@ -52,10 +52,6 @@ class ForecasterModule(pl.LightningModule):
                 list(self.average.parameters()), list(self.net.parameters()), 1 - decay
             )
 
-    def on_train_epoch_end(self) -> None:
-        self.log("train_loss", self._sums[0][0] / self._sums[0][1].clamp_min(1), prog_bar=True)
-        self.log("learning_rate", self.optimizers().param_groups[0]["lr"])  # type: ignore[union-attr]
-
     def on_validation_epoch_start(self) -> None:
         self._sums = self._sums[0], torch.zeros(2, device=self.device)
         self.average.eval()
@@ -65,7 +61,10 @@ class ForecasterModule(pl.LightningModule):
         self._sums[1].add_(torch.stack([loss, count]))
 
     def on_validation_epoch_end(self) -> None:
-        self.log("val_loss", self._sums[1][0] / self._sums[1][1].clamp_min(1), prog_bar=True)
+        """Validation ends every epoch: the epoch's numbers are logged together."""
+        for name, (loss, count) in zip(("train_loss", "val_loss"), self._sums, strict=True):
+            self.log(name, loss / count.clamp_min(1), prog_bar=True)
+        self.log("learning_rate", self.optimizers().param_groups[0]["lr"])  # type: ignore[union-attr]
 
     def configure_optimizers(self) -> Any:
         f = self.settings

@@ -1,0 +1,106 @@
+"""One backtest for every predictor."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from gatecast.config import Splits
+from gatecast.data.panel import Panel
+from gatecast.data.windows import rolling_origins
+from gatecast.errors import EvaluationError
+from gatecast.evaluation import baselines, metrics
+from gatecast.evaluation.backtest import Backtest
+
+Panels = Callable[..., Panel]
+NAN = float("nan")
+
+
+@pytest.fixture(scope="module")
+def panel(make_panel: Panels) -> Panel:
+    r = np.random.default_rng(0)
+    return make_panel({k: r.normal(20, 3, 80) for k in ("north", "south", "west")})
+
+
+def test_the_test_span_is_scored_from_its_rolling_origins(panel: Panel) -> None:
+    backtest = Backtest.of(panel)
+    expected = rolling_origins(panel, "test")
+    np.testing.assert_array_equal(backtest.windows.origin, expected.origin)
+    for i, o, y in zip(
+        backtest.windows.series, backtest.windows.origin, backtest.targets, strict=True
+    ):
+        begin = panel.indptr[i] + o
+        np.testing.assert_array_equal(y, panel.values[begin : begin + 3, 0])
+
+
+def test_the_stride_can_be_chosen(panel: Panel) -> None:
+    assert len(Backtest.of(panel, stride=1).windows) > len(Backtest.of(panel).windows)
+
+
+def test_the_validation_span_can_be_scored(panel: Panel) -> None:
+    last = Backtest.of(panel, "validation").windows.origin.max() + panel.meta.horizon
+    assert last <= panel.split_points[1].max()
+
+
+def test_scores_are_those_of_the_metrics(panel: Panel, shaped: Any) -> None:
+    backtest = Backtest.of(panel)
+    result = backtest.run(shaped(3))
+    forecast = shaped(3).predict(panel, backtest.windows)
+    stats = metrics.statistics(backtest.targets, forecast, metrics.scales(panel))
+    assert result.pooled == metrics.pooled(metrics.per_series(stats, backtest.windows.series))
+    assert result.name == "shaped"
+    assert len(result.series) == 3
+    assert len(result.steps) == 3
+
+
+def test_the_seasonal_naive_of_a_perfect_season_has_no_error(make_panel: Panels) -> None:
+    season = np.tile([1.0, 5.0, 2.0, 9.0], 20) + np.repeat([0.0, 0.0001], 40)
+    panel = make_panel({"a": season})
+    result = Backtest.of(panel).run(baselines.seasonal_naive(3, 4))
+    assert result.pooled["wape"] == pytest.approx(0, abs=1e-4)
+
+
+def test_a_forecast_that_is_no_number_names_the_series(panel: Panel, shaped: Any) -> None:
+    with pytest.raises(EvaluationError, match=r"NAN-FORECAST.*shaped.*'south'"):
+        Backtest.of(panel).run(shaped(3, poison=1))
+
+
+def test_an_infinite_quantile_is_no_number_either(panel: Panel, shaped: Any) -> None:
+    class Infinite(shaped):  # type: ignore[misc]
+        def predict(self, *args: Any) -> Any:
+            forecast = super().predict(*args)
+            forecast.values[0, 1, -1] = np.inf
+            return forecast
+
+    with pytest.raises(EvaluationError, match="NAN-FORECAST"):
+        Backtest.of(panel).run(Infinite(3))
+
+
+def test_no_number_is_asked_for_where_the_target_is_unknown(
+    make_panel: Panels, shaped: Any
+) -> None:
+    values = np.random.default_rng(0).normal(size=80)
+    panel = make_panel({"a": values, "b": values})
+    backtest = Backtest.of(panel)
+    unknown = backtest.targets.copy()
+    unknown[backtest.windows.series == 1] = NAN
+    result = replace(backtest, targets=unknown).run(shaped(3, poison=1))
+    assert np.isfinite(result.pooled["mase"])
+
+
+def test_a_span_without_origin_is_refused(make_panel: Panels) -> None:
+    panel = make_panel({"a": np.arange(60.0)}, splits=Splits("time", 10, 2), feasible=False)
+    with pytest.raises(EvaluationError, match=r"NO-ORIGIN.*test span"):
+        Backtest.of(panel)
+
+
+def test_every_predictor_meets_the_same_windows(panel: Panel, shaped: Any) -> None:
+    backtest = Backtest.of(panel)
+    results = [backtest.run(p) for p in (shaped(3), baselines.naive(3))]
+    assert len({r.pooled["values"] for r in results}) == 1
+    for result in results:
+        assert result.forecast.windows is backtest.windows

@@ -1,0 +1,376 @@
+"""The recurrent forecaster: what it may see, what it must see, and its loss."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gatecast.config import CELLS, MEDIAN, QUANTILES, Model
+from gatecast.errors import GatecastError
+from gatecast.models.build import KINDS, build
+from gatecast.models.forecaster import RecurrentForecaster
+from gatecast.models.inputs import Batch, InputSpec
+
+Specs = Callable[..., InputSpec]
+Batches = Callable[..., Batch]
+Nets = Callable[..., RecurrentForecaster]
+Q = len(QUANTILES)
+
+
+def origin(spec: InputSpec, fork: int) -> int:
+    """Row of a batch at which the horizon of a fork (0 … forks - 1) begins."""
+    return spec.lookback - (spec.forks - 1 - fork) * spec.segment
+
+
+def moved(net: RecurrentForecaster, a: Batch, b: Batch) -> np.ndarray:
+    """(K, H) largest difference of the forecasts of two batches, in units of the target."""
+    with torch.no_grad():
+        outs = []
+        for batch in (a, b):
+            q, location, scale = net(batch, net.spec.forks)
+            outs.append(q * scale.unsqueeze(-1) + location.unsqueeze(-1))
+    return (outs[0] - outs[1]).abs().amax((0, -1)).numpy()
+
+
+def changed(batch: Batch, name: str, rows: slice, by: float = 3.0) -> Batch:
+    value = getattr(batch, name).clone()
+    value[:, rows] += by
+    return batch._replace(**{name: value})
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_every_cell_forecasts_every_step_and_level(
+    cell: str, make_spec: Specs, make_batch: Batches, make_net: Nets
+) -> None:
+    spec = make_spec()
+    out = make_net(spec, cell=cell).quantiles(make_batch(spec, n=4))
+    assert out.shape == (4, spec.horizon, Q)
+    assert out.isfinite().all()
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_changing_the_newest_observation_changes_step_one(
+    cell: str, make_spec: Specs, make_batch: Batches, make_net: Nets
+) -> None:
+    spec = make_spec()
+    batch = make_batch(spec)
+    newest = slice(spec.lookback - 1, spec.lookback)
+    difference = moved(make_net(spec, cell=cell), batch, changed(batch, "target", newest))
+    assert difference[-1, 0] > 1e-4
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_step_one_is_decoded_from_the_last_state(
+    cell: str, make_spec: Specs, make_batch: Batches, make_net: Nets
+) -> None:
+    """Swapping the two newest values leaves scaling and lags of step one alone: the state must tell."""
+    spec = make_spec()
+    net, batch = make_net(spec, cell=cell), make_batch(spec)
+    with torch.no_grad():
+        net.decoder.skip.zero_()
+    target = batch.target.clone()
+    last = spec.lookback - 1
+    target[:, [last - 1, last]] = batch.target[:, [last, last - 1]]
+    assert moved(net, batch, batch._replace(target=target))[-1, 0] > 1e-5
+
+
+@pytest.mark.parametrize("name", ["past", "known"])
+def test_the_newest_covariates_change_step_one(
+    name: str, make_spec: Specs, make_batch: Batches, make_net: Nets
+) -> None:
+    spec = make_spec()
+    batch = make_batch(spec)
+    newest = slice(spec.lookback - 1, spec.lookback)
+    assert moved(make_net(spec), batch, changed(batch, name, newest))[-1, 0] > 1e-5
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    cell=st.sampled_from(CELLS),
+    season=st.integers(1, 5),
+    seasons=st.integers(1, 3),
+    steps=st.integers(1, 5),
+    data=st.data(),
+)
+def test_a_fork_sees_no_target_after_its_origin(
+    cell: str,
+    season: int,
+    seasons: int,
+    steps: int,
+    data: st.DataObject,
+    make_spec: Specs,
+    make_batch: Batches,
+    make_net: Nets,
+) -> None:
+    forks = data.draw(st.integers(1, steps))
+    segment = data.draw(st.sampled_from([d for d in range(1, season + 1) if season % d == 0]))
+    spec = make_spec(
+        season_length=season,
+        window=season * seasons,
+        segment=segment,
+        steps=steps,
+        forks=forks,
+        horizon=data.draw(st.integers(1, 12)),
+    )
+    fork = data.draw(st.integers(0, forks - 1))
+    net, batch = make_net(spec, cell=cell), make_batch(spec, missing=0.2)
+    after = slice(origin(spec, fork), None)
+    other = changed(batch, "target", after)
+    mask = other.mask.clone()
+    mask[:, after] = 1 - mask[:, after]
+    assert moved(net, batch, other._replace(mask=mask))[: fork + 1].max() < 1e-5
+
+
+@pytest.mark.parametrize("fork", [0, 1, 2])
+def test_a_fork_sees_no_past_covariate_after_its_origin(
+    fork: int, make_spec: Specs, make_batch: Batches, make_net: Nets
+) -> None:
+    spec = make_spec()
+    batch = make_batch(spec)
+    after = slice(origin(spec, fork), None)
+    codes = batch.past_codes.clone()
+    codes[:, after] = (codes[:, after] + 1) % spec.past_cards[0]
+    other = changed(batch, "past", after)._replace(past_codes=codes)
+    assert moved(make_net(spec), batch, other)[: fork + 1].max() < 1e-5
+
+
+@pytest.mark.parametrize("fork", [0, 1])
+def test_a_later_fork_sees_what_an_earlier_one_could_not(
+    fork: int, make_spec: Specs, make_batch: Batches, make_net: Nets
+) -> None:
+    spec = make_spec()
+    batch = make_batch(spec)
+    at = origin(spec, fork)
+    difference = moved(make_net(spec), batch, changed(batch, "target", slice(at, at + 1)))
+    assert (difference[fork + 1 :, 0] > 1e-5).all()
+
+
+@pytest.mark.parametrize("fork", [0, 1, 2])
+def test_covariates_known_ahead_change_the_step_they_belong_to(
+    fork: int, make_spec: Specs, make_batch: Batches, make_net: Nets
+) -> None:
+    spec = make_spec()
+    batch = make_batch(spec)
+    row = origin(spec, fork) + 2
+    difference = moved(make_net(spec), batch, changed(batch, "known", slice(row, row + 1)))[fork]
+    assert (difference > 1e-5).tolist() == [k == 2 for k in range(spec.horizon)]
+
+
+def test_covariates_known_beyond_the_horizon_change_nothing(
+    make_spec: Specs, make_batch: Batches, make_net: Nets
+) -> None:
+    spec = make_spec()
+    batch = make_batch(spec)
+    beyond = slice(origin(spec, 0) + spec.horizon, None)
+    assert moved(make_net(spec), batch, changed(batch, "known", beyond))[0].max() < 1e-5
+
+
+def test_the_content_of_a_masked_value_is_irrelevant(
+    make_spec: Specs, make_batch: Batches, make_net: Nets
+) -> None:
+    spec = make_spec()
+    net, batch = make_net(spec), make_batch(spec, missing=0.4)
+    other = batch._replace(target=torch.where(batch.mask > 0, batch.target, -1e6))
+    assert torch.equal(net.quantiles(batch), net.quantiles(other))
+    assert torch.equal(net.loss(batch)[0], net.loss(other)[0])
+
+
+def test_an_unknown_value_is_not_a_zero(
+    make_spec: Specs, make_batch: Batches, make_net: Nets
+) -> None:
+    spec = make_spec()
+    net, batch = make_net(spec), make_batch(spec, missing=0.4)
+    zeros = batch._replace(mask=torch.ones_like(batch.mask))
+    assert not torch.allclose(net.quantiles(batch), net.quantiles(zeros))
+
+
+def test_that_the_newest_value_is_unknown_is_seen_where_it_changes_nothing_else(
+    make_spec: Specs, make_batch: Batches, make_net: Nets
+) -> None:
+    """In a constant series an unknown value moves neither location nor scale nor any scaled value."""
+    spec = make_spec(steps=1, forks=1)
+    batch = make_batch(spec)
+    flat = batch._replace(target=torch.full_like(batch.target, 5.0))
+    mask = flat.mask.clone()
+    mask[:, spec.lookback - 1] = 0
+    assert moved(make_net(spec), flat, flat._replace(mask=mask)).max() > 1e-5
+
+
+def test_the_unknown_category_is_a_category_like_any_other(
+    make_spec: Specs, make_batch: Batches, make_net: Nets
+) -> None:
+    spec = make_spec()
+    net, batch = make_net(spec), make_batch(spec)
+    coded = ("past_codes", "known_codes", "static_codes")
+    unknown = batch._replace(**{n: torch.zeros_like(getattr(batch, n)) for n in coded})
+    assert net.quantiles(unknown).isfinite().all()
+    for name in coded:
+        one = unknown._replace(**{name: torch.ones_like(getattr(batch, name))})
+        assert not torch.equal(net.quantiles(unknown), net.quantiles(one)), name
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"horizon": 15},  # longer than season and window
+        {"horizon": 1, "season_length": 1, "window": 8, "segment": 1},
+        {"horizon": 5, "season_length": 1, "window": 10, "segment": 1},
+        {"season_length": 8, "segment": 4},  # a step is half a season
+        {"steps": 1, "forks": 1},
+        {"forks": 5},  # every step forecasts
+        {"n_past": 0, "n_known": 0, "n_static": 0, "n_calendar": 0}
+        | {"past_cards": [], "known_cards": [], "static_cards": []},
+    ],
+    ids=str,
+)
+def test_shapes_that_occur(
+    changes: dict[str, int], make_spec: Specs, make_batch: Batches, make_net: Nets
+) -> None:
+    spec = make_spec(**changes)
+    net, batch = make_net(spec), make_batch(spec, missing=0.1)
+    loss, count = net.loss(batch)
+    assert net.quantiles(batch).shape == (3, spec.horizon, Q)
+    assert loss.isfinite()
+    assert count > 0
+
+
+def test_a_recipe_whose_window_is_shorter_than_a_season_works_or_says_what_is_wrong(
+    make_spec: Specs, make_batch: Batches, make_net: Nets
+) -> None:
+    """``window: 12`` for an hourly source passes the checks of a recipe."""
+    from gatecast.models.inputs import resolve_shape
+
+    try:
+        shape = resolve_shape(Model(window=12), 24, 6, 24)
+        spec = make_spec(season_length=24, **shape)
+        out = make_net(spec).quantiles(make_batch(spec))
+    except GatecastError:
+        return
+    assert out.isfinite().all()
+
+
+@settings(max_examples=25, deadline=None)
+@given(seed=st.integers(0, 1000), missing=st.sampled_from([0.0, 0.5, 0.95, 1.0]))
+def test_quantiles_of_a_forecast_never_cross(
+    seed: int, missing: float, make_spec: Specs, make_batch: Batches, make_net: Nets
+) -> None:
+    spec = make_spec()
+    out = make_net(spec, seed=seed).quantiles(make_batch(spec, seed=seed, missing=missing))
+    assert (out.diff(dim=-1) >= 0).all()
+
+
+def test_a_sequence_without_any_known_value_still_gets_a_finite_forecast(
+    make_spec: Specs, make_batch: Batches, make_net: Nets
+) -> None:
+    spec = make_spec()
+    batch = make_batch(spec, missing=1.0)
+    assert make_net(spec).quantiles(batch).isfinite().all()
+
+
+@pytest.mark.parametrize("constant", [0.0, -7.0])
+def test_a_constant_series_is_forecast_near_its_constant(
+    constant: float, make_spec: Specs, make_batch: Batches, make_net: Nets
+) -> None:
+    spec = make_spec()
+    batch = make_batch(spec)
+    flat = batch._replace(target=torch.full_like(batch.target, constant))
+    out = make_net(spec).quantiles(flat)[..., MEDIAN]
+    assert (out - constant).abs().max() < 2
+
+
+@pytest.mark.parametrize("factor", [2.0**-20, 2.0**20])
+def test_forecasts_move_with_the_unit_of_the_series(
+    factor: float, make_spec: Specs, make_batch: Batches, make_net: Nets
+) -> None:
+    spec = make_spec()
+    net, batch = make_net(spec), make_batch(spec, missing=0.1)
+    here = net.quantiles(batch)
+    there = net.quantiles(batch._replace(target=batch.target * factor))
+    assert torch.allclose(here * factor, there, rtol=1e-4)
+
+
+def test_no_sequence_depends_on_its_neighbours_in_the_batch(
+    make_spec: Specs, make_batch: Batches, make_net: Nets
+) -> None:
+    spec = make_spec()
+    net, batch = make_net(spec), make_batch(spec, n=5, missing=0.2)
+    alone = net.quantiles(Batch(*(v[2:3] for v in batch)))
+    assert torch.allclose(net.quantiles(batch)[2:3], alone, atol=1e-5)
+
+
+def test_forecasting_is_the_last_fork_in_units_of_the_target(
+    make_spec: Specs, make_batch: Batches, make_net: Nets
+) -> None:
+    spec = make_spec()
+    net, batch = make_net(spec), make_batch(spec)
+    quantiles, location, scale = net(batch, spec.forks)
+    expected = quantiles[:, -1] * scale[:, -1, :, None] + location[:, -1, :, None]
+    assert torch.allclose(net.quantiles(batch), expected, atol=1e-5)
+
+
+def test_a_nonnegative_series_has_no_negative_forecast(
+    make_spec: Specs, make_batch: Batches, make_net: Nets
+) -> None:
+    spec, free = make_spec(nonnegative=True), make_spec()
+    batch = make_batch(spec)
+    low = batch._replace(target=(batch.target - 18).clamp_min(0))
+    assert make_net(free).quantiles(low).min() < 0
+    assert make_net(spec).quantiles(low).min() == 0
+
+
+def test_the_loss_is_the_mean_quantile_loss_over_known_targets_of_all_forks(
+    make_spec: Specs, make_batch: Batches, make_net: Nets
+) -> None:
+    """The same sum by loops over sequences, forks and steps."""
+    spec = make_spec()
+    net, batch = make_net(spec), make_batch(spec, missing=0.3)
+    with torch.no_grad():
+        loss, count = net.loss(batch)
+        quantiles, location, scale = (v.numpy() for v in net(batch, spec.forks))
+    total, n = 0.0, 0
+    for b in range(3):
+        for fork in range(spec.forks):
+            for k in range(spec.horizon):
+                row = origin(spec, fork) + k
+                if not batch.mask[b, row]:
+                    continue
+                y = (float(batch.target[b, row]) - location[b, fork, 0]) / scale[b, fork, 0]
+                error = np.clip(y, -10, 10) - quantiles[b, fork, k]
+                levels = np.array(QUANTILES)
+                total += 2 * np.maximum(levels * error, (levels - 1) * error).mean()
+                n += 1
+    assert count.item() == n
+    assert loss.item() == pytest.approx(total, rel=1e-4)
+
+
+def test_an_origin_that_has_seen_nothing_is_not_scored(
+    make_spec: Specs, make_batch: Batches, make_net: Nets
+) -> None:
+    spec = make_spec()
+    batch = make_batch(spec, n=1)
+    mask = batch.mask.clone()
+    mask[:, : spec.lookback] = 0
+    loss, count = make_net(spec).loss(batch._replace(mask=mask))
+    assert loss.item() == 0
+    assert count.item() == 0
+
+
+def test_every_weight_has_a_gradient(make_spec: Specs, make_batch: Batches, make_net: Nets) -> None:
+    spec = make_spec()
+    net = make_net(spec, layers=2)
+    net.loss(make_batch(spec))[0].backward()
+    idle = [n for n, p in net.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
+    assert idle == []
+
+
+def test_the_registry_builds_every_kind_and_nothing_else(make_spec: Specs) -> None:
+    for kind, expected in KINDS.items():
+        spec = make_spec(steps=1, forks=1, segment=1)
+        assert type(build(Model(kind=kind, units=4), spec)) is expected
+    with pytest.raises(KeyError):
+        build(Model(kind="os.system"), make_spec())

@@ -1,0 +1,85 @@
+"""How season and horizon size a model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gatecast.config import Model
+from gatecast.data.calendar import steps_per_day
+from gatecast.models.inputs import InputSpec, resolve_shape
+
+
+def shape(frequency: str, season: int, horizon: int, **recipe: object) -> tuple[int, int]:
+    """(window, segment) of a recipe."""
+    found = resolve_shape(Model(**recipe), season, horizon, steps_per_day(frequency))  # type: ignore[arg-type]
+    return found["window"], found["segment"]
+
+
+@pytest.mark.parametrize(
+    ("frequency", "season", "horizon", "window", "segment"),
+    [
+        ("h", 24, 24, 7 * 24, 24),  # a week, a step a day
+        ("h", 24, 96, 8 * 24, 24),  # twice the horizon, in whole days
+        ("h", 168, 24, 3 * 168, 84),  # a weekly season: no divisor of a week up to 96 is larger
+        ("D", 7, 14, 28, 7),
+        ("D", 7, 10, 21, 7),
+        ("MS", 12, 18, 36, 12),
+        ("MS", 12, 19, 48, 12),
+        ("15min", 96, 96, 7 * 96, 96),
+        ("15min", 672, 96, 3 * 672, 96),
+        ("W-MON", 52, 8, 3 * 52, 52),
+        ("D", 365, 30, 3 * 365, 73),
+        ("h", 1, 24, 48, 1),  # no season
+        ("YS", 1, 1, 8, 1),  # never fewer than eight rows
+        ("D", 97, 7, 3 * 97, 1),  # a prime season longer than 96
+    ],
+)
+def test_shapes_that_seasons_resolve_to(
+    frequency: str, season: int, horizon: int, window: int, segment: int
+) -> None:
+    assert shape(frequency, season, horizon) == (window, segment)
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.integers(1, 800), st.integers(1, 500))
+def test_a_resolved_window_is_whole_seasons_that_cover_twice_the_horizon(
+    season: int, horizon: int
+) -> None:
+    found = resolve_shape(Model(), season, horizon, 24)
+    assert found["window"] % season == 0
+    assert found["window"] >= 2 * horizon
+    assert season % found["segment"] == 0
+    assert found["segment"] <= min(96, found["window"])
+
+
+def test_what_a_recipe_says_is_taken() -> None:
+    found = resolve_shape(Model(window=30, segment=10, steps=4, forks=2), 24, 24, 24)
+    assert found == {"window": 30, "segment": 10, "steps": 4, "forks": 2}
+
+
+def test_the_closed_form_has_one_step_that_sees_twice_as_far() -> None:
+    found = resolve_shape(Model(kind="linear"), 24, 24, 24)
+    assert found == {"window": 2 * 168, "segment": 1, "steps": 1, "forks": 1}
+
+
+def test_the_closed_form_takes_a_given_window_as_it_is() -> None:
+    assert resolve_shape(Model(kind="linear", window=50), 24, 24, 24)["window"] == 50
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(1, 40), st.integers(1, 20), st.integers(1, 9))
+def test_the_lookback_is_what_all_steps_see_together(window: int, segment: int, steps: int) -> None:
+    spec = InputSpec(3, 1, window, segment, steps, 1)
+    seen = {t * segment + row for t in range(steps) for row in range(window)}
+    assert spec.lookback == max(seen) + 1
+
+
+def test_a_spec_survives_json(make_spec: Callable[..., InputSpec]) -> None:
+    import json
+
+    spec = make_spec(nonnegative=True)
+    assert InputSpec(**json.loads(json.dumps(spec.to_json()))) == spec

@@ -1,0 +1,269 @@
+"""What lies in the MLflow store after a training and an evaluation."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gatecast.config import Fit, Model
+from gatecast.data.panel import Panel
+from gatecast.errors import RegistryError
+from gatecast.evaluation import baselines
+from gatecast.evaluation.backtest import Backtest
+from gatecast.registry import package, tracking
+from gatecast.training import trainer
+
+Write = Callable[..., str]
+FIT = Fit(accelerator="cpu", max_epochs=3, steps_per_epoch=3, batch_size=8, threads=1)
+
+
+def run_of(source: str = "tiny", body: Callable[[str], None] = lambda run_id: None) -> Any:
+    """A run around ``body``, as the store remembers it."""
+    params = {"variant": "gru", "model": {"units": 8, "ridge": [0.1, 1.0]}, "window": None}
+    with tracking.training_run(source, "gru", params, {"gatecast.data_hash": "h1"}) as run_id:
+        body(run_id)
+    return tracking.client().get_run(run_id)
+
+
+def only_run(source: str = "tiny") -> Any:
+    (run,) = tracking.client().search_runs([tracking.experiment(source)])
+    return run
+
+
+def test_a_run_remembers_params_tags_and_that_it_finished(workplace: Path) -> None:
+    run = run_of()
+    assert run.info.status == "FINISHED"
+    assert run.info.run_name == "gru"
+    assert run.data.params == {
+        "variant": "gru",
+        "model.units": "8",
+        "model.ridge": "[0.1, 1.0]",
+        "window": "None",
+    }
+    wanted = {
+        "gatecast.source": "tiny",
+        "gatecast.variant": "gru",
+        "gatecast.data_hash": "h1",
+        "mlflow.source.name": "pipelines/train.py",
+    }
+    assert {k: run.data.tags[k] for k in wanted} == wanted
+
+
+def fail(error: BaseException) -> Callable[[str], None]:
+    def body(run_id: str) -> None:
+        raise error
+
+    return body
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (RuntimeError("boom"), "FAILED"),
+        (RegistryError("X", "y"), "FAILED"),
+        (SystemExit(143), "KILLED"),
+        (KeyboardInterrupt(), "KILLED"),
+    ],
+    ids=lambda v: type(v).__name__ if isinstance(v, BaseException) else v,
+)
+def test_a_run_that_fails_says_so_and_lets_the_error_pass(
+    error: BaseException, status: str, workplace: Path
+) -> None:
+    with pytest.raises(type(error)):
+        run_of(body=fail(error))
+    assert only_run().info.status == status
+
+
+def test_a_training_logs_every_epoch_into_its_run(workplace: Path, tiny: Panel) -> None:
+    recipe = Model(cell="gru", units=4, steps=2, forks=1)
+
+    def body(run_id: str) -> None:
+        logger = lambda: tracking.lightning_logger("tiny", run_id)  # noqa: E731
+        trainer.train("gru", tiny, recipe, FIT, 1, logger)
+
+    run = run_of(body=body)
+    store = tracking.client()
+    assert run.info.status == "FINISHED"
+    assert only_run().info.run_id == run.info.run_id  # no second run
+    for name in ("val_loss", "train_loss", "learning_rate"):
+        assert len(store.get_metric_history(run.info.run_id, name)) == FIT.max_epochs, name
+
+
+def test_only_finite_metrics_are_logged(workplace: Path) -> None:
+    run = run_of(
+        body=lambda run_id: tracking.log_metrics(
+            run_id, {"good": 1.5, "nan": float("nan"), "inf": float("inf")}
+        )
+    )
+    assert run.data.metrics == {"good": 1.5}
+
+
+def test_parameters_too_long_for_the_store_are_cut(workplace: Path) -> None:
+    with tracking.training_run("tiny", "v", {"long": "x" * 10_000}, {}) as run_id:
+        pass
+    assert set(tracking.client().get_run(run_id).data.params["long"]) == {"x"}
+
+
+def test_nested_parameters_are_flattened() -> None:
+    nested = {"a": {"b": {"c": 1}, "d": None}, "e": [1, 2]}
+    assert tracking.flatten(nested) == {"a.b.c": "1", "a.d": "None", "e": "[1, 2]"}
+
+
+def test_a_package_is_found_by_its_digest(
+    workplace: Path, tiny: Panel, write_package: Write
+) -> None:
+    digest = write_package(workplace / "models/linear", tiny)
+    assert tracking.find_run("tiny", digest) is None
+    run = run_of(body=lambda run_id: tracking.log_package(run_id, workplace / "models/linear"))
+    assert run.data.tags["gatecast.digest"] == digest
+    assert tracking.find_run("tiny", digest) == run.info.run_id
+    assert tracking.ensure_run(workplace / "models/linear") == run.info.run_id
+    assert run.info.status == "FINISHED"
+
+
+def test_a_package_without_a_run_gets_one(
+    workplace: Path, tiny: Panel, write_package: Write
+) -> None:
+    """Restored from DVC's cache, or the store was deleted."""
+    digest = write_package(workplace / "models/linear", tiny)
+    run_id = tracking.ensure_run(workplace / "models/linear")
+    run = tracking.client().get_run(run_id)
+    assert run.info.status == "FINISHED"
+    assert run.data.tags["gatecast.restored"] == "true"
+    assert run.data.tags["gatecast.digest"] == digest
+    assert run.data.params["model.kind"] == "linear"
+    outcome = package.describe(workplace / "models/linear")["outcome"]
+    assert run.data.metrics["train_val_error"] == pytest.approx(outcome["val_error"])
+    assert tracking.ensure_run(workplace / "models/linear") == run_id
+
+
+def test_the_logged_model_takes_a_long_table(
+    workplace: Path, tiny: Panel, write_package: Write
+) -> None:
+    import mlflow
+
+    write_package(workplace / "models/linear", tiny)
+    run_id = tracking.ensure_run(workplace / "models/linear")
+    model_id = tracking.client().get_run(run_id).outputs.model_outputs[0].model_id
+    signature = mlflow.models.get_model_info(f"models:/{model_id}").signature
+    assert signature.inputs.input_names() == ["unique_id", "ds", "y", "kind", "price"]
+    assert signature.outputs.input_names()[:5] == ["unique_id", "cutoff", "ds", "step", "gatecast"]
+    assert [p.name for p in signature.params.params] == ["cutoff"]
+
+
+def test_nothing_in_a_logged_model_is_pickled(
+    workplace: Path, tiny: Panel, write_package: Write
+) -> None:
+    write_package(workplace / "models/linear", tiny)
+    tracking.ensure_run(workplace / "models/linear")
+    names = [p.name for p in (workplace / "mlartifacts").rglob("*") if p.is_file()]
+    assert "weights.safetensors" in names
+    assert [n for n in names if n.endswith((".pkl", ".pickle", ".joblib", ".pt", ".bin"))] == []
+
+
+def test_an_evaluation_is_logged_to_the_run_of_its_package(
+    workplace: Path, tiny: Panel, write_package: Write
+) -> None:
+    folder = workplace / "models/linear"
+    write_package(folder, tiny)
+    result = Backtest.of(tiny).run(package.load(folder))
+    picture = workplace / "fan.png"
+    picture.write_bytes(b"\x89PNG")
+    tracking.log_evaluation("tiny", result, folder, [picture], tiny.meta.data_hash)
+    store, run = tracking.client(), only_run()
+    assert run.data.metrics["test_mase"] == pytest.approx(result.pooled["mase"])
+    assert run.data.metrics["test_wql"] == pytest.approx(result.pooled["wql"])
+    steps = store.get_metric_history(run.info.run_id, "test_mase_by_step")
+    assert {m.step: m.value for m in steps} == pytest.approx(
+        dict(zip(result.steps["step"], result.steps["mase"], strict=True))
+    )
+    assert [f.path for f in store.list_artifacts(run.info.run_id, "plots")] == ["plots/fan.png"]
+
+
+def test_a_baseline_has_one_run_for_one_data_set(workplace: Path, tiny: Panel) -> None:
+    result = Backtest.of(tiny).run(baselines.naive(tiny.meta.horizon))
+    for data_hash in ("h1", "h1", "h2"):
+        tracking.log_evaluation("tiny", result, None, [], data_hash)
+    runs = tracking.client().search_runs([tracking.experiment("tiny")])
+    assert sorted(r.data.tags["gatecast.data_hash"] for r in runs) == ["h1", "h2"]
+    assert {r.info.status for r in runs} == {"FINISHED"}
+
+
+def test_a_score_that_is_no_number_is_not_logged(workplace: Path, tiny: Panel) -> None:
+    result = Backtest.of(tiny).run(baselines.naive(tiny.meta.horizon))
+    blind = replace(result, pooled=result.pooled | {"mase": float("nan")})
+    tracking.log_evaluation("tiny", blind, None, [], "h1")
+    metrics = only_run().data.metrics
+    assert "test_mase" not in metrics
+    assert "test_smape" in metrics
+
+
+def test_artifacts_of_the_local_store_lie_in_the_project(workplace: Path) -> None:
+    where = tracking.client().get_experiment(tracking.experiment("tiny")).artifact_location
+    assert where == (workplace / "mlartifacts/tiny").as_uri()
+
+
+def test_every_source_has_an_experiment_of_its_own(workplace: Path) -> None:
+    assert tracking.experiment("tiny") == tracking.experiment("tiny") != tracking.experiment("m4")
+
+
+def test_a_deleted_experiment_says_how_to_restore_it(workplace: Path) -> None:
+    number = tracking.experiment("tiny")
+    tracking.client().delete_experiment(number)
+    with pytest.raises(RegistryError, match=rf"EXPERIMENT[\s\S]*restore -x {number}"):
+        tracking.experiment("tiny")
+
+
+def test_the_store_is_sqlite_in_the_project_unless_the_environment_names_one(
+    workplace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert tracking.uri() == f"sqlite:///{workplace}/mlflow.db"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://mlflow.example")
+    assert tracking.uri() == "http://mlflow.example"
+
+
+def test_an_old_mlruns_folder_does_not_change_the_store(workplace: Path) -> None:
+    (workplace / "mlruns/0").mkdir(parents=True)
+    assert run_of().info.status == "FINISHED"
+    assert list((workplace / "mlruns/0").iterdir()) == []
+
+
+def test_a_store_that_cannot_be_reached_is_named(
+    workplace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "carrier-pigeon://roof")
+    with pytest.raises(RegistryError, match=r"STORE.*carrier-pigeon"):
+        tracking.client()
+
+
+def test_lineage_names_commit_and_whether_the_code_was_changed(workplace: Path) -> None:
+    assert tracking.lineage() == {}
+
+    def git(*words: str) -> str:
+        user = ["-c", "user.name=t", "-c", "user.email=t@example.invalid"]
+        done = subprocess.run(["git", *user, *words], capture_output=True, text=True, check=True)
+        return done.stdout.strip()
+
+    Path("code.py").write_text("1")
+    git("init", "-q")
+    git("add", "code.py")
+    git("commit", "-q", "-m", "one")
+    clean = tracking.lineage()
+    assert clean == {"mlflow.source.git.commit": git("rev-parse", "HEAD"), "git.changed": "false"}
+    Path("code.py").write_text("2")
+    assert tracking.lineage()["git.changed"] == "true"
+
+
+def test_lineage_names_what_dvc_made_of_the_data(workplace: Path) -> None:
+    Path("dvc.lock").write_text(
+        "schema: '2.0'\nstages:\n  window:\n    cmd: x\n    outs:\n"
+        "    - path: data/panel\n      md5: abc.dir\n  train:\n    cmd: y\n"
+    )
+    tags = tracking.lineage()
+    assert tags["dvc.data/panel"] == "abc.dir"
+    assert len(tags["dvc.lock.sha256"]) == 64
