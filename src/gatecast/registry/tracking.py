@@ -298,7 +298,8 @@ def log_evaluation(
     """
     store = client()
     run_id = ensure_run(folder) if folder else _baseline_run(source, result.name, data_hash)
-    log_metrics(run_id, {f"test_{k}": v for k, v in result.pooled.items()})
+    counts = ("series", "series_with_scale", "values")
+    log_metrics(run_id, {f"test_{k}": v for k, v in result.pooled.items() if k not in counts})
     import time
 
     from mlflow.entities import Metric
