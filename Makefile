@@ -26,8 +26,8 @@ setup: $(READY)  ## Create .venv and install the locked packages
 
 demo: $(READY)  ## Run the whole belt on the embedded demo feed, then score every series
 	dvc repro
-	python pipelines/score.py source=demo
-	python pipelines/status.py source=demo
+	python pipelines/score.py
+	python pipelines/status.py
 
 test: $(READY)  ## Run the test suite (under eight minutes on two cores)
 	OMP_NUM_THREADS=1 pytest -m "not slow" -n 2 --dist loadfile

@@ -120,7 +120,7 @@ def test_a_run_holds_parameters_curves_plots_and_the_model(belt: Any, runs: dict
     client = mlflow.MlflowClient(f"sqlite:///{belt.path}/mlflow.db")
     run = client.get_run(runs["lstm"])
     assert run.data.params["model.cell"] == "lstm"
-    assert run.data.params["task.horizon"] == "48"
+    assert run.data.params["task.horizon"] == "24"
     assert len(client.get_metric_history(run.info.run_id, "val_loss")) == 2  # one an epoch
     assert {"test_mase", "test_wql", "train_seconds"} <= set(run.data.metrics)
     assert any(name.startswith("system/") for name in run.data.metrics)
