@@ -10,7 +10,7 @@ export MLFLOW_DISABLE_TELEMETRY := true
 export DO_NOT_TRACK := true
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow lint ui clean
+.PHONY: help setup demo test test-slow lint ui clean clean-all
 
 help:  ## Print this help
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
@@ -41,8 +41,11 @@ lint: $(READY)  ## Check style and types
 	mypy
 
 ui: $(READY)  ## Serve the MLflow pages on http://127.0.0.1:5000 (PORT=… for another)
-	mlflow server --backend-store-uri "$${MLFLOW_TRACKING_URI:-sqlite:///mlflow.db}" --host 127.0.0.1 --port $(PORT) --workers 1
+	@if [ -n "$$MLFLOW_TRACKING_URI" ]; then echo "MLFLOW_TRACKING_URI is set: open $$MLFLOW_TRACKING_URI"; exit 1; fi
+	mlflow server --backend-store-uri sqlite:///mlflow.db --host 127.0.0.1 --port $(PORT) --workers 1
 
-clean:  ## Remove everything the belt made (not .venv, not data/raw)
-	rm -rf data/feed.json data/observations data/panel data/scoring models reports forecasts checkpoints
-	rm -rf mlartifacts mlruns mlflow.db* ledger.db* .mlflow.lock dvc_plots .dvc/cache .dvc/tmp dvc.lock
+clean:  ## Remove what `dvc repro` makes; keep the registry, the ledger and the forecasts
+	rm -rf data/feed.json data/observations data/panel models reports checkpoints dvc_plots .dvc/cache .dvc/tmp dvc.lock
+
+clean-all: clean  ## Remove the registry, the ledger and all forecasts too (not .venv, not data/raw)
+	rm -rf data/scoring forecasts mlartifacts mlruns mlflow.db* ledger.db* .mlflow.lock

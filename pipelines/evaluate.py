@@ -27,7 +27,7 @@ def main(config: Config) -> None:
         baselines.naive(meta.horizon),
         baselines.seasonal_naive(meta.horizon, meta.season_length),
     ]
-    predictors += [package.load(folder) for folder in folders.values()]
+    predictors += [package.load(folder, digests[name]) for name, folder in folders.items()]
     results = []
     for predictor in predictors:
         results.append(backtest.run(predictor))

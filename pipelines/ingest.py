@@ -4,7 +4,6 @@ python pipelines/ingest.py                          the source of params.yaml
 python pipelines/ingest.py source=files check=true  report on a feed, write nothing
 """
 
-import sys
 import time
 from pathlib import Path
 
@@ -33,8 +32,7 @@ def main(config: Config) -> None:
         return
     ingest.write(checked, OBSERVATIONS)
     print(
-        f"ingest: {checked.report['rows_in']:,} rows -> {OBSERVATIONS} in {time.perf_counter() - start:.1f} s",
-        file=sys.stdout,
+        f"ingest: {checked.report['rows_in']:,} rows -> {OBSERVATIONS} in {time.perf_counter() - start:.1f} s"
     )
 
 

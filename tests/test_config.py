@@ -93,7 +93,6 @@ def test_a_value_of_params_yaml_out_of_range_is_refused(path: str, value: Any) -
 @pytest.mark.parametrize(
     ("path", "value"),
     [
-        ("name", ""),
         ("rows", 0),
         ("task.horizon", 0),
         ("task.horizon", -3),
@@ -290,11 +289,16 @@ WRONG = {
         "frequenzy:",
         ["frequenzy", "'frequency'"],
     ),
-    "a typo deep in a recipe": ("conf/source/demo.yaml", "  stride:", "  strid:", ["task.strid"]),
+    "a typo deep in a recipe": (
+        "conf/source/demo.yaml",
+        "  season_length:",
+        "  seasonlength:",
+        ["task.seasonlength"],
+    ),
     "a wrong type in a recipe": ("conf/source/demo.yaml", "n_days: 20", "n_days: many", ["n_days"]),
     "a horizon of -3 in a recipe": (
         "conf/source/demo.yaml",
-        "horizon: 48",
+        "horizon: 24",
         "horizon: -3",
         ["task.horizon", "-3"],
     ),
@@ -376,3 +380,11 @@ def test_a_right_configuration_ingests(copy: Path, run_ingest: Ingest) -> None:
     assert run_ingest().returncode == 0
     assert (copy / "data/observations/ingest_report.json").is_file()
     assert [p.name for p in copy.iterdir() if p.name == "outputs"] == []
+
+
+@pytest.mark.parametrize("name", ["../x", "a/b", "x'y", "sales[1]", ".hidden", ""])
+def test_a_source_whose_name_is_no_plain_file_name_is_refused(name: str) -> None:
+    """It names folders, an experiment and a registered model."""
+    error = refused("feed.name", name)
+    assert error.code == "RANGE"
+    assert "it names the source" in str(error)

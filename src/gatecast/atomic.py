@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import errno
+import glob
 import json
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,30 +24,56 @@ def _sync(path: Path) -> None:
 
 
 @contextmanager
-def folder(path: Path) -> Iterator[Path]:
+def folder(path: Path, replace: bool = True) -> Iterator[Path]:
     """Build a folder beside ``path`` and put it in place when the block ends without an error.
 
-    An existing folder is replaced; on an error it stays as it was and the unfinished one is removed.
+    An unfinished folder is removed on an error, and is never called ``path``. What a killed process left beside
+    ``path`` more than a day ago is removed too.
+
+    Args:
+        path: where the folder appears.
+        replace: put it in the place of one that is there (which is moved aside for a moment first); if false, one
+            that is there stays, and the new one is dropped.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
+    _sweep(path)
     building = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
     os.chmod(building, 0o755)
     try:
         yield building
         for file in building.rglob("*"):
-            if file.is_file():
-                _sync(file)
+            _sync(file)
         _sync(building)
-        if path.exists():
-            old = Path(tempfile.mkdtemp(prefix=f".{path.name}-old-", dir=path.parent))
-            os.replace(path, old / path.name)
-            os.replace(building, path)
-            shutil.rmtree(old, ignore_errors=True)
-        else:
-            os.replace(building, path)
+        try:
+            os.rename(building, path)
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                raise
+            if replace:
+                _swap(building, path)
         _sync(path.parent)
     finally:
         shutil.rmtree(building, ignore_errors=True)
+
+
+def _swap(building: Path, path: Path) -> None:
+    aside = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
+    os.replace(path, aside / "old")
+    try:
+        os.replace(building, path)
+    except BaseException:
+        os.replace(aside / "old", path)
+        raise
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def _sweep(path: Path) -> None:
+    """Remove unfinished siblings that are over a day old."""
+    for left in path.parent.glob(f".{glob.escape(path.name)}-????????"):
+        with suppress(OSError):
+            if time.time() - left.stat().st_mtime > 86_400:
+                shutil.rmtree(left, ignore_errors=True)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -58,6 +87,7 @@ def write_text(path: Path, text: str) -> None:
             os.fsync(handle.fileno())
         os.chmod(name, 0o644)
         os.replace(name, path)
+        _sync(path.parent)
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise

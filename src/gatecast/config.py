@@ -8,6 +8,7 @@ any work starts. ``params.yaml`` fills the top level, a source recipe fills ``fe
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ QUANTILES: tuple[float, ...] = (0.025, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0
 MEDIAN = QUANTILES.index(0.5)
 
 CELLS = ("rnn", "lstm", "gru")
+BASELINES = ("naive", "seasonal_naive")
 METRICS = ("mase", "smape", "rmsse", "wape", "wql")
 
 
@@ -86,7 +88,7 @@ class Demo:
 class Feed:
     """A source recipe: where the feed lies, how to read it, what its columns mean, the task it is used for."""
 
-    name: str = ""
+    name: str = ""  # set from the recipe's file name
     kind: str = "files"  # files | demo
     files: list[RawFile] = field(default_factory=list)
     actuals: RawFile | None = (
@@ -230,6 +232,8 @@ def check(config: Config, recipes: dict[str, str] | None = None) -> None:
     _require(
         bool(config.variants), p, "variants", config.variants, "a list of at least one model recipe"
     )
+    taken = sorted(set(config.variants) & set(BASELINES))
+    _require(not taken, p, "variants", taken, "without the names of the baselines")
     _require(
         len(set(config.variants)) == len(config.variants),
         p,
@@ -255,7 +259,14 @@ def check(config: Config, recipes: dict[str, str] | None = None) -> None:
 
 
 def _check_feed(feed: Feed, where: str) -> None:
-    _require(bool(feed.name), where, "name", feed.name, "a name for the source")
+    named = re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", feed.name) is not None
+    _require(
+        named,
+        where,
+        "file name",
+        feed.name,
+        "letters, digits, '_', '.' and '-': it names the source",
+    )
     _one_of(feed.kind, ("files", "demo"), where, "kind")
     _one_of(feed.layout, ("long", "wide", "wide_rows"), where, "layout")
     _one_of(feed.duplicates, ("error", "mean", "first", "last"), where, "duplicates")

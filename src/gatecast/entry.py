@@ -130,6 +130,8 @@ def _run(main: Callable[[schema.Config], None], root: Path) -> None:
         if "trainer" in choices:
             config.trainer = choices["trainer"]
         config.variant = choices.get("model", "")
+        if config.feed is not None:
+            config.feed.name = config.source
         schema.check(config, choices)
         main(config)
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -58,14 +60,19 @@ class Ledger:
     def __init__(self, uri: str | None = None) -> None:
         self.uri = uri or os.environ.get("GATECAST_LEDGER_URI") or "sqlite:///ledger.db"
         patience = {"timeout": 60} if self.uri.startswith("sqlite") else {}
-        self._engine = sa.create_engine(self.uri, connect_args=patience)
-        try:
+        with self._trouble():
+            self._engine = sa.create_engine(self.uri, connect_args=patience)
             _create(self._engine)
-        except sa.exc.SQLAlchemyError as error:
+
+    @contextmanager
+    def _trouble(self) -> Iterator[None]:
+        try:
+            yield
+        except (sa.exc.SQLAlchemyError, ImportError) as error:
             raise RegistryError(
                 "LEDGER",
-                f"the ledger {self.uri} cannot be opened: {str(error).splitlines()[0]}",
-                "Correct GATECAST_LEDGER_URI, or start its database.",
+                f"the ledger does not answer: {str(error).splitlines()[0]}",
+                "Correct GATECAST_LEDGER_URI, start its database, or install its driver.",
             ) from None
 
     def append(self, kind: str, subject: str, facts: dict[str, Any]) -> Entry:
@@ -77,7 +84,7 @@ class Ledger:
             "subject": subject,
             "facts": json.dumps(facts, sort_keys=True),
         }
-        with self._engine.begin() as connection:
+        with self._trouble(), self._engine.begin() as connection:
             key = connection.execute(_ENTRIES.insert().values(row)).inserted_primary_key
         assert key is not None
         return Entry(int(key[0]), at, kind, subject, facts)
@@ -87,7 +94,7 @@ class Ledger:
         query = _ENTRIES.select().where(_ENTRIES.c.kind == kind).order_by(_ENTRIES.c.id)
         if subject is not None:
             query = query.where(_ENTRIES.c.subject == subject)
-        with self._engine.connect() as connection:
+        with self._trouble(), self._engine.connect() as connection:
             return [
                 Entry(r.id, r.at, r.kind, r.subject, json.loads(r.facts))
                 for r in connection.execute(query)

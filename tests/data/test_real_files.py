@@ -33,7 +33,7 @@ def recipe() -> Callable[[str], Feed]:
         actuals = feed.actuals
         if actuals is not None:
             actuals = dataclasses.replace(actuals, path=str(Path(str(DATA), actuals.path)))
-        return dataclasses.replace(feed, files=files, actuals=actuals)
+        return dataclasses.replace(feed, name=name, files=files, actuals=actuals)
 
     return load
 

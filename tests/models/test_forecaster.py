@@ -201,7 +201,7 @@ def test_that_the_newest_value_is_unknown_is_seen_where_it_changes_nothing_else(
     assert moved(make_net(spec), flat, flat._replace(mask=mask)).max() > 1e-5
 
 
-def test_the_unknown_category_is_a_category_like_any_other(
+def test_a_category_that_training_has_not_seen_counts_as_unknown(
     make_spec: Specs, make_batch: Batches, make_net: Nets
 ) -> None:
     spec = make_spec()
@@ -211,6 +211,9 @@ def test_the_unknown_category_is_a_category_like_any_other(
     assert net.quantiles(unknown).isfinite().all()
     for name in coded:
         one = unknown._replace(**{name: torch.ones_like(getattr(batch, name))})
+        assert torch.equal(net.quantiles(unknown), net.quantiles(one)), name
+        with torch.no_grad():
+            getattr(net, name).tables[0].weight[1] = 1.0  # training has seen it
         assert not torch.equal(net.quantiles(unknown), net.quantiles(one)), name
 
 

@@ -14,7 +14,9 @@ DATA = os.environ.get("GATECAST_DATA_DIR")
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(not DATA, reason="GATECAST_DATA_DIR names no folder with the public data sets"),
+    pytest.mark.skipif(
+        not DATA, reason="GATECAST_DATA_DIR names no folder with the public data sets"
+    ),
 ]
 
 

@@ -148,15 +148,16 @@ def test_a_gain_below_the_margin_keeps_the_champion(
     assert promote(workplace, tiny, GOOD)["verdict"] == "promoted"
 
 
-def test_a_package_that_was_champion_before_keeps_its_version(
+def test_an_alias_that_was_moved_back_by_hand_stays_there(
     workplace: Path, tiny: Panel, promote: Pass
 ) -> None:
-    """Somebody pointed the alias back; the better package returns under its old number."""
+    """A rollback is not undone by the next `dvc repro`, until another package wins."""
     promote(workplace, tiny, POOR)
     promote(workplace, tiny, GOOD)
     tracking.client().set_registered_model_alias(MODEL, "champion", "1")
     facts = promote(workplace, tiny, GOOD)
-    assert (facts["verdict"], facts["champion"]) == ("promoted", 2)
+    assert (facts["verdict"], facts["champion"]) == ("rolled_back", 1)
+    assert aliases()["champion"] == 1
     assert versions() == 2
 
 

@@ -8,6 +8,9 @@ where to look. Values are not judged here, only whether files and columns can be
 from __future__ import annotations
 
 import warnings
+import zlib
+from lzma import LZMAError
+from zipfile import BadZipFile
 
 import numpy as np
 import pandas as pd
@@ -17,7 +20,7 @@ from gatecast.data import calendar
 from gatecast.data.files import Located, locate, open_raw
 from gatecast.errors import IngestError, did_you_mean
 
-RESERVED = ("unique_id", "ds", "y", "file", "line")
+RESERVED = ("unique_id", "ds", "y", "file", "line", "position", "history")
 NA = ["", "NA", "N/A", "NaN", "nan", "null", "NULL", "None"]
 
 
@@ -170,7 +173,7 @@ def _csv(found: Located, feed: Feed) -> tuple[pd.DataFrame, np.ndarray]:
         raise IngestError(
             "ENCODING", f"{found.name} is not UTF-8 text ({error}).", "Save it as UTF-8."
         ) from None
-    except OSError as error:
+    except (OSError, EOFError, BadZipFile, LZMAError, zlib.error) as error:
         raise IngestError(
             "FILE-READ",
             f"{found.name} cannot be read: {error}.",

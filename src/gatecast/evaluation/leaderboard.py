@@ -16,10 +16,10 @@ from typing import Any
 import pandas as pd
 
 from gatecast import atomic
+from gatecast.config import BASELINES
 from gatecast.data.panel import Panel
 from gatecast.evaluation.backtest import Backtest, Result
 
-BASELINES = ("naive", "seasonal_naive")
 BRIEF = ("mase", "smape", "wql")
 SHOWN = [
     "mase",
@@ -79,7 +79,10 @@ def write(
         },
     }
     atomic.write_json(folder / "leaderboard.json", content)
-    brief = {name: {k: scores[k] for k in BRIEF} for name, scores in content["scores"].items()}
+    brief = {
+        name: {k: scores[k] for k in dict.fromkeys((metric, *BRIEF))}
+        for name, scores in content["scores"].items()
+    }
     atomic.write_json(folder / "metrics.json", brief)
     steps = pd.concat([r.steps.assign(variant=r.name) for r in results], ignore_index=True)
     atomic.write_text(folder / "error_by_step.csv", steps.round(6).to_csv(index=False))

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
+from gatecast.config import BASELINES
 from gatecast.data.panel import Panel
 from gatecast.data.windows import history
 from gatecast.evaluation.backtest import Backtest, Result
-from gatecast.evaluation.leaderboard import BASELINES
 from gatecast.evaluation.metrics import INTERVALS
 
 
@@ -69,7 +69,11 @@ def fans(
         at = int(np.flatnonzero(backtest.windows.series == number)[-1])
         _fan(ax, panel, backtest, result, at)
         mase = result.series.loc[number, "mase"]
-        ax.set_title(f"{word}: {str(panel.ids[number])[:24]} (MASE {mase:.2f})", fontsize=9)
+        ax.set_title(
+            f"{word}: {str(panel.ids[number])[:24]} (MASE {mase:.2f})",
+            fontsize=9,
+            parse_math=False,
+        )
     axes[0].legend(frameon=False, fontsize=8)
     figure.suptitle(f"{result.name}: last origin of the test span")
     _save(figure, path)

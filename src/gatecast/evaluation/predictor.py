@@ -43,15 +43,19 @@ class NetPredictor:
         """Forecast windows of a panel that has the channels the net was trained on.
 
         Raises:
-            EvaluationError: NOT-COMPARABLE if frequency or horizon differ.
+            EvaluationError: NOT-COMPARABLE if frequency, horizon or time zone differ.
             TrainError: CHANNELS if the channels differ.
         """
         m = panel.meta
-        if (m.frequency, m.horizon) != (self.meta.frequency, self.horizon):
+        if (m.frequency, m.horizon, m.timezone) != (
+            self.meta.frequency,
+            self.horizon,
+            self.meta.timezone,
+        ):
             raise EvaluationError(
                 "NOT-COMPARABLE",
-                f"{self.name} forecasts {self.horizon} steps of {self.meta.frequency},"
-                f" the panel asks for {m.horizon} of {m.frequency}.",
+                f"{self.name} forecasts {self.horizon} steps of {self.meta.frequency} (zone {self.meta.timezone}),"
+                f" the panel asks for {m.horizon} of {m.frequency} (zone {m.timezone}).",
                 "Train it again for this task.",
             )
         feed = PanelFeed(panel, self.spec, self.scaling, self.meta)

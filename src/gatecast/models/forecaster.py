@@ -21,11 +21,17 @@ _PER_ROW = 4  # width of the projected covariates of one row of a segment
 
 
 class Embeddings(nn.Module):
-    """One small embedding per categorical channel; code 0 (unknown) is a code like any other."""
+    """One small embedding per categorical channel; code 0 (unknown) is the zero vector."""
 
     def __init__(self, cards: list[int]) -> None:
         super().__init__()
-        self.tables = nn.ModuleList(nn.Embedding(c, min(4, (c + 1) // 2)) for c in cards)
+        self.tables = nn.ModuleList(
+            nn.Embedding(c, min(4, (c + 1) // 2), padding_idx=0) for c in cards
+        )
+        for (
+            table
+        ) in self.tables:  # a category that training never sees stays what an unknown one is
+            nn.init.zeros_(table.weight)  # type: ignore[arg-type]
         self.width = sum(t.embedding_dim for t in self.tables)  # type: ignore[misc]
 
     def forward(self, codes: Tensor) -> Tensor:
@@ -108,24 +114,21 @@ class RecurrentForecaster(nn.Module):
         step = torch.cat([ahead, lags, static[:, None, None].expand(-1, forks, s.horizon, -1)], -1)
         return self.decoder(state, step, x), location, scale
 
-    def loss(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Sum of the quantile losses (normalised units) over known targets, and their number."""
-        s = self.spec
-        quantiles, location, scale = self(batch, s.forks)
-        first = s.lookback - (s.forks - 1) * s.segment
-        y, known = (
-            v[:, first:].unfold(1, s.horizon, s.segment)[:, : s.forks]
-            for v in (batch.target, batch.mask)
-        )  # (B, K, H)
-        seen = (
-            batch.mask[:, : s.lookback]
-            .unfold(1, s.window, s.segment)[:, -s.forks :]
-            .any(-1, keepdim=True)
-        )
+    def loss(self, batch: Batch, forks: int | None = None) -> tuple[Tensor, Tensor]:
+        """Quantile loss (normalised units) of the last ``forks`` origins (None: as many as the recipe says).
+
+        Returns:
+            Its sum over known targets, and their number.
+        """
+        s, forks = self.spec, forks or self.spec.forks
+        quantiles, location, scale = self(batch, forks)
+        first = s.lookback - (forks - 1) * s.segment
+        ahead = (v[:, first:].unfold(1, s.horizon, s.segment) for v in (batch.target, batch.mask))
+        y, known = (v[:, :forks] for v in ahead)  # (B, K, H)
+        seen = batch.mask[:, : s.lookback].unfold(1, s.window, s.segment)[:, -forks:].any(-1, True)
         weight = known * seen
-        return (
-            pinball(quantiles, normalise(y, known, location, scale)) * weight
-        ).sum(), weight.sum()
+        error = pinball(quantiles, normalise(y, known, location, scale))
+        return (error * weight).sum(), weight.sum()
 
     def quantiles(self, batch: Batch) -> Tensor:
         """(B, H, Q) forecast from the last origin, in units of the target."""

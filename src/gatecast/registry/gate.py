@@ -8,12 +8,8 @@ from typing import Any
 
 from gatecast.config import Promote
 
-PROMOTE, KEEP, CURRENT, NOT_COMPARABLE = (
-    "promoted",
-    "not_better",
-    "already_champion",
-    "not_comparable",
-)
+PROMOTE, KEEP, CURRENT = "promoted", "not_better", "already_champion"
+ROLLED_BACK, NOT_COMPARABLE = "rolled_back", "not_comparable"
 
 
 @dataclass(frozen=True)

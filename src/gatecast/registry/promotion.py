@@ -9,9 +9,11 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+
+import pandas as pd
 
 from gatecast import atomic
 from gatecast.config import Promote
@@ -117,7 +119,11 @@ def promote(panel: Panel, leaderboard: Path, models: Path, rules: Promote) -> di
             "Run `dvc repro evaluate`.",
         )
     sitting = champion(source)
+    ledger = Ledger()  # opened before anything moves
     verdict, scores = _compare(panel, package.load(folder, digest), digest, sitting, rules)
+    if verdict.verdict == gate.PROMOTE and _was_rolled_back(ledger, source, digest, sitting):
+        reason = "it was the champion, and somebody put another version in its place since"
+        verdict = gate.Verdict(gate.ROLLED_BACK, reason, verdict.checks)
     facts = {
         "model": tracking.model_name(source),
         "source": source,
@@ -129,8 +135,8 @@ def promote(panel: Panel, leaderboard: Path, models: Path, rules: Promote) -> di
         "champion_before": sitting.version if sitting else None,
         **verdict.to_json(),
     }
+    lineage = tracking.lineage()
     experiment = bool(os.environ.get("DVC_EXP_NAME"))
-    ledger = None if experiment else Ledger()  # opened before anything moves
     if verdict.verdict == gate.PROMOTE and experiment:
         return facts | {
             "verdict": "experiment",
@@ -143,8 +149,8 @@ def promote(panel: Panel, leaderboard: Path, models: Path, rules: Promote) -> di
         facts |= {"champion": version}
     else:
         facts |= {"champion": facts["champion_before"]}
-    if ledger:
-        _note(ledger, facts)
+    if not experiment:
+        _note(ledger, facts, lineage)
     return facts
 
 
@@ -182,18 +188,33 @@ def _compare(
     }
     if sitting and sitting.digest == digest:
         return gate.Verdict(gate.CURRENT, f"version {sitting.version} is this very package"), scores
+    champion_score, remark = None, ""
     if sitting:
         try:
-            scores["champion"] = score(sitting.predictor)
+            _check_not_trained_on(sitting, panel)
+            champion_score = scores["champion"] = score(sitting.predictor)
         except (EvaluationError, TrainError) as error:
-            if error.code not in ("NOT-COMPARABLE", "CHANNELS"):
+            if (
+                error.code == "NAN-FORECAST"
+            ):  # a champion that is broken on this data keeps nobody out
+                remark = f"; the champion gives no finite forecast ({error.what})"
+            elif error.code not in ("NOT-COMPARABLE", "CHANNELS"):
                 raise
-            if not rules.replace_incomparable:
+            elif not rules.replace_incomparable:
                 way_out = "Set `promote.replace_incomparable: true` to start over."
                 return gate.Verdict(gate.NOT_COMPARABLE, f"{error.what} {way_out}"), scores
-    return gate.judge(
-        scores["challenger"], scores["seasonal_naive"], scores.get("champion"), rules
-    ), scores
+    verdict = gate.judge(scores["challenger"], scores["seasonal_naive"], champion_score, rules)
+    return replace(verdict, reason=verdict.reason + remark), scores
+
+
+def _check_not_trained_on(sitting: Champion, panel: Panel) -> None:
+    """Raise NOT-COMPARABLE if the champion has learnt from the span it would be tested on."""
+    then, now = (m.splits.get("validation_end") for m in (sitting.predictor.meta, panel.meta))
+    if then and now and pd.Timestamp(then) > pd.Timestamp(now):
+        raise EvaluationError(
+            "NOT-COMPARABLE",
+            f"version {sitting.version} has learnt from values up to {then}; the test span begins at {now}.",
+        )
 
 
 def _register(folder: Path, source: str, variant: str, digest: str) -> int:
@@ -238,7 +259,19 @@ def _move(source: str, version: int, sitting: Champion | None) -> None:
     store.set_registered_model_alias(name, CHAMPION, str(version))
 
 
-def _note(ledger: Ledger, facts: dict[str, Any]) -> None:
+def _was_rolled_back(ledger: Ledger, source: str, digest: str, sitting: Champion | None) -> bool:
+    """Whether this package is the last one promoted, but no longer the champion: the alias was moved by hand."""
+    past = ledger.entries("promotion", tracking.model_name(source))
+    moves = [e.facts for e in past if e.facts.get("verdict") == gate.PROMOTE]
+    return bool(
+        sitting
+        and moves
+        and moves[-1]["digest"] == digest
+        and moves[-1]["champion"] != sitting.version
+    )
+
+
+def _note(ledger: Ledger, facts: dict[str, Any], lineage: dict[str, str]) -> None:
     """One ledger row per decision; the same decision again (promote always runs) adds none.
 
     That a package is champion already is no decision, unless the row of its promotion was lost.
@@ -247,13 +280,12 @@ def _note(ledger: Ledger, facts: dict[str, Any]) -> None:
     keep = {k: facts[k] for k in (*keys, "verdict", "reason")}
     past = ledger.entries("promotion", facts["model"])
     if keep["verdict"] == gate.CURRENT:
-        moves = [e for e in past if e.facts.get("verdict") in (gate.PROMOTE, gate.CURRENT)]
-        known = bool(moves) and moves[-1].facts.get("digest") == keep["digest"]
+        known = any(e.facts.get("digest") == keep["digest"] for e in past)
     else:
         same = ("digest", "data_hash", "champion_before", "verdict")
         known = bool(past) and all(past[-1].facts.get(k) == keep[k] for k in same)
-    if not known:
-        ledger.append("promotion", facts["model"], keep | tracking.lineage())
+    if keep["verdict"] == gate.PROMOTE or not known:
+        ledger.append("promotion", facts["model"], keep | lineage)
 
 
 def write(report: Path, facts: dict[str, Any]) -> None:

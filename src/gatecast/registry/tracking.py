@@ -12,6 +12,7 @@ import hashlib
 import logging
 import math
 import os
+import shutil
 import subprocess
 import warnings
 from collections.abc import Iterator
@@ -101,7 +102,9 @@ def flatten(nested: dict[str, Any], prefix: str = "") -> dict[str, str]:
 
 def lineage() -> dict[str, str]:
     """Tags that say which code and data a run used."""
-    tags = {}
+    tags: dict[str, str] = {}
+    if shutil.which("git") is None:
+        return tags
     git = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
     if git.returncode == 0:
         tags["mlflow.source.git.commit"] = git.stdout.strip()
@@ -248,7 +251,7 @@ def log_package(run_id: str, folder: Path) -> None:
 
 
 def find_run(source: str, digest: str) -> str | None:
-    """Newest finished run that produced the package with this digest."""
+    """Newest run that produced the package with this digest."""
     runs = client().search_runs(
         [experiment(source)],
         f"tags.`gatecast.digest` = '{digest}'",
@@ -311,7 +314,8 @@ def log_evaluation(
         for name in ("mase", "wape")
         for step, value in zip(steps["step"], steps[name], strict=True)
     ]
-    store.log_batch(run_id, metrics=by_step[:1000])
+    for begin in range(0, len(by_step), 1000):  # the most a store takes at once
+        store.log_batch(run_id, metrics=by_step[begin : begin + 1000])
     for picture in pictures:
         store.log_artifact(run_id, str(picture), "plots")
 

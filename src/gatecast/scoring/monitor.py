@@ -55,16 +55,17 @@ def monitor(feed: Feed, as_of: str | None = None) -> dict[str, Any]:
         task=feed.task,
         calendar=False,
     )
+    ids = known[["unique_id"]].drop_duplicates()
+    panels: dict[tuple[int, int], Panel] = {}
     report = []
     for run in published:
+        task = run["horizon"], run["season_length"]
+        if task not in panels:
+            panels[task] = panel.build(known, ids, bare, *task, feasible=False)
+        facts = ("run_key", "model", "version", "variant", "cutoff", "scored_at")
         table = store.read_forecasts(feed.name, run["run_key"])
-        now = panel.build(
-            known, known[["unique_id"]].drop_duplicates(), bare, run["horizon"], feasible=False
-        )
-        report.append(
-            {k: run[k] for k in ("run_key", "model", "version", "variant", "cutoff", "scored_at")}
-            | _scores(now, table, run["horizon"])
-        )
+        scores = _scores(panels[task], table, run["horizon"])
+        report.append({k: run[k] for k in facts} | scores)
     content = {"source": feed.name, "runs": report}
     atomic.write_json(REPORT, content)
     return content
@@ -88,7 +89,8 @@ def _actuals(feed: Feed, known: pd.DataFrame) -> pd.DataFrame | None:
     rows = contract.check(raw, bare).observations
     if feed.start is None:
         return rows[["unique_id", "ds", "y"]]
-    axis = sources.start_axis(feed, len(known) + len(rows) + 1)
+    longest = int(known.groupby("unique_id").size().max() + rows.groupby("unique_id").size().max())
+    axis = sources.start_axis(feed, longest + 1)
     last = known[known["y"].notna()].groupby("unique_id")["ds"].max()
     rows = rows[rows["unique_id"].isin(last.index)]
     after = axis.get_indexer(pd.DatetimeIndex(rows["unique_id"].map(last))) + 1

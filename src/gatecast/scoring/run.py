@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from gatecast import __version__
+from gatecast import __version__, atomic
 from gatecast.config import Feed
 from gatecast.data import ingest, panel
 from gatecast.data.panel import FUTURE, Panel
-from gatecast.data.windows import Windows, latest
+from gatecast.data.windows import Windows, gather, latest
 from gatecast.errors import ScoringError
 from gatecast.evaluation.baselines import seasonal_naive
 from gatecast.evaluation.table import to_table
@@ -74,11 +74,13 @@ def score(feed: Feed, as_of: str | None = None) -> Summary:
     )
     done = store.manifest(feed.name, key)
     if done:
+        _note(done)
         return Summary(done, store.FORECASTS / feed.name / key, False)
     snapshot = SNAPSHOTS / current.meta.data_hash[:16]
     if not snapshot.exists():
-        ingest.write(checked, snapshot / "observations")
-        current.save(snapshot / "panel")
+        with atomic.folder(snapshot, replace=False) as out:
+            ingest.write(checked, out / "observations")
+            current.save(out / "panel")
     forecast, fallback = _forecast(best, current)
     scored_at = datetime.now(UTC)
     table = to_table(current, forecast).assign(
@@ -102,6 +104,7 @@ def score(feed: Feed, as_of: str | None = None) -> Summary:
         "as_of": as_of,
         "cutoff": str(table["cutoff"].max()),
         "horizon": trained.horizon,
+        "season_length": trained.season_length,
         "series": current.n_series,
         "fallbacks": int((fallback != "").sum()),
         "stale": _stale(current),
@@ -112,8 +115,16 @@ def score(feed: Feed, as_of: str | None = None) -> Summary:
     folder = store.publish(feed.name, key, table, facts)
     published = store.manifest(feed.name, key)
     assert published is not None
-    Ledger().append("scoring", feed.name, published)
+    _note(published)
     return Summary(published, folder, True)
+
+
+def _note(published: dict[str, Any]) -> None:
+    """One ledger row a run, even if the process that published it was killed before it could write it."""
+    ledger = Ledger()
+    past = ledger.entries("scoring", published["source"])
+    if not any(entry.facts.get("run_key") == published["run_key"] for entry in past):
+        ledger.append("scoring", published["source"], published)
 
 
 def _forecast(best: Champion, current: Panel) -> tuple[Forecast, np.ndarray]:
@@ -149,7 +160,13 @@ def _stale(current: Panel) -> int:
 
 
 def _blind(current: Panel) -> int:
-    """Series for which some covariate known ahead is missing in the horizon (its training mean stands in)."""
-    if not any(c.role == FUTURE for c in current.meta.channels):
+    """Series that lack a value of a covariate known ahead in the horizon (its training mean stands in)."""
+    ahead = [
+        i for i, c in enumerate(current.meta.channels) if c.role == FUTURE and not c.categories
+    ]
+    if not ahead:
         return 0
-    return int((current.lengths < current.history + current.meta.horizon).sum())
+    begin, end = current.indptr[:-1], current.indptr[1:]
+    steps = np.arange(current.meta.horizon)
+    rows, inside = gather(current.values[:, ahead], begin + current.history, steps, begin, end)
+    return int((~inside | np.isnan(rows).any(-1)).any(1).sum())

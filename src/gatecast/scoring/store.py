@@ -42,7 +42,7 @@ def publish(source: str, key: str, table: pd.DataFrame, facts: dict[str, Any]) -
     folder = FORECASTS / source / key
     if (folder / MANIFEST).is_file():
         return folder
-    with atomic.folder(folder) as out:
+    with atomic.folder(folder, replace=False) as out:
         table.to_parquet(out / TABLE, index=False)
         with open(out / TABLE, "rb") as handle:
             digest = hashlib.file_digest(handle, "sha256").hexdigest()

@@ -52,13 +52,13 @@ def _cards(channels: list[Channel], role: str) -> list[int]:
 
 def input_spec(panel: Panel, model: Model) -> InputSpec:
     """Sizes of a model for this panel."""
-    m, meta = panel.meta, panel.meta
+    meta = panel.meta
     y = panel.values[:, 0][panel.observed & _training_rows(panel)]
     near_zero = bool(len(y) and y.min() >= 0 and y.min() <= 0.05 * np.abs(y).mean())
     return InputSpec(
-        horizon=m.horizon,
-        season_length=m.season_length,
-        **resolve_shape(model, m.season_length, m.horizon, m.steps_per_day),
+        horizon=meta.horizon,
+        season_length=meta.season_length,
+        **resolve_shape(model, meta.season_length, meta.horizon, meta.steps_per_day),
         n_past=len(_numeric(meta.channels, PAST)),
         n_known=len(_numeric(meta.channels, FUTURE)),
         n_static=len(_numeric(meta.static, "static")),

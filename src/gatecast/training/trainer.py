@@ -9,17 +9,20 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import math
 import shutil
 import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
+from gatecast import __version__, atomic
 from gatecast.config import Fit, Model
 from gatecast.data.panel import Panel
 from gatecast.data.windows import Windows
@@ -153,9 +156,10 @@ class _Ready:
 class _Epochs:
     """Ready batches of one epoch at a time, as Lightning iterates them."""
 
-    def __init__(self, feed: PanelFeed, windows: TrainingWindows, steps: int) -> None:
-        self.feed, self.windows, self.steps = feed, windows, steps
-        self.epoch: Callable[[], int] = lambda: 0
+    def __init__(
+        self, feed: PanelFeed, windows: TrainingWindows, steps: int, epoch: Callable[[], int]
+    ) -> None:
+        self.feed, self.windows, self.steps, self.epoch = feed, windows, steps, epoch
 
     def __len__(self) -> int:
         return self.steps
@@ -178,21 +182,46 @@ def _fit_recurrent(
     logger: Callable[[], Any] | None,
 ) -> tuple[nn.Module, dict[str, Any]]:
     runtime.tune_allocator()
-    import pytorch_lightning as pl
     import torch
+
+    from gatecast.training.module import ForecasterModule
+
+    torch.manual_seed(seed)
+    module = ForecasterModule(model, spec, fit, seed)
+    folder = CHECKPOINTS / variant / _run_hash(panel, model, fit, seed)
+    complete = folder / "complete.json"  # written when the fit has ended
+    if complete.is_file():
+        print(f"resuming from {folder}, which is complete")
+    else:
+        feed = partial(PanelFeed, panel, spec, scaling, panel.meta)
+        outcome = _run_lightning(module, panel, feed, fit, seed, folder, logger)
+        atomic.write_json(complete, outcome)
+    best = torch.load(folder / "best.ckpt", map_location="cpu", weights_only=True)
+    module.load_state_dict(best["state_dict"])
+    return module.average.cpu(), dict(json.loads(complete.read_text(encoding="utf-8")))
+
+
+def _run_lightning(
+    module: Any,
+    panel: Panel,
+    make_feed: Callable[..., PanelFeed],
+    fit: Fit,
+    seed: int,
+    folder: Path,
+    logger: Callable[[], Any] | None,
+) -> dict[str, Any]:
+    """Fit with Lightning from the last checkpoint in ``folder``, if there is one; leaves ``best.ckpt`` there."""
+    import pytorch_lightning as pl
     from pytorch_lightning.callbacks import EarlyStopping, ModelCheckpoint, RichModelSummary
     from pytorch_lightning.utilities.exceptions import SIGTERMException
 
-    from gatecast.training.module import ForecasterModule
     from gatecast.training.progress import progress_callback
 
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", module="pytorch_lightning")
-    torch.manual_seed(seed)
-    module = ForecasterModule(model, spec, fit, seed)
-    folder = CHECKPOINTS / variant / _run_hash(panel, model, fit, seed)
-    best = ModelCheckpoint(
-        folder, filename="best", monitor="val_loss", save_last=True, enable_version_counter=False
+    best = ModelCheckpoint(folder, "best", monitor="val_loss", enable_version_counter=False)
+    every = ModelCheckpoint(
+        folder, "last", save_on_train_epoch_end=True, enable_version_counter=False
     )
     trainer = pl.Trainer(
         accelerator=fit.accelerator,
@@ -201,6 +230,7 @@ def _fit_recurrent(
         gradient_clip_val=fit.gradient_clip,
         callbacks=[
             best,
+            every,
             EarlyStopping("val_loss", patience=fit.patience, check_finite=True),
             RichModelSummary(max_depth=2),
             progress_callback(),
@@ -211,45 +241,40 @@ def _fit_recurrent(
         log_every_n_steps=fit.steps_per_epoch,
         default_root_dir=folder,
     )
-    feed = PanelFeed(panel, spec, scaling, panel.meta, trainer.strategy.root_device)
-    epochs = _Epochs(feed, TrainingWindows(panel, spec, fit.batch_size, seed), fit.steps_per_epoch)
-    epochs.epoch = lambda: trainer.current_epoch
+    feed = make_feed(trainer.strategy.root_device)
+    windows = TrainingWindows(panel, feed.spec, fit.batch_size, seed)
+    epochs = _Epochs(feed, windows, fit.steps_per_epoch, lambda: trainer.current_epoch)
     held_out = _Ready(list(batches(feed, _validation(panel, fit), panel.split_points[1], 256)))
     last = folder / "last.ckpt"
     resume = last if last.is_file() else None
     if resume:
         print(f"resuming from {resume}")
+    again = f"run again to go on from {last}"
     try:
         trainer.fit(module, epochs, held_out, ckpt_path=resume, weights_only=True)
     except SIGTERMException:
-        print(
-            f"stopped by SIGTERM after epoch {trainer.current_epoch}; run again to go on from {last}",
-            file=sys.stderr,
-        )
+        print(f"stopped by SIGTERM after epoch {trainer.current_epoch}; {again}", file=sys.stderr)
         raise SystemExit(143) from None
     if trainer.interrupted:
-        print(
-            f"interrupted after epoch {trainer.current_epoch}; run again to go on from {last}",
-            file=sys.stderr,
-        )
+        print(f"interrupted after epoch {trainer.current_epoch}; {again}", file=sys.stderr)
         raise SystemExit(130)
-    if best.best_model_score is None or not torch.isfinite(best.best_model_score):
+    score = math.nan if best.best_model_score is None else float(best.best_model_score)
+    if not math.isfinite(score):
         raise TrainError(
             "DIVERGED",
-            f"the loss of {variant} is not finite after {trainer.global_step} steps.",
+            f"the validation loss is not finite after {trainer.global_step} steps.",
             "Lower `learning_rate` in conf/trainer/.",
         )
-    state = torch.load(best.best_model_path, map_location="cpu", weights_only=True)["state_dict"]
-    module.load_state_dict(state)
-    outcome = {
-        "val_loss": float(best.best_model_score),
-        "epochs": trainer.current_epoch,
-        "steps": trainer.global_step,
-    }
-    return module.average.cpu(), outcome
+    return {"val_loss": score, "epochs": trainer.current_epoch, "steps": trainer.global_step}
 
 
 def _run_hash(panel: Panel, model: Model, fit: Fit, seed: int) -> str:
     """Changes whenever resuming would be wrong: another recipe, trainer, seed or data."""
-    facts = {"model": asdict(model), "fit": asdict(fit), "seed": seed, "data": panel.meta.data_hash}
+    facts = {
+        "model": asdict(model),
+        "fit": asdict(fit),
+        "seed": seed,
+        "data": panel.meta.data_hash,
+        "code": __version__,
+    }
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
