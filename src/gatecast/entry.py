@@ -47,7 +47,7 @@ def entry(
             for name, value in _ENVIRONMENT.items():
                 os.environ.setdefault(name, value)
             try:
-                sys.argv[1:] = _choose_recipes(sys.argv[1:], groups) + _help_header(main)
+                sys.argv[1:] = _help_header(main) + _choose_recipes(sys.argv[1:], groups)
                 _run(main, root)
             except GatecastError as error:
                 print(f"\n{error}", file=sys.stderr)
@@ -153,9 +153,9 @@ def _explain(error: Exception) -> ConfigError:
     whole = f"{text} {cause}"
     where = re.search(r"'([\w/]+)' to|[Ii]n '([\w/]+)'|merging '([\w/]+)'", whole)
     name = next((g for g in where.groups() if g), "") if where else ""
-    file = {"params": "params.yaml", "": "params.yaml, the recipe or the command line"}.get(
-        name, f"conf/{name}.yaml"
-    )
+    somewhere = "params.yaml, the recipe or the command line"
+    files = {"params": "params.yaml", "": somewhere, "Config": somewhere, "config": somewhere}
+    file = files.get(name, f"conf/{name}.yaml")
     if m := re.search(r"Key '([^']+)' not in '([^']+)'", whole) or re.search(
         r"Key '([^']+)' is not in struct", whole
     ):

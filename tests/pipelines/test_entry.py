@@ -1,0 +1,59 @@
+"""The frame of the commands: help, and what a mistake on the command line says."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+COMMANDS = sorted(p.stem for p in (ROOT / "pipelines").glob("*.py"))
+
+
+def run(command: str, *args: str) -> subprocess.CompletedProcess[str]:
+    script = str(ROOT / "pipelines" / f"{command}.py")
+    env = os.environ | {"PYTHONPATH": str(ROOT / "src")}
+    return subprocess.run(
+        [sys.executable, script, *args], capture_output=True, text=True, env=env, check=False
+    )
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_says_what_the_command_does_and_which_recipes_there_are(command: str) -> None:
+    done = run(command, "--help")
+    assert done.returncode == 0
+    source = (ROOT / "pipelines" / f"{command}.py").read_text(encoding="utf-8")
+    assert done.stdout.startswith(source.split('"""')[1].splitlines()[0])
+    assert "source: beijing_pm25, bike_sharing, demo, etth1, files, m4_hourly" in done.stdout
+
+
+def test_help_works_beside_a_chosen_recipe() -> None:
+    assert "kind: linear" in run("train", "model=linear", "--help").stdout
+
+
+@pytest.mark.parametrize(
+    ("args", "code", "said"),
+    [
+        (["hozizon=3"], "UNKNOWN-KEY", "Did you mean 'horizon'?"),
+        (["source=demmo"], "RECIPE", "Did you mean 'demo'?"),
+        (["seed=abc"], "VALUE", "`seed`"),
+        (["feed.task.horizon=-3"], "RANGE", "`task.horizon` is -3"),
+    ],
+)
+def test_a_mistake_on_the_command_line_is_one_coded_paragraph(
+    args: list[str], code: str, said: str
+) -> None:
+    done = run("ingest", "check=true", *args)
+    assert done.returncode != 0
+    assert f"ConfigError[{code}]" in done.stderr
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_command_that_needs_a_recipe_names_the_choices() -> None:
+    done = run("train")
+    assert done.returncode != 0
+    assert "gru, linear, lstm, rnn" in done.stderr
