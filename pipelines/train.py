@@ -17,6 +17,7 @@ PANEL = Path("data/panel")
 @entry(groups=("trainer", "model"))
 def main(config: Config) -> None:
     from gatecast.data.panel import Panel
+    from gatecast.ledger import shown
     from gatecast.registry import package, tracking
     from gatecast.training import trainer
 
@@ -41,9 +42,8 @@ def main(config: Config) -> None:
     with tracking.training_run(
         meta.source, variant, params, {"gatecast.data_hash": meta.data_hash}
     ) as run_id:
-        print(
-            f"train: {variant} on {meta.source} ({panel.n_series:,} series), MLflow run {run_id} in {tracking.uri()}"
-        )
+        where = f"MLflow run {run_id} in {shown(tracking.uri())}"
+        print(f"train: {variant} on {meta.source} ({panel.n_series:,} series), {where}")
         trained = trainer.train(
             variant,
             panel,

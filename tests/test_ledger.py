@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gatecast.errors import RegistryError
-from gatecast.ledger import Entry, Ledger
+from gatecast.ledger import Entry, Ledger, shown
 
 
 @pytest.fixture
@@ -128,3 +128,9 @@ def test_processes_that_write_at_once_lose_no_row(address: str) -> None:
     assert len(entries) == 80
     for i in range(4):
         assert [e.facts["n"] for e in entries if e.subject == f"p{i}"] == list(range(20))
+
+
+def test_a_password_is_never_shown() -> None:
+    assert "secret" not in shown("postgresql://me:secret@db/ledger")
+    assert "secret" not in shown("https://me:secret@mlflow.example.org:5000/x")
+    assert shown("sqlite:///ledger.db") == "sqlite:///ledger.db"

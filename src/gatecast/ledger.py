@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -48,6 +49,14 @@ def _create(engine: sa.Engine) -> None:
     except sa.exc.OperationalError:
         if not sa.inspect(engine).has_table(_ENTRIES.name):
             raise
+
+
+def shown(uri: str) -> str:
+    """An address without its password, for people."""
+    try:
+        return sa.make_url(uri).render_as_string(hide_password=True)
+    except sa.exc.ArgumentError:  # an http server
+        return re.sub(r"//[^/@]*@", "//***@", uri)
 
 
 class Ledger:

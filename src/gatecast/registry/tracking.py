@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from gatecast.errors import RegistryError
+from gatecast.ledger import shown
 
 STORE = Path("mlflow.db")
 ARTIFACTS = Path("mlartifacts")
@@ -62,7 +63,7 @@ def client() -> Any:
     except Exception as error:
         raise RegistryError(
             "STORE",
-            f"the MLflow store {uri()} cannot be reached: {error}",
+            f"the MLflow store {shown(uri())} cannot be reached: {error}",
             "Start it, or correct MLFLOW_TRACKING_URI.",
         ) from None
 

@@ -11,7 +11,7 @@ from gatecast.config import Feed
 from gatecast.data import files
 from gatecast.errors import GatecastError
 from gatecast.evaluation import leaderboard
-from gatecast.ledger import Ledger
+from gatecast.ledger import Ledger, shown
 from gatecast.registry import promotion, tracking
 from gatecast.scoring import store
 
@@ -24,7 +24,7 @@ def report(feed: Feed, as_of: str | None = None) -> str:
         "leaderboard": lambda: _leaderboard(feed),
         "champion": lambda: _champion(feed),
         "forecasts": lambda: _forecasts(feed),
-        "store": lambda: f"{tracking.uri()} (ledger: {Ledger().uri})",
+        "store": lambda: f"{shown(tracking.uri())} (ledger: {shown(Ledger().uri)})",
         "free disk": lambda: f"{shutil.disk_usage('.').free / 2**30:.1f} GiB",
     }
     out = []
