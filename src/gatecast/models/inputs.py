@@ -75,13 +75,18 @@ class Batch(NamedTuple):
 
 
 def resolve_shape(
-    model: Model, season_length: int, horizon: int, steps_per_day: int | None
+    model: Model,
+    season_length: int,
+    horizon: int,
+    steps_per_day: int | None,
+    history: int | None = None,
 ) -> dict[str, int]:
     """Rows and steps of a recipe's sequences, with ``null`` settings resolved from season and horizon.
 
     A step is one season (the largest divisor of it up to 96 rows, if it is longer; one row without a season). It
     sees the whole seasons that cover twice the horizon, and at least a week where a day is a season, else three
-    seasons. The closed form has a single step that sees twice as far.
+    seasons. The closed form has a single step that sees twice as far. Neither sees further than half of what lies
+    before the horizon in ``history``, the rows a usual series has for training: windows must be many.
 
     Raises:
         ConfigError: SHAPE if a window is declared that is shorter than a season or a segment.
@@ -89,7 +94,12 @@ def resolve_shape(
     m = season_length
     segment = model.segment or (m if m <= 96 else max(d for d in range(1, 97) if m % d == 0))
     least = 7 * m if steps_per_day and m == steps_per_day else 3 * m
-    window = model.window or -(-max(2 * horizon, least, 8) // m) * m
+    window = -(-max(2 * horizon, least, 8) // m) * m
+    if model.kind == "linear":
+        window *= 2
+    if history is not None:
+        window = min(window, max((history - horizon) // 2 // m, 1) * m)
+    window = model.window or window
     for name, value, least in (("window", window, m), ("segment", window, segment)):
         if value < least:
             raise ConfigError(
@@ -98,5 +108,5 @@ def resolve_shape(
                 "Choose a longer `window` in conf/model/, or null.",
             )
     if model.kind == "linear":
-        return {"window": model.window or 2 * window, "segment": 1, "steps": 1, "forks": 1}
+        return {"window": window, "segment": 1, "steps": 1, "forks": 1}
     return {"window": window, "segment": segment, "steps": model.steps, "forks": model.forks}

@@ -54,11 +54,12 @@ def input_spec(panel: Panel, model: Model) -> InputSpec:
     """Sizes of a model for this panel."""
     meta = panel.meta
     y = panel.values[:, 0][panel.observed & _training_rows(panel)]
+    usual = int(np.median(panel.split_points[0]))
     near_zero = bool(len(y) and y.min() >= 0 and y.min() <= 0.05 * np.abs(y).mean())
     return InputSpec(
         horizon=meta.horizon,
         season_length=meta.season_length,
-        **resolve_shape(model, meta.season_length, meta.horizon, meta.steps_per_day),
+        **resolve_shape(model, meta.season_length, meta.horizon, meta.steps_per_day, usual),
         n_past=len(_numeric(meta.channels, PAST)),
         n_known=len(_numeric(meta.channels, FUTURE)),
         n_static=len(_numeric(meta.static, "static")),
