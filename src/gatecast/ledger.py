@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
@@ -52,7 +53,8 @@ def _create(engine: sa.Engine) -> None:
 
 
 def shown(uri: str) -> str:
-    """An address without its password, for people."""
+    """An address for people: without its password, and without the path of the current folder."""
+    uri = uri.replace(f"{Path.cwd()}/", "")
     try:
         return sa.make_url(uri).render_as_string(hide_password=True)
     except sa.exc.ArgumentError:  # an http server
