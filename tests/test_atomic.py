@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import stat
+import time
 from pathlib import Path
 
 import pytest
@@ -107,3 +109,25 @@ def test_json_that_is_none_leaves_the_file_as_it_was(
         atomic.write_json(tmp_path / "x.json", content)
     assert json.loads((tmp_path / "x.json").read_text()) == {"old": 1}
     assert names(tmp_path) == ["x.json"]
+
+
+def test_a_folder_that_is_written_once_is_not_replaced(tmp_path: Path) -> None:
+    for text in ("first", "second"):
+        with atomic.folder(tmp_path / "out", replace=False) as out:
+            (out / "a").write_text(text)
+    assert (tmp_path / "out" / "a").read_text() == "first"
+    assert [p.name for p in tmp_path.iterdir()] == ["out"]
+
+
+def test_what_a_killed_writer_left_is_swept_after_a_day(tmp_path: Path) -> None:
+    old, young, other = (
+        tmp_path / name for name in (".out-abcd1234", ".out-efgh5678", ".other-abcd1234")
+    )
+    for left in (old, young, other):
+        left.mkdir()
+    long_ago = time.time() - 2 * 86_400
+    os.utime(old, (long_ago, long_ago))
+    os.utime(other, (long_ago, long_ago))
+    with atomic.folder(tmp_path / "out") as out:
+        (out / "a").touch()
+    assert {p.name for p in tmp_path.iterdir()} == {"out", ".out-efgh5678", ".other-abcd1234"}

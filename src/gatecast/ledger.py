@@ -29,6 +29,7 @@ _ENTRIES = sa.Table(
     sa.Column("kind", sa.String(32), nullable=False, index=True),
     sa.Column("subject", sa.String(255), nullable=False, index=True),
     sa.Column("facts", sa.Text, nullable=False),
+    sa.Column("once", sa.String(255), nullable=True, unique=True),
 )
 
 
@@ -86,17 +87,35 @@ class Ledger:
                 "Correct GATECAST_LEDGER_URI, start its database, or install its driver.",
             ) from None
 
-    def append(self, kind: str, subject: str, facts: dict[str, Any]) -> Entry:
-        """Add a row and return it."""
+    def append(
+        self, kind: str, subject: str, facts: dict[str, Any], once: str | None = None
+    ) -> Entry | None:
+        """Add a row.
+
+        Args:
+            kind, subject, facts: see :class:`Entry`.
+            once: a key that only one row may have, whoever writes it.
+
+        Returns:
+            The row, or None if there is one with this key already.
+
+        Raises:
+            RegistryError: LEDGER if it cannot be written.
+        """
         at = datetime.now(UTC).isoformat(timespec="seconds")
         row = {
             "at": at,
             "kind": kind,
             "subject": subject,
             "facts": json.dumps(facts, sort_keys=True),
+            "once": once,
         }
-        with self._trouble(), self._engine.begin() as connection:
-            key = connection.execute(_ENTRIES.insert().values(row)).inserted_primary_key
+        with self._trouble():
+            try:
+                with self._engine.begin() as connection:
+                    key = connection.execute(_ENTRIES.insert().values(row)).inserted_primary_key
+            except sa.exc.IntegrityError:
+                return None
         assert key is not None
         return Entry(int(key[0]), at, kind, subject, facts)
 

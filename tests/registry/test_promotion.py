@@ -6,10 +6,12 @@ import json
 import math
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from gatecast.config import Promote
@@ -325,3 +327,19 @@ def test_the_report_is_json_that_everybody_can_read(tmp_path: Path) -> None:
     promotion.write(tmp_path / "promotion.json", facts)
     content = json.loads((tmp_path / "promotion.json").read_text())
     assert content["checks"] == [{"value": None, "bound": None}]
+
+
+def test_a_champion_that_has_learnt_from_the_test_span_is_not_compared(
+    workplace: Path, tiny: Panel, promote: Pass
+) -> None:
+    promote(workplace, tiny, GOOD)
+    day = pd.Timedelta(days=1)
+    splits = {
+        key: str(pd.Timestamp(value) - day) if key != "by" else value
+        for key, value in tiny.meta.splits.items()
+    }
+    earlier = replace(tiny, meta=replace(tiny.meta, splits=splits, data_hash="earlier"))
+    facts = promote(workplace, earlier, POOR)
+    assert (facts["verdict"], facts["champion"]) == ("not_comparable", 1)
+    assert "has learnt from values up to" in facts["reason"]
+    assert promote(workplace, earlier, POOR, replace_incomparable=True)["champion"] == 2

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+import textwrap
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -10,8 +14,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from omegaconf import OmegaConf
 
-from gatecast.config import Feed
+from gatecast.config import Covariates, Feed
 from gatecast.errors import IngestError, ScoringError
 from gatecast.ledger import Ledger
 from gatecast.scoring import read_forecasts, store
@@ -44,6 +49,56 @@ def test_the_same_feed_scored_twice_is_one_run(
     assert first.folder == second.folder
     assert len(store.runs("sales")) == 1
     assert len(Ledger().entries("scoring", "sales")) == 1
+
+
+def test_two_scorers_at_once_publish_one_run(
+    project: Path, daily_feed: Feed, promote: Callable[[Feed], Any]
+) -> None:
+    promote(daily_feed)
+    code = textwrap.dedent("""
+        import sys, time
+        from omegaconf import OmegaConf
+        from gatecast.config import Feed
+        from gatecast.scoring.run import score
+        feed = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(Feed), OmegaConf.load("feed.yaml")))
+        while time.time() < float(sys.argv[1]):
+            time.sleep(0.01)
+        score(feed)
+    """)
+    OmegaConf.save(OmegaConf.structured(daily_feed), "feed.yaml")
+    start = str(time.time() + 8)
+    scorers = [subprocess.Popen([sys.executable, "-c", code, start]) for _ in range(3)]
+    assert [s.wait(120) for s in scorers] == [0, 0, 0]
+    assert len(store.runs("sales")) == 1
+    assert len(read_forecasts("sales")) == 4 * 7
+    assert len(Ledger().entries("scoring", "sales")) == 1
+    assert not [p for p in Path("forecasts/sales").iterdir() if p.name.startswith(".")]
+
+
+def test_a_run_whose_ledger_row_was_lost_gets_it_from_the_next(
+    project: Path, daily_feed: Feed, promote: Callable[[Feed], Any]
+) -> None:
+    promote(daily_feed)
+    score(daily_feed)
+    Path("ledger.db").unlink()
+    score(daily_feed)
+    assert len(Ledger().entries("scoring", "sales")) == 1
+
+
+def test_series_that_lack_known_covariates_are_counted(
+    project: Path, daily_feed: Feed, promote: Callable[[Feed], Any]
+) -> None:
+    frame = pd.read_csv("sales.csv", parse_dates=["ds"])
+    ahead = frame.groupby("unique_id").tail(7).assign(y=np.nan)
+    ahead["ds"] += pd.Timedelta(days=7)
+    known = pd.concat([frame, ahead]).assign(promo=1.0)
+    known.loc[(known["unique_id"] == "s1") & (known["ds"] == "2024-05-22"), "promo"] = np.nan
+    known[~((known["unique_id"] == "s3") & (known["ds"] > "2024-05-24"))].to_csv(
+        "sales.csv", index=False
+    )
+    feed = replace(daily_feed, covariates=Covariates(future=["promo"]))
+    promote(feed)
+    assert score(feed).manifest["without_known_covariates"] == 2
 
 
 def test_a_corrected_feed_is_a_run_of_its_own(

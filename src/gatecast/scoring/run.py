@@ -121,10 +121,8 @@ def score(feed: Feed, as_of: str | None = None) -> Summary:
 
 def _note(published: dict[str, Any]) -> None:
     """One ledger row a run, even if the process that published it was killed before it could write it."""
-    ledger = Ledger()
-    past = ledger.entries("scoring", published["source"])
-    if not any(entry.facts.get("run_key") == published["run_key"] for entry in past):
-        ledger.append("scoring", published["source"], published)
+    source, key = published["source"], published["run_key"]
+    Ledger().append("scoring", source, published, once=f"{source}/{key}")
 
 
 def _forecast(best: Champion, current: Panel) -> tuple[Forecast, np.ndarray]:
