@@ -444,3 +444,15 @@ def test_whatever_changes_a_forecast_changes_the_hash(
     text = long_csv(change.pop("series", HASHED), start=change.pop("start", "2024-01-01"))
     recipe = {k: change.pop(k) for k in ("timezone",) if k in change}
     assert panel_of(make_feed(text, **recipe), **change).meta.data_hash != before
+
+
+def test_a_fraction_is_at_least_one_horizon_long(make_feed: Callable[..., Feed]) -> None:
+    """Twenty years with a horizon of four: a tenth of them would be too short to validate on."""
+    years = pd.date_range("2000-01-01", periods=24, freq="YS").as_unit("us")
+    rows = pd.DataFrame({"unique_id": "a", "ds": years, "y": np.arange(24.0)})
+    feed = make_feed(
+        frequency="YS", task=Task(horizon=4, season_length=1, splits=Splits("time", 0.1, 0.1))
+    )
+    built = build(rows, rows[["unique_id"]].drop_duplicates(), feed)
+    train_end, validation_end, end = built.split_points
+    assert (train_end[0], validation_end[0], end[0]) == (16, 20, 24)

@@ -246,7 +246,7 @@ def build(
 
     n_known = int(end.max())
     features = calendar.choose(frequency, n_known, feed.holidays, feed.calendar)
-    splits = _splits(task.splits, axis, n_known, season_length)
+    splits = _splits(task.splits, axis, n_known, season_length, horizon)
     meta = PanelMeta(
         source=feed.name,
         frequency=frequency,
@@ -307,21 +307,27 @@ def _encode(column: pd.Series, channel: Channel) -> np.ndarray:
 
 
 def _splits(
-    splits: Splits, axis: pd.DatetimeIndex, n_known: int, season_length: int
+    splits: Splits, axis: pd.DatetimeIndex, n_known: int, season_length: int, horizon: int
 ) -> dict[str, Any]:
-    """Resolve fractions and step counts; fractions are rounded down to whole seasons from the start of the axis."""
+    """Resolve fractions and step counts.
+
+    A fraction is at least one horizon long, and ends of spans made from fractions lie at whole seasons from the
+    start of the axis.
+    """
+
+    def steps(part: float) -> int:
+        return int(part) if part >= 1 else max(int(part * n_known), horizon)
+
     if splits.by == "series_end":
-        test, validation = (
-            int(v) if v >= 1 else int(v * n_known) for v in (splits.test, splits.validation)
-        )
-        return {"by": "series_end", "validation": validation, "test": test}
+        return {
+            "by": "series_end",
+            "validation": steps(splits.validation),
+            "test": steps(splits.test),
+        }
 
     def back(end: int, part: float) -> int:
-        return (
-            end - int(part)
-            if part >= 1
-            else int(end - part * n_known) // season_length * season_length
-        )
+        begin = end - steps(part)
+        return begin if part >= 1 else begin // season_length * season_length
 
     validation_end = max(back(n_known, splits.test), 1)
     train_end = max(back(validation_end, splits.validation), 0)
