@@ -17,7 +17,7 @@ OBSERVATIONS = Path("data/observations")
 @entry(groups=("source",))
 def main(config: Config) -> None:
     from gatecast import atomic
-    from gatecast.data import files, ingest
+    from gatecast.data import files, ingest, panel
 
     feed = config.feed
     assert feed is not None
@@ -28,7 +28,11 @@ def main(config: Config) -> None:
     checked = ingest.check_feed(feed, config.as_of, config.horizon or feed.task.horizon)
     print(ingest.summary(checked.report))
     if config.check:
-        print("this feed can be ingested; nothing was written")
+        built = panel.build(
+            checked.observations, checked.static, feed, config.horizon, config.season_length
+        )
+        task = f"horizon {built.meta.horizon}, season {built.meta.season_length}"
+        print(f"this feed can be ingested and trained on ({task}); nothing was written")
         return
     ingest.write(checked, OBSERVATIONS)
     print(

@@ -19,15 +19,23 @@ def main(config: Config) -> None:
     start = time.perf_counter()
     done = score(config.feed, config.as_of)
     m = done.manifest
-    if not done.fresh:
-        print(
-            f"score: {m['model']} v{m['version']} has already scored this feed ({m['scored_at'][:19]}): nothing to do"
-        )
     model = f"{m['model']} v{m['version']} ({m['variant']})"
+    if config.horizon and config.horizon != m["horizon"]:
+        print(
+            f"score: the champion forecasts {m['horizon']} steps; horizon={config.horizon} needs a training of its own"
+        )
+    if not done.fresh:
+        when = m["scored_at"][:19]
+        print(f"score: {model} has scored this feed already, at {when} UTC: {done.folder}")
+        return
     print(
         f"score: {m['series']:,} series x {m['horizon']} steps from {m['cutoff']} by {model},"
         f" {m['fallbacks']} fallbacks -> {done.folder}/forecasts.parquet in {time.perf_counter() - start:.1f} s"
     )
+    if m["short"]:
+        print(
+            f"  {m['short']:,} series have fewer values than a season: their intervals are little more than a guess"
+        )
     if m["stale"]:
         print(
             f"  {m['stale']:,} series ended long before the newest value; they are forecast from their own last one"

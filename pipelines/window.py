@@ -16,7 +16,7 @@ def main(config: Config) -> None:
 
     assert config.feed is not None
     start = time.perf_counter()
-    observations, static = ingest.load(OBSERVATIONS)
+    observations, static = ingest.load(OBSERVATIONS, config.source)
     built = panel.build(
         observations,
         static,

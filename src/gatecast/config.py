@@ -71,7 +71,9 @@ class Task:
     """What is normally forecast from a source: horizon and season in steps, splits, stride of test origins."""
 
     horizon: int = 0
-    season_length: int = 1
+    season_length: int | None = (
+        None  # null: the usual one of the frequency (see data.calendar.usual_season)
+    )
     stride: int | None = None
     splits: Splits = field(default_factory=Splits)
 
@@ -277,12 +279,13 @@ def _check_feed(feed: Feed, where: str) -> None:
     _require(
         task.horizon >= 1, where, "task.horizon", task.horizon, "a whole number of steps from 1 up"
     )
+    season = task.season_length
     _require(
-        task.season_length >= 1,
+        season is None or season >= 1,
         where,
         "task.season_length",
-        task.season_length,
-        "1 (no season) or more",
+        season,
+        "1 (no season) or more, or null",
     )
     _require(
         task.stride is None or task.stride >= 1,

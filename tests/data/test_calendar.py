@@ -195,3 +195,21 @@ def test_features_stand_side_by_side_in_the_declared_widths() -> None:
 
 def test_no_features_are_a_table_without_columns() -> None:
     assert calendar.features(axis("2024-01-01", 5, "YS"), [], None, None).shape == (5, 0)
+
+
+@pytest.mark.parametrize(
+    ("frequency", "season"),
+    [
+        ("15min", 96),
+        ("h", 24),
+        ("2h", 12),
+        ("D", 7),
+        ("B", 5),
+        ("W-MON", 52),
+        ("MS", 12),
+        ("QS", 4),
+        ("YS", 1),
+    ],
+)
+def test_the_usual_season_is_a_day_a_week_or_a_year(frequency: str, season: int) -> None:
+    assert calendar.usual_season(frequency) == season

@@ -11,6 +11,7 @@ import pytest
 
 from gatecast.config import Feed
 from gatecast.data import contract, ingest
+from gatecast.errors import IngestError
 
 MakeFeed = Callable[..., Feed]
 Ingested = Callable[..., contract.Checked]
@@ -34,7 +35,7 @@ def test_load_gives_back_what_was_checked(make_feed: MakeFeed, ingested: Ingeste
     text = "id,ds,y,size,kind\n007,2024-01-01T00:00,1,3,é\n007,2024-01-01T01:00,,3,é\n"
     text += '"two\nlines",2024-01-01T00:00,5,,\n'
     checked = ingested(make_feed(text, cov={"static": ["size", "kind"], "categorical": ["kind"]}))
-    observations, static = ingest.load(OBSERVATIONS)
+    observations, static = ingest.load(OBSERVATIONS, "shop")
     pd.testing.assert_frame_equal(observations, checked.observations)
     pd.testing.assert_frame_equal(static, checked.static)
     assert list(static["unique_id"]) == ["007", "two\nlines"]
@@ -65,7 +66,7 @@ def test_a_second_ingest_replaces_the_first_and_leaves_nothing_else(
 ) -> None:
     ingested(make_feed(long_csv({"a": [1, 2], "b": [3]})))
     ingested(make_feed(long_csv({"c": [4]})))
-    assert list(ingest.load(OBSERVATIONS)[0]["unique_id"]) == ["c"]
+    assert list(ingest.load(OBSERVATIONS, "shop")[0]["unique_id"]) == ["c"]
     assert [p.name for p in Path("data").iterdir()] == ["observations"]
 
 
@@ -105,3 +106,11 @@ def test_the_summary_says_what_came_in_and_what_went_where(
     text += "a,never,1\na,nowhere,1\n"
     checked = ingested(make_feed(text, bad_rows="quarantine"))
     assert part in ingest.summary(checked.report)
+
+
+def test_observations_of_another_source_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "ingest_report.json").write_text('{"source": "demo"}')
+    for folder in (tmp_path, tmp_path / "nothing"):
+        with pytest.raises(IngestError) as caught:
+            ingest.load(folder, "sales")
+        assert caught.value.code == "OBSERVATIONS"

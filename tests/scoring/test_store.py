@@ -101,3 +101,17 @@ def test_a_writer_killed_before_the_rename_leaves_nothing_visible(project: Path)
     assert store.runs() == []
     store.publish("demo", "k1", table(["a"]), facts("k1"))
     assert list(read_forecasts("demo")["unique_id"]) == ["a"]
+
+
+def test_the_latest_cutoff_is_read_even_if_an_older_day_was_played_since() -> None:
+    store.publish("demo", "k1", table(["today"]), facts("k1") | {"cutoff": "2025-04-10"})
+    played = facts("k2", at="2025-01-02T00:00:00+00:00") | {"cutoff": "2025-04-08"}
+    store.publish("demo", "k2", table(["played"]), played)
+    assert list(read_forecasts("demo")["unique_id"]) == ["today"]
+
+
+def test_a_folder_that_cannot_be_written_is_said_so(project: Path) -> None:
+    (project / "forecasts").write_text("a file in the way")
+    with pytest.raises(ScoringError) as caught:
+        store.publish("demo", "k1", table(["a"]), facts("k1"))
+    assert caught.value.code == "WRITE"

@@ -57,6 +57,17 @@ def steps_per_day(frequency: str) -> int | None:
     return int(day // step) if day % step == pd.Timedelta(0) else None
 
 
+def usual_season(frequency: str) -> int:
+    """Steps in the season that a feed of this frequency usually has: a day below a day, a week of days, else a year."""
+    step = offset(frequency)
+    if is_subdaily(frequency):
+        return steps_per_day(frequency) or 1
+    name, n = step.name.split("-")[0], step.n
+    year = {"D": 7, "B": 5, "W": 52, "MS": 12, "ME": 12, "QS": 4, "QE": 4, "BMS": 12, "BME": 12}
+    whole = year.get(name.lstrip("0123456789"), 1)
+    return whole // n if whole % n == 0 else 1
+
+
 def make_axis(
     first: pd.Timestamp, last: pd.Timestamp, frequency: str, n_stamps: int | None = None
 ) -> pd.DatetimeIndex:

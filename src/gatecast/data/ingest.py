@@ -8,6 +8,7 @@ data/observations/ingest_report.json     counts
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import pandas as pd
 from gatecast import atomic
 from gatecast.config import Feed
 from gatecast.data import contract, sources
+from gatecast.errors import IngestError
 
 
 def check_feed(feed: Feed, as_of: str | None, horizon: int) -> contract.Checked:
@@ -36,8 +38,25 @@ def write(checked: contract.Checked, folder: Path) -> None:
         atomic.write_json(out / "ingest_report.json", checked.report)
 
 
-def load(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Observations and static columns from the folder that :func:`write` made."""
+def load(folder: Path, source: str) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Observations and static columns from the folder that :func:`write` made.
+
+    Raises:
+        IngestError: OBSERVATIONS if there are none, or they are another source's.
+    """
+    report = folder / "ingest_report.json"
+    found = json.loads(report.read_text(encoding="utf-8"))["source"] if report.is_file() else None
+    if found != source:
+        there = (
+            f"the observations in {folder} are of source '{found}'"
+            if found
+            else f"{folder} holds no observations"
+        )
+        raise IngestError(
+            "OBSERVATIONS",
+            f"{there}, not of '{source}'.",
+            "Run `dvc repro window`, or pipelines/ingest.py first.",
+        )
     return pd.read_parquet(folder / "observations.parquet"), pd.read_parquet(
         folder / "static.parquet"
     )
@@ -57,7 +76,7 @@ def summary(report: dict[str, Any]) -> str:
         lines.append(f"  {report['rows_known_ahead']:,} rows of covariates are known ahead")
     lines += [f"  repaired {n:,} x {code}" for code, n in report["repairs"].items()]
     lines += [
-        f"  quarantined {n:,} x {code} (see quarantine.parquet)"
+        f"  quarantined {n:,} x {code}: rows and reasons go to quarantine.parquet"
         for code, n in report["quarantine"].items()
     ]
     return "\n".join(lines)

@@ -214,7 +214,7 @@ def build(
     frequency = str(feed.frequency)
     task = feed.task
     horizon = horizon or task.horizon
-    season_length = season_length or task.season_length
+    season_length = season_length or task.season_length or calendar.usual_season(frequency)
     known = observations["y"].notna().to_numpy()
     axis = calendar.make_axis(observations["ds"].min(), observations["ds"].max(), frequency)
     at = axis.get_indexer(pd.DatetimeIndex(observations["ds"]))

@@ -65,7 +65,8 @@ def _read_one(found: Located, feed: Feed) -> pd.DataFrame:
         raise IngestError(
             "COLUMN-MISSING",
             f"{found.name} has no column '{missing[0]}'.{did_you_mean(missing[0], map(str, table.columns))}",
-            f"Its columns: {', '.join(map(str, table.columns[:20]))}. Correct the recipe or the file.",
+            f"Its columns: {', '.join(map(str, table.columns[:20]))}."
+            f"{_separator_hint(table)} Correct the recipe or the file.",
         )
     shape = {"long": _from_long, "wide": _from_wide, "wide_rows": _from_wide_rows}[feed.layout]
     out = shape(table, feed, line, found.name)
@@ -77,10 +78,19 @@ def _read_one(found: Located, feed: Feed) -> pd.DataFrame:
     return out
 
 
+def _separator_hint(table: pd.DataFrame) -> str:
+    other = [mark for mark in ";\t|" if mark in str(table.columns[0])]
+    return (
+        f"The file looks like `separator: {other[0]!r}`. "
+        if len(table.columns) == 1 and other
+        else ""
+    )
+
+
 def _wanted(feed: Feed) -> list[str]:
     """Columns of the raw file that the recipe names."""
     c = feed.covariates
-    wanted = [feed.id] if feed.id else []
+    wanted = [feed.id] if feed.id and feed.layout != "wide" else []  # wide columns are the ids
     wanted += feed.time if feed.layout != "wide_rows" else []
     if feed.layout == "long":
         wanted += [feed.target, *c.static, *c.past, *c.future]
@@ -167,7 +177,9 @@ def _csv(found: Located, feed: Feed) -> tuple[pd.DataFrame, np.ndarray]:
         raise IngestError("CSV-SHAPE", what, shape) from None
     except pd.errors.ParserError as error:
         raise IngestError(
-            "CSV-SHAPE", f"{found.name} is no regular CSV file: {error}.", shape
+            "CSV-SHAPE",
+            f"{found.name} is no regular CSV file: {' '.join(str(error).split())}.",
+            shape,
         ) from None
     except UnicodeDecodeError as error:
         raise IngestError(

@@ -108,6 +108,7 @@ def score(feed: Feed, as_of: str | None = None) -> Summary:
         "series": current.n_series,
         "fallbacks": int((fallback != "").sum()),
         "stale": _stale(current),
+        "short": int((np.diff(current.known_before[current.indptr]) < trained.season_length).sum()),
         "without_known_covariates": _blind(current),
         "scored_at": scored_at.isoformat(),
         "gatecast": __version__,

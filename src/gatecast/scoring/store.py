@@ -42,11 +42,18 @@ def publish(source: str, key: str, table: pd.DataFrame, facts: dict[str, Any]) -
     folder = FORECASTS / source / key
     if (folder / MANIFEST).is_file():
         return folder
-    with atomic.folder(folder, replace=False) as out:
-        table.to_parquet(out / TABLE, index=False)
-        with open(out / TABLE, "rb") as handle:
-            digest = hashlib.file_digest(handle, "sha256").hexdigest()
-        atomic.write_json(out / MANIFEST, facts | {"rows": len(table), "sha256": digest})
+    try:
+        with atomic.folder(folder, replace=False) as out:
+            table.to_parquet(out / TABLE, index=False)
+            with open(out / TABLE, "rb") as handle:
+                digest = hashlib.file_digest(handle, "sha256").hexdigest()
+            atomic.write_json(out / MANIFEST, facts | {"rows": len(table), "sha256": digest})
+    except OSError as error:
+        raise ScoringError(
+            "WRITE",
+            f"the forecasts cannot be written to {folder}: {error}. Nothing was published.",
+            "Free the disk, or give this user the right to write there; then score again.",
+        ) from None
     return folder
 
 
@@ -67,7 +74,7 @@ def read_forecasts(source: str | None = None, run_key: str | None = None) -> pd.
 
     Args:
         source: name of the source; None if there is only one.
-        run_key: of a run; None: the newest one.
+        run_key: of a run (see :func:`runs`); None: the one with the latest cutoff, and of those the newest.
 
     Returns:
         The forecast table: ``unique_id, cutoff, ds, step``, ``gatecast``, ``gatecast-lo-95`` …, provenance.
@@ -79,7 +86,7 @@ def read_forecasts(source: str | None = None, run_key: str | None = None) -> pd.
     if not published:
         raise ScoringError(
             "NO-FORECASTS",
-            f"there are no published forecasts{f' of {source}' if source else ''}.",
+            f"there are no published forecasts{f' of {source}' if source else ''} in {FORECASTS.absolute()}.",
             "Run `python pipelines/score.py`.",
         )
     sources = {m["source"] for m in published}
@@ -89,7 +96,7 @@ def read_forecasts(source: str | None = None, run_key: str | None = None) -> pd.
             f"there are forecasts of several sources: {', '.join(sorted(sources))}.",
             "Name one: read_forecasts('demo').",
         )
-    chosen = published[-1]
+    chosen = max(published, key=lambda m: (m.get("cutoff", ""), m["scored_at"]))
     path = FORECASTS / chosen["source"] / chosen["run_key"] / TABLE
     with open(path, "rb") as handle:
         if hashlib.file_digest(handle, "sha256").hexdigest() != chosen["sha256"]:
