@@ -47,14 +47,12 @@ def load(folder: Path, source: str) -> tuple[pd.DataFrame, pd.DataFrame]:
     report = folder / "ingest_report.json"
     found = json.loads(report.read_text(encoding="utf-8"))["source"] if report.is_file() else None
     if found != source:
-        there = (
-            f"the observations in {folder} are of source '{found}'"
-            if found
-            else f"{folder} holds no observations"
-        )
+        what = f"{folder} holds no observations"
+        if found:
+            what = f"the observations in {folder} are of source '{found}', not of '{source}'"
         raise IngestError(
             "OBSERVATIONS",
-            f"{there}, not of '{source}'.",
+            f"{what}.",
             "Run `dvc repro window`, or pipelines/ingest.py first.",
         )
     return pd.read_parquet(folder / "observations.parquet"), pd.read_parquet(
