@@ -21,7 +21,7 @@ from gatecast.errors import ConfigError, GatecastError, did_you_mean
 
 _ENVIRONMENT = {
     "HYDRA_FULL_ERROR": "1",  # errors reach us, and we print them as one paragraph
-    "OMP_WAIT_POLICY": "PASSIVE",  # threads that wait sleep: spinning ones cost tenfold on a busy machine
+    "OMP_WAIT_POLICY": "PASSIVE",  # threads that wait sleep: spinning ones slow a busy machine
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "DO_NOT_TRACK": "true",
     "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
