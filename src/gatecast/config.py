@@ -132,6 +132,17 @@ class Model:
     segment: int | None = None  # rows between two encoder steps
     steps: int = 14  # encoder steps in a sequence
     forks: int = 7  # last steps of a training sequence that forecast (and are scored)
+    reads: str = (
+        "window"  # what a step reads of its window: window | segment (its newest rows only)
+    )
+    project: bool = True  # a layer between a step's inputs and the recurrent one
+    normalisation: str = "level"  # level | seasonal
+    decoder: str = "direct"  # direct | experts
+    experts: int = 8  # linear maps that the gate mixes
+    emphasis: float = (
+        0.0  # how much more an error counts where a series changes more, relative to its level
+    )
+    spread_weight: float = 1.0  # of every other quantile level, beside the median's 1
     ridge: list[float] = field(
         default_factory=lambda: [0.001, 0.01, 0.1, 1.0]
     )  # linear: penalties tried
@@ -360,7 +371,10 @@ def _check_feed(feed: Feed, where: str) -> None:
 def _check_model(model: Model, where: str) -> None:
     _one_of(model.kind, ("recurrent", "linear"), where, "kind")
     _one_of(model.cell, CELLS, where, "cell")
-    for key in ("units", "layers", "steps", "forks"):
+    _one_of(model.reads, ("window", "segment"), where, "reads")
+    _one_of(model.normalisation, ("level", "seasonal"), where, "normalisation")
+    _one_of(model.decoder, ("direct", "experts"), where, "decoder")
+    for key in ("units", "layers", "steps", "forks", "experts"):
         _require(getattr(model, key) >= 1, where, key, getattr(model, key), "1 or more")
     for key in ("window", "segment"):
         value = getattr(model, key)
@@ -369,6 +383,8 @@ def _check_model(model: Model, where: str) -> None:
         model.forks <= model.steps, where, "forks", model.forks, f"at most `steps` ({model.steps})"
     )
     _require(0 <= model.dropout < 1, where, "dropout", model.dropout, "from 0 up to 1")
+    for key in ("emphasis", "spread_weight"):
+        _require(getattr(model, key) >= 0, where, key, getattr(model, key), "0 or more")
     _require(
         bool(model.ridge) and min(model.ridge) > 0,
         where,

@@ -68,6 +68,21 @@ def make_batch() -> Callable[..., Batch]:
     return make
 
 
+@pytest.fixture(
+    scope="session",
+    params=[
+        {},
+        {"reads": "segment"},
+        {"normalisation": "seasonal"},
+        {"normalisation": "seasonal", "log_floor": 1e-9, "reads": "segment"},
+    ],
+    ids=["level", "level-segment", "seasonal", "seasonal-log-segment"],
+)
+def make_kind(request: pytest.FixtureRequest, make_spec: Callable[..., InputSpec]) -> Any:
+    """As ``make_spec``, for every normalisation."""
+    return lambda **changes: make_spec(**(request.param | changes))
+
+
 @pytest.fixture(scope="session")
 def make_net() -> Callable[..., RecurrentForecaster]:
     """A net in evaluation mode with reproducible weights."""

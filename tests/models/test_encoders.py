@@ -38,3 +38,10 @@ def test_dropout_acts_in_training_only() -> None:
     x = torch.randn(2, 4, 3)
     assert not torch.equal(net.train()(x), net(x))
     assert torch.equal(net.eval()(x), net(x))
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_a_step_may_reach_the_recurrent_layer_as_it_is(cell: str) -> None:
+    net = encoders.RecurrentEncoder(cell, 3, 8, 1, 0.0, project=False)
+    assert isinstance(net.project, torch.nn.Identity)
+    assert net(torch.randn(2, 6, 3)).shape == (2, 6, 8)

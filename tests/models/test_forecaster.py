@@ -15,6 +15,7 @@ from gatecast.errors import GatecastError
 from gatecast.models.build import KINDS, build
 from gatecast.models.forecaster import RecurrentForecaster
 from gatecast.models.inputs import Batch, InputSpec
+from gatecast.models.normalisation import from_space
 
 Specs = Callable[..., InputSpec]
 Batches = Callable[..., Batch]
@@ -32,8 +33,9 @@ def moved(net: RecurrentForecaster, a: Batch, b: Batch) -> np.ndarray:
     with torch.no_grad():
         outs = []
         for batch in (a, b):
-            q, location, scale = net(batch, net.spec.forks)
-            outs.append(q * scale.unsqueeze(-1) + location.unsqueeze(-1))
+            q, frame = net(batch, net.spec.forks)
+            z = q * frame.unit.unsqueeze(-1) + frame.base.unsqueeze(-1)
+            outs.append(from_space(z, net.spec))
     return (outs[0] - outs[1]).abs().amax((0, -1)).numpy()
 
 
@@ -43,36 +45,43 @@ def changed(batch: Batch, name: str, rows: slice, by: float = 3.0) -> Batch:
     return batch._replace(**{name: value})
 
 
+@pytest.mark.parametrize("decoder", ["direct", "experts"])
 @pytest.mark.parametrize("cell", CELLS)
 def test_every_cell_forecasts_every_step_and_level(
-    cell: str, make_spec: Specs, make_batch: Batches, make_net: Nets
+    decoder: str, cell: str, make_kind: Specs, make_batch: Batches, make_net: Nets
 ) -> None:
-    spec = make_spec()
-    out = make_net(spec, cell=cell).quantiles(make_batch(spec, n=4))
+    spec = make_kind()
+    out = make_net(spec, cell=cell, decoder=decoder).quantiles(make_batch(spec, n=4))
     assert out.shape == (4, spec.horizon, Q)
     assert out.isfinite().all()
 
 
+@pytest.mark.parametrize("decoder", ["direct", "experts"])
 @pytest.mark.parametrize("cell", CELLS)
 def test_changing_the_newest_observation_changes_step_one(
-    cell: str, make_spec: Specs, make_batch: Batches, make_net: Nets
+    decoder: str, cell: str, make_kind: Specs, make_batch: Batches, make_net: Nets
 ) -> None:
-    spec = make_spec()
+    spec = make_kind()
     batch = make_batch(spec)
     newest = slice(spec.lookback - 1, spec.lookback)
-    difference = moved(make_net(spec, cell=cell), batch, changed(batch, "target", newest))
+    difference = moved(
+        make_net(spec, cell=cell, decoder=decoder), batch, changed(batch, "target", newest)
+    )
     assert difference[-1, 0] > 1e-4
 
 
+@pytest.mark.parametrize("decoder", ["direct", "experts"])
 @pytest.mark.parametrize("cell", CELLS)
 def test_step_one_is_decoded_from_the_last_state(
-    cell: str, make_spec: Specs, make_batch: Batches, make_net: Nets
+    decoder: str, cell: str, make_kind: Specs, make_batch: Batches, make_net: Nets
 ) -> None:
     """Swapping the two newest values leaves scaling and lags of step one alone: the state must tell."""
-    spec = make_spec()
-    net, batch = make_net(spec, cell=cell), make_batch(spec)
+    spec = make_kind()
+    net, batch = make_net(spec, cell=cell, decoder=decoder), make_batch(spec)
     with torch.no_grad():
-        net.decoder.skip.zero_()
+        for skip in ("skip", "experts"):
+            if hasattr(net.decoder, skip):
+                getattr(net.decoder, skip).zero_()
     target = batch.target.clone()
     last = spec.lookback - 1
     target[:, [last - 1, last]] = batch.target[:, [last, last - 1]]
@@ -89,6 +98,7 @@ def test_the_newest_covariates_change_step_one(
     assert moved(make_net(spec), batch, changed(batch, name, newest))[-1, 0] > 1e-5
 
 
+@pytest.mark.parametrize("decoder", ["direct", "experts"])
 @settings(max_examples=40, deadline=None)
 @given(
     cell=st.sampled_from(CELLS),
@@ -98,27 +108,28 @@ def test_the_newest_covariates_change_step_one(
     data=st.data(),
 )
 def test_a_fork_sees_no_target_after_its_origin(
+    decoder: str,
     cell: str,
     season: int,
     seasons: int,
     steps: int,
     data: st.DataObject,
-    make_spec: Specs,
+    make_kind: Specs,
     make_batch: Batches,
     make_net: Nets,
 ) -> None:
     forks = data.draw(st.integers(1, steps))
     segment = data.draw(st.sampled_from([d for d in range(1, season + 1) if season % d == 0]))
-    spec = make_spec(
+    spec = make_kind(
         season_length=season,
-        window=season * seasons,
+        window=season * (seasons + 1),
         segment=segment,
         steps=steps,
         forks=forks,
         horizon=data.draw(st.integers(1, 12)),
     )
     fork = data.draw(st.integers(0, forks - 1))
-    net, batch = make_net(spec, cell=cell), make_batch(spec, missing=0.2)
+    net, batch = make_net(spec, cell=cell, decoder=decoder), make_batch(spec, missing=0.2)
     after = slice(origin(spec, fork), None)
     other = changed(batch, "target", after)
     mask = other.mask.clone()
@@ -139,25 +150,31 @@ def test_a_fork_sees_no_past_covariate_after_its_origin(
     assert moved(make_net(spec), batch, other)[: fork + 1].max() < 1e-5
 
 
+@pytest.mark.parametrize("decoder", ["direct", "experts"])
 @pytest.mark.parametrize("fork", [0, 1])
 def test_a_later_fork_sees_what_an_earlier_one_could_not(
-    fork: int, make_spec: Specs, make_batch: Batches, make_net: Nets
+    decoder: str, fork: int, make_kind: Specs, make_batch: Batches, make_net: Nets
 ) -> None:
-    spec = make_spec()
+    spec = make_kind()
     batch = make_batch(spec)
     at = origin(spec, fork)
-    difference = moved(make_net(spec), batch, changed(batch, "target", slice(at, at + 1)))
+    difference = moved(
+        make_net(spec, decoder=decoder), batch, changed(batch, "target", slice(at, at + 1))
+    )
     assert (difference[fork + 1 :, 0] > 1e-5).all()
 
 
+@pytest.mark.parametrize("decoder", ["direct", "experts"])
 @pytest.mark.parametrize("fork", [0, 1, 2])
 def test_covariates_known_ahead_change_the_step_they_belong_to(
-    fork: int, make_spec: Specs, make_batch: Batches, make_net: Nets
+    decoder: str, fork: int, make_kind: Specs, make_batch: Batches, make_net: Nets
 ) -> None:
-    spec = make_spec()
+    spec = make_kind()
     batch = make_batch(spec)
     row = origin(spec, fork) + 2
-    difference = moved(make_net(spec), batch, changed(batch, "known", slice(row, row + 1)))[fork]
+    difference = moved(
+        make_net(spec, decoder=decoder), batch, changed(batch, "known", slice(row, row + 1))
+    )[fork]
     assert (difference > 1e-5).tolist() == [k == 2 for k in range(spec.horizon)]
 
 
@@ -170,11 +187,12 @@ def test_covariates_known_beyond_the_horizon_change_nothing(
     assert moved(make_net(spec), batch, changed(batch, "known", beyond))[0].max() < 1e-5
 
 
+@pytest.mark.parametrize("decoder", ["direct", "experts"])
 def test_the_content_of_a_masked_value_is_irrelevant(
-    make_spec: Specs, make_batch: Batches, make_net: Nets
+    decoder: str, make_kind: Specs, make_batch: Batches, make_net: Nets
 ) -> None:
-    spec = make_spec()
-    net, batch = make_net(spec), make_batch(spec, missing=0.4)
+    spec = make_kind()
+    net, batch = make_net(spec, decoder=decoder), make_batch(spec, missing=0.4)
     other = batch._replace(target=torch.where(batch.mask > 0, batch.target, -1e6))
     assert torch.equal(net.quantiles(batch), net.quantiles(other))
     assert torch.equal(net.loss(batch)[0], net.loss(other)[0])
@@ -257,22 +275,26 @@ def test_a_recipe_whose_window_is_shorter_than_a_season_works_or_says_what_is_wr
     assert out.isfinite().all()
 
 
+@pytest.mark.parametrize("decoder", ["direct", "experts"])
 @settings(max_examples=25, deadline=None)
 @given(seed=st.integers(0, 1000), missing=st.sampled_from([0.0, 0.5, 0.95, 1.0]))
 def test_quantiles_of_a_forecast_never_cross(
-    seed: int, missing: float, make_spec: Specs, make_batch: Batches, make_net: Nets
+    decoder: str, seed: int, missing: float, make_kind: Specs, make_batch: Batches, make_net: Nets
 ) -> None:
-    spec = make_spec()
-    out = make_net(spec, seed=seed).quantiles(make_batch(spec, seed=seed, missing=missing))
+    spec = make_kind()
+    out = make_net(spec, seed=seed, decoder=decoder).quantiles(
+        make_batch(spec, seed=seed, missing=missing)
+    )
     assert (out.diff(dim=-1) >= 0).all()
 
 
+@pytest.mark.parametrize("decoder", ["direct", "experts"])
 def test_a_sequence_without_any_known_value_still_gets_a_finite_forecast(
-    make_spec: Specs, make_batch: Batches, make_net: Nets
+    decoder: str, make_kind: Specs, make_batch: Batches, make_net: Nets
 ) -> None:
-    spec = make_spec()
+    spec = make_kind()
     batch = make_batch(spec, missing=1.0)
-    assert make_net(spec).quantiles(batch).isfinite().all()
+    assert make_net(spec, decoder=decoder).quantiles(batch).isfinite().all()
 
 
 @pytest.mark.parametrize("constant", [0.0, -7.0])
@@ -286,34 +308,37 @@ def test_a_constant_series_is_forecast_near_its_constant(
     assert (out - constant).abs().max() < 2
 
 
+@pytest.mark.parametrize("decoder", ["direct", "experts"])
 @pytest.mark.parametrize("factor", [2.0**-20, 2.0**20])
 def test_forecasts_move_with_the_unit_of_the_series(
-    factor: float, make_spec: Specs, make_batch: Batches, make_net: Nets
+    decoder: str, factor: float, make_kind: Specs, make_batch: Batches, make_net: Nets
 ) -> None:
-    spec = make_spec()
-    net, batch = make_net(spec), make_batch(spec, missing=0.1)
+    spec = make_kind()
+    net, batch = make_net(spec, decoder=decoder), make_batch(spec, missing=0.1)
     here = net.quantiles(batch)
     there = net.quantiles(batch._replace(target=batch.target * factor))
     assert torch.allclose(here * factor, there, rtol=1e-4)
 
 
+@pytest.mark.parametrize("decoder", ["direct", "experts"])
 def test_no_sequence_depends_on_its_neighbours_in_the_batch(
-    make_spec: Specs, make_batch: Batches, make_net: Nets
+    decoder: str, make_kind: Specs, make_batch: Batches, make_net: Nets
 ) -> None:
-    spec = make_spec()
-    net, batch = make_net(spec), make_batch(spec, n=5, missing=0.2)
+    spec = make_kind()
+    net, batch = make_net(spec, decoder=decoder), make_batch(spec, n=5, missing=0.2)
     alone = net.quantiles(Batch(*(v[2:3] for v in batch)))
     assert torch.allclose(net.quantiles(batch)[2:3], alone, atol=1e-5)
 
 
+@pytest.mark.parametrize("decoder", ["direct", "experts"])
 def test_forecasting_is_the_last_fork_in_units_of_the_target(
-    make_spec: Specs, make_batch: Batches, make_net: Nets
+    decoder: str, make_kind: Specs, make_batch: Batches, make_net: Nets
 ) -> None:
-    spec = make_spec()
-    net, batch = make_net(spec), make_batch(spec)
-    quantiles, location, scale = net(batch, spec.forks)
-    expected = quantiles[:, -1] * scale[:, -1, :, None] + location[:, -1, :, None]
-    assert torch.allclose(net.quantiles(batch), expected, atol=1e-5)
+    spec = make_kind()
+    net, batch = make_net(spec, decoder=decoder), make_batch(spec)
+    quantiles, frame = net(batch, spec.forks)
+    z = quantiles[:, -1] * frame.unit[:, -1, :, None] + frame.base[:, -1, :, None]
+    assert torch.allclose(net.quantiles(batch), from_space(z, spec), atol=1e-4)
 
 
 def test_a_nonnegative_series_has_no_negative_forecast(
@@ -334,7 +359,9 @@ def test_the_loss_is_the_mean_quantile_loss_over_known_targets_of_all_forks(
     net, batch = make_net(spec), make_batch(spec, missing=0.3)
     with torch.no_grad():
         loss, count = net.loss(batch)
-        quantiles, location, scale = (v.numpy() for v in net(batch, spec.forks))
+        quantiles, frame = net(batch, spec.forks)
+    location, scale = frame.base.numpy(), frame.unit.numpy()
+    quantiles = quantiles.numpy()
     total, n = 0.0, 0
     for b in range(3):
         for fork in range(spec.forks):

@@ -81,3 +81,9 @@ def test_pinball_is_least_at_the_true_quantiles() -> None:
     best = pinball(truth.expand(len(sample), Q), sample).mean()
     for shift in (-0.3, 0.3):
         assert pinball((truth + shift).expand(len(sample), Q), sample).mean() > best
+
+
+def test_a_small_spread_weight_leaves_the_absolute_error_of_the_median() -> None:
+    forecast, target = torch.randn(5, Q).sort(-1).values, torch.randn(5)
+    error = (target - forecast[:, MEDIAN]).abs()
+    assert torch.allclose(pinball(forecast, target, spread_weight=0.0), error)

@@ -58,7 +58,13 @@ def test_a_resolved_window_is_whole_seasons_that_cover_twice_the_horizon(
 
 def test_what_a_recipe_says_is_taken() -> None:
     found = resolve_shape(Model(window=30, segment=10, steps=4, forks=2), 24, 24, 24)
-    assert found == {"window": 30, "segment": 10, "steps": 4, "forks": 2}
+    assert (found["window"], found["segment"], found["steps"], found["forks"]) == (30, 10, 4, 2)
+
+
+@pytest.mark.parametrize(("window", "kept"), [(47, "level"), (48, "seasonal")])
+def test_a_seasonal_normalisation_needs_two_seasons_in_a_window(window: int, kept: str) -> None:
+    recipe = Model(window=window, normalisation="seasonal")
+    assert resolve_shape(recipe, 24, 24, 24)["normalisation"] == kept
 
 
 def test_the_closed_form_has_one_step_that_sees_twice_as_far() -> None:

@@ -8,7 +8,7 @@ CELLS: dict[str, type[nn.RNN | nn.LSTM | nn.GRU]] = {"rnn": nn.RNN, "lstm": nn.L
 
 
 class RecurrentEncoder(nn.Module):
-    """A projection of each step's inputs, then a stack of recurrent layers.
+    """A projection of each step's inputs (unless left out), then a stack of recurrent layers.
 
     Args:
         cell: ``rnn``, ``lstm`` or ``gru``.
@@ -16,12 +16,23 @@ class RecurrentEncoder(nn.Module):
         units: width of the state.
         layers: recurrent layers.
         dropout: on the projected inputs, and between layers.
+        project: whether there is a projection.
     """
 
-    def __init__(self, cell: str, n_inputs: int, units: int, layers: int, dropout: float) -> None:
+    def __init__(
+        self,
+        cell: str,
+        n_inputs: int,
+        units: int,
+        layers: int,
+        dropout: float,
+        project: bool = True,
+    ) -> None:
         super().__init__()
-        self.project = nn.Sequential(nn.Linear(n_inputs, units), nn.ReLU(), nn.Dropout(dropout))
-        self.recurrent = CELLS[cell](units, units, layers, dropout=dropout if layers > 1 else 0.0)
+        first = nn.Sequential(nn.Linear(n_inputs, units), nn.ReLU(), nn.Dropout(dropout))
+        self.project = first if project else nn.Identity()
+        between = dropout if layers > 1 else 0.0
+        self.recurrent = CELLS[cell](units if project else n_inputs, units, layers, dropout=between)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, T, n_inputs) -> (B, T, units), the state after each step."""

@@ -11,12 +11,17 @@ import torch
 from torch import Tensor, nn
 
 from gatecast.config import Model
-from gatecast.models.decoders import DirectDecoder
+from gatecast.models import normalisation
+from gatecast.models.decoders import DirectDecoder, ExpertsDecoder
 from gatecast.models.encoders import RecurrentEncoder
 from gatecast.models.heads import pinball
 from gatecast.models.inputs import Batch, InputSpec
-from gatecast.models.normalisation import location_scale, normalise
+from gatecast.models.normalisation import Frame, from_space, normalise, to_space, widths
 
+DECODERS: dict[str, type[DirectDecoder | ExpertsDecoder]] = {
+    "direct": DirectDecoder,
+    "experts": ExpertsDecoder,
+}
 _PER_ROW = 4  # width of the projected covariates of one row of a segment
 
 
@@ -62,38 +67,27 @@ class RecurrentForecaster(nn.Module):
         n_row = spec.n_past + self.past_codes.width + n_known
         self.row = nn.Linear(n_row, _PER_ROW) if n_row else None
         n_static = spec.n_static + self.static_codes.width
-        n_step = spec.window + spec.segment * (1 + (_PER_ROW if n_row else 0)) + 2 + n_static
+        n_step = widths(spec)[1] + spec.segment * (_PER_ROW if n_row else 0) + n_static
         self.encoder = RecurrentEncoder(
-            model.cell, n_step, model.units, model.layers, model.dropout
+            model.cell, n_step, model.units, model.layers, model.dropout, model.project
         )
-        self.decoder = DirectDecoder(
-            model.units,
-            n_known + 2 + n_static,
-            spec.window,
-            spec.horizon,
-            spec.season_length,
-            model.dropout,
-        )
+        self.decoder = DECODERS[model.decoder](model, spec, n_known + 2 + n_static)
+        self.emphasis, self.spread_weight = model.emphasis, model.spread_weight
 
-    def forward(self, batch: Batch, forks: int) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(self, batch: Batch, forks: int) -> tuple[Tensor, Frame]:
         """Forecast from the last ``forks`` origins of each sequence.
 
         Returns:
-            (B, K, H, Q) quantiles in normalised units, (B, K, 1) location, (B, K, 1) scale.
+            (B, K, H, Q) quantiles in normalised units, and the frame of the K origins.
         """
         s = self.spec
         past = batch.target[:, : s.lookback], batch.mask[:, : s.lookback]
-        x, seen = (v.unfold(1, s.window, s.segment) for v in past)  # (B, T, W)
-        location, scale = location_scale(x, seen)  # (B, T, 1)
-        x = normalise(x, seen, location, scale)
+        frame = normalisation.frame(*past, s, forks)
         static = torch.cat([batch.static, self.static_codes(batch.static_codes)], -1)
         known = torch.cat(
             [batch.known, self.known_codes(batch.known_codes)], -1
         )  # (B, R + H, n_known)
-
-        features = [x, seen[..., -s.segment :], torch.log(scale / (location.abs() + scale))]
-        drift = torch.diff(location, dim=1, prepend=location[:, :1]) / scale
-        features += [drift.clamp(-10, 10), static.unsqueeze(1).expand(-1, x.shape[1], -1)]
+        features = [frame.inputs, static.unsqueeze(1).expand(-1, frame.inputs.shape[1], -1)]
         if self.row is not None:
             rows = torch.cat([batch.past, self.past_codes(batch.past_codes), known], -1)[
                 :, : s.lookback
@@ -102,17 +96,16 @@ class RecurrentForecaster(nn.Module):
             features.append(projected.unflatten(1, (s.steps, s.segment)).flatten(2))
         state = self.encoder(torch.cat(features, -1))[:, -forks:]  # (B, K, units)
 
-        x, location, scale = x[:, -forks:], location[:, -forks:], scale[:, -forks:]
         ahead = (
             known[:, s.lookback - (forks - 1) * s.segment :]
             .unfold(1, s.horizon, s.segment)[:, :forks]
             .transpose(2, 3)
         )
         lags = torch.stack(
-            [_lag(x, s.season_length, s.horizon), _lag(x, s.window, s.horizon)], -1
+            [_lag(frame.x, lag, s.horizon) for lag in (s.season_length, frame.x.shape[-1])], -1
         )  # (B, K, H, 2)
         step = torch.cat([ahead, lags, static[:, None, None].expand(-1, forks, s.horizon, -1)], -1)
-        return self.decoder(state, step, x), location, scale
+        return self.decoder(state, step, frame.x), frame
 
     def loss(self, batch: Batch, forks: int | None = None) -> tuple[Tensor, Tensor]:
         """Quantile loss (normalised units) of the last ``forks`` origins (None: as many as the recipe says).
@@ -121,20 +114,21 @@ class RecurrentForecaster(nn.Module):
             Its sum over known targets, and their number.
         """
         s, forks = self.spec, forks or self.spec.forks
-        quantiles, location, scale = self(batch, forks)
+        quantiles, frame = self(batch, forks)
         first = s.lookback - (forks - 1) * s.segment
         ahead = (v[:, first:].unfold(1, s.horizon, s.segment) for v in (batch.target, batch.mask))
         y, known = (v[:, :forks] for v in ahead)  # (B, K, H)
         seen = batch.mask[:, : s.lookback].unfold(1, s.window, s.segment)[:, -forks:].any(-1, True)
-        weight = known * seen
-        error = pinball(quantiles, normalise(y, known, location, scale))
-        return (error * weight).sum(), weight.sum()
+        y = normalise(to_space(y, s), known, frame.base, frame.unit, 10.0)
+        count = known * seen
+        weight = count * (1 + self.emphasis * frame.relative) / (1 + 0.06 * self.emphasis)
+        return (pinball(quantiles, y, self.spread_weight) * weight).sum(), count.sum()
 
     def quantiles(self, batch: Batch) -> Tensor:
         """(B, H, Q) forecast from the last origin, in units of the target."""
-        quantiles, location, scale = self(batch, 1)
-        out = quantiles[:, 0] * scale[:, 0, :, None] + location[:, 0, :, None]
-        return out.clamp_min(0) if self.spec.nonnegative else out
+        quantiles, frame = self(batch, 1)
+        base, unit = frame.base[:, 0, :, None], frame.unit[:, 0, :, None]
+        return from_space(quantiles[:, 0] * unit + base, self.spec)
 
 
 def _lag(x: Tensor, lag: int, horizon: int) -> Tensor:

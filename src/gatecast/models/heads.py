@@ -27,16 +27,20 @@ def initial_bias(spread: float) -> Tensor:
     return bias
 
 
-def pinball(forecast: Tensor, target: Tensor) -> Tensor:
+def pinball(forecast: Tensor, target: Tensor, spread_weight: float = 1.0) -> Tensor:
     """Quantile loss, twice the pinball so that the median counts as absolute error.
 
     Args:
         forecast: (..., Q).
         target: (...).
+        spread_weight: of every other level, beside the median's 1.
 
     Returns:
-        (...) mean over the levels. Source: Koenker & Bassett 1978.
+        (...) weighted mean over the levels. Source: Koenker & Bassett 1978.
     """
     levels = forecast.new_tensor(QUANTILES)
+    share = torch.full_like(levels, spread_weight)
+    share[MEDIAN] = 1.0
     error = target.unsqueeze(-1) - forecast
-    return 2 * torch.maximum(levels * error, (levels - 1) * error).mean(-1)
+    slope = 2 * (levels - (error.detach() < 0).to(error.dtype)) * (share / share.sum())
+    return (slope * error).sum(-1)

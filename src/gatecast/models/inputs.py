@@ -24,6 +24,8 @@ class InputSpec:
 
     ``*_cards``: number of codes (unknown included) of each categorical channel.
     ``nonnegative``: training targets come close to zero but never cross it, so forecasts do not either.
+    ``log_floor``: smallest value whose logarithm is taken; 0: the target is used as it is.
+    ``normalisation``, ``reads``: as in :class:`gatecast.config.Model`, resolved.
     """
 
     horizon: int
@@ -40,11 +42,19 @@ class InputSpec:
     static_cards: list[int] = field(default_factory=list)
     n_calendar: int = 0
     nonnegative: bool = False
+    normalisation: str = "level"
+    log_floor: float = 0.0
+    reads: str = "window"
 
     @property
     def lookback(self) -> int:
         """R, rows before the last origin of a sequence."""
         return self.window + (self.steps - 1) * self.segment
+
+    @property
+    def read(self) -> int:
+        """Newest rows of its window that a step reads."""
+        return self.window if self.reads == "window" else self.segment
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -80,13 +90,14 @@ def resolve_shape(
     horizon: int,
     steps_per_day: int | None,
     history: int | None = None,
-) -> dict[str, int]:
+) -> dict[str, Any]:
     """Rows and steps of a recipe's sequences, with ``null`` settings resolved from season and horizon.
 
     A step is one season (the largest divisor of it up to 96 rows, if it is longer; one row without a season). It
     sees the whole seasons that cover twice the horizon, and at least a week where a day is a season, else three
     seasons. The closed form has a single step that sees twice as far. Neither sees further than half of what lies
-    before the horizon in ``history``, the rows a usual series has for training: windows must be many.
+    before the horizon in ``history``, the rows a usual series has for training: windows must be many. Where a
+    window has no two seasons there is no seasonal change to normalise by: ``seasonal`` becomes ``level``.
 
     Raises:
         ConfigError: SHAPE if a window is declared that is shorter than a season or a segment.
@@ -109,4 +120,11 @@ def resolve_shape(
             )
     if model.kind == "linear":
         return {"window": window, "segment": 1, "steps": 1, "forks": 1}
-    return {"window": window, "segment": segment, "steps": model.steps, "forks": model.forks}
+    return {
+        "window": window,
+        "segment": segment,
+        "steps": model.steps,
+        "forks": model.forks,
+        "normalisation": model.normalisation if window >= 2 * m else "level",
+        "reads": model.reads,
+    }

@@ -37,7 +37,7 @@ class LinearForecaster(nn.Module):
         """(B, W) scaled window, (B, H, n) what is known ahead less its mean over the window, (B, 1) scaling twice."""
         s = self.spec
         x, seen = batch.target[:, : s.window], batch.mask[:, : s.window]
-        location, scale = location_scale(x, seen)
+        location, scale = (v[:, 0] for v in location_scale(x, seen, s.window, 1))
         known = [batch.known]
         for i, cards in enumerate(s.known_cards):
             known.append(

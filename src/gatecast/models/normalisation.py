@@ -1,37 +1,206 @@
-"""Scaling each origin by what could be seen from it: causal, one location and scale per origin."""
+"""Scaling each origin by what could be seen from it: causal, one base and one unit per origin.
+
+Every normalisation is an affine map of the (maybe logged) target, ``o = (f(y) - base) / unit``:
+
+    level       base is the mean of the window, unit its spread
+    seasonal    base is the last season, unit the mean change from season to season; f is the logarithm where the
+                training data are positive. The window is seen as its seasonal differences.
+
+A :class:`Frame` holds base and unit of every origin, and what the model sees of each window.
+"""
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
+import torch
 from torch import Tensor
 
-FLOOR = 0.05
+from gatecast.models.inputs import InputSpec
+
+FLOOR = 0.05  # of a window's spread, relative to its magnitude
+_CHANGE_FLOOR = 1e-4  # of a window's seasonal change, relative to its magnitude
 
 
-def location_scale(x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-    """Masked mean and spread of the last axis.
+class Frame(NamedTuple):
+    """What a normalisation makes of a sequence; axes as in :mod:`gatecast.models.inputs`.
+
+    Attributes:
+        inputs: (B, T, F) all that the encoder reads of the target.
+        x: (B, K, D) the windows of the origins in normalised units, newest last: the inputs of linear maps.
+        base: (B, K, H) where the forecast of each origin starts from, or (B, K, 1) if all steps start alike.
+        unit: (B, K, 1) what one normalised unit is worth.
+        relative: (B, K, 1) the unit relative to the level of the series.
+    """
+
+    inputs: Tensor
+    x: Tensor
+    base: Tensor
+    unit: Tensor
+    relative: Tensor
+
+
+def trailing_sum(x: Tensor, window: int, stride: int) -> Tensor:
+    """Sums of the ``window`` rows that end at every ``stride``-th row, in log2(window) passes and without subtraction.
 
     Args:
-        x: (..., W) values, anything where the mask is 0.
-        mask: (..., W) 1 where known.
+        x: (..., R).
 
     Returns:
-        (..., 1) mean, and (..., 1) standard deviation, at least 5 % of the mean magnitude and never 0
+        (..., (R - window) // stride + 1).
+    """
+    n = x.shape[-1] - window + 1
+    total, offset, size = x.new_zeros(()), 0, 1
+    while size <= window:  # x[t] holds the sum of `size` rows from t on
+        if window & size:
+            total = total + x[..., offset : offset + n]
+            offset += size
+        size *= 2
+        if size <= window:
+            x = x[..., : -(size // 2)] + x[..., size // 2 :]
+    return total[..., ::stride]
+
+
+def _moments(x: Tensor, mask: Tensor, window: int, stride: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Masked mean, standard deviation and mean magnitude of trailing windows, (..., T, 1) float64 each.
+
+    A sequence is divided by a power of two first, exactly, so that squares of large numbers do not overflow.
+    """
+    exponent = torch.frexp(x.abs().amax(-1, keepdim=True)).exponent
+    unit = torch.pow(2.0, exponent.double())
+    y = x.double() / unit
+    sums = trailing_sum(torch.stack([mask.double(), y, y.abs(), y * y]), window, stride)
+    n, total, magnitude, squares = sums.unsqueeze(-1)  # (..., T, 1) each
+    n, unit = n.clamp_min(1), unit.unsqueeze(-1)
+    mean = total / n
+    spread = (squares / n - mean * mean).clamp_min(0).sqrt()
+    return mean * unit, spread * unit, magnitude / n * unit
+
+
+def location_scale(x: Tensor, mask: Tensor, window: int, stride: int) -> tuple[Tensor, Tensor]:
+    """Masked mean and spread of trailing windows.
+
+    Args:
+        x: (..., R) values, anything where the mask is 0.
+        mask: (..., R) 1 where known.
+        window, stride: rows of a window, rows between two.
+
+    Returns:
+        (..., T, 1) mean, and (..., T, 1) standard deviation, at least 5 % of the mean magnitude and never 0
         (1 where all known values are 0 or none is known).
     """
-    known = mask > 0
-    n = mask.sum(-1, keepdim=True).clamp_min(1)
-    x = x.where(known, x.new_zeros(()))
-    magnitude = (x.abs() / n).sum(-1, keepdim=True)
-    unit = magnitude.where(magnitude > 0, x.new_ones(()))  # squares of large numbers would overflow
-    y = x / unit
-    mean = y.sum(-1, keepdim=True) / n
-    variance = ((y - mean) * mask).square().sum(-1, keepdim=True) / n
-    scale = (variance.sqrt().clamp_min(FLOOR) * unit).where(magnitude > 0, x.new_ones(()))
-    return mean * unit, scale
+    mean, spread, magnitude = _moments(_hide(x, mask), mask, window, stride)
+    scale = torch.maximum(spread, FLOOR * magnitude)
+    scale = scale.where(magnitude > 0, scale.new_ones(()))
+    return mean.to(x.dtype), scale.to(x.dtype)
 
 
 def normalise(
     x: Tensor, mask: Tensor, location: Tensor, scale: Tensor, limit: float = 10.0
 ) -> Tensor:
     """(x - location) / scale within ±limit, and 0 (the location itself) where unknown."""
-    return ((x - location) / scale).clamp(-limit, limit).where(mask > 0, x.new_zeros(()))
+    return _hide(((x - location) / scale).clamp(-limit, limit), mask)
+
+
+def seasonal_fill(x: Tensor, known: Tensor, season_length: int) -> tuple[Tensor, Tensor]:
+    """Replace unknown rows by the newest known row of the same phase before them.
+
+    Args:
+        x: (B, R) values.
+        known: (B, R) bool.
+
+    Returns:
+        (B, R) values, and (B, R) bool: whether there was one.
+    """
+    rows = torch.arange(x.shape[1], device=x.device)
+    source = rows.where(known, rows.new_full((), -1))
+    pad = -x.shape[1] % season_length
+    phases = torch.nn.functional.pad(source, (0, pad), value=-1).unflatten(1, (-1, season_length))
+    newest = phases.cummax(1).values.flatten(1)[:, : x.shape[1]]
+    return x.gather(1, newest.clamp_min(0)), newest >= 0
+
+
+def frame(target: Tensor, mask: Tensor, spec: InputSpec, forks: int) -> Frame:
+    """Normalise the look-back of a batch, origin by origin.
+
+    Args:
+        target, mask: (B, R) as in :class:`gatecast.models.inputs.Batch`, up to the last origin.
+        spec: says which normalisation.
+        forks: K, the last origins, for which forecasts are wanted.
+    """
+    return {"level": _level, "seasonal": _seasonal}[spec.normalisation](target, mask, spec, forks)
+
+
+def _level(target: Tensor, mask: Tensor, spec: InputSpec, forks: int) -> Frame:
+    location, scale = location_scale(target, mask, spec.window, spec.segment)  # (B, T, 1)
+    rows, seen = (v.unfold(1, spec.window, spec.segment) for v in (target, mask))  # (B, T, W)
+    read = normalise(rows[..., -spec.read :], seen[..., -spec.read :], location, scale)
+    origin = slice(-forks, None)
+    x = read[:, origin]
+    if spec.read < spec.window:
+        x = normalise(rows[:, origin], seen[:, origin], location[:, origin], scale[:, origin])
+    drift = torch.diff(location, dim=1, prepend=location[:, :1]) / scale
+    relative = scale / (location.abs() + scale)
+    inputs = [read, seen[..., -spec.segment :], relative.log(), drift.clamp(-10, 10)]
+    return Frame(
+        torch.cat(inputs, -1), x, location[:, origin], scale[:, origin], relative[:, origin]
+    )
+
+
+def _seasonal(target: Tensor, mask: Tensor, spec: InputSpec, forks: int) -> Frame:
+    m, window, segment = spec.season_length, spec.window, spec.segment
+    z = _hide(to_space(target, spec), mask)
+    known = mask > 0
+    filled, have = seasonal_fill(z, known, m)  # (B, R)
+    both = (known[:, m:] & have[:, :-m]).to(z.dtype)
+    change = (filled[:, m:] - filled[:, :-m]) * both
+    sums = trailing_sum(torch.stack([both, change.abs()]), window - m, segment)
+    n, total = sums.unsqueeze(-1)  # (B, T, 1) each
+    mean, spread, magnitude = (v.to(z.dtype) for v in _moments(z, mask, window, segment))
+    level = torch.ones_like(magnitude) if spec.log_floor else magnitude
+    level = level.where(level > 0, level.new_ones(()))
+    relative = total / n.clamp_min(1) / level + _CHANGE_FLOOR  # (B, T, 1)
+    unit, spread = relative * level, spread / level + 1e-3
+
+    changes = change.unfold(1, window - m, segment)  # (B, T, W - m)
+    rows, seen = z.unfold(1, window, segment), mask.unfold(1, window, segment)
+    read = slice(-spec.read, None)
+    inputs = [
+        (changes[..., read] / unit).clamp(-8, 8),
+        normalise(rows[..., read], seen[..., read], mean, spread * level),
+        seen[..., -segment:],
+        relative.log(),
+        spread.log(),
+    ]
+    whole = inputs[0].shape[-1] == window - m
+    x = inputs[0][:, -forks:] if whole else (changes / unit)[:, -forks:].clamp(-8, 8)
+    phase = torch.arange(spec.horizon, device=z.device) % m
+    base, has = (
+        v[:, window - m :].unfold(1, m, segment)[:, -forks:, phase] for v in (filled, have)
+    )
+    base = base.where(has, mean[:, -forks:])
+    return Frame(torch.cat(inputs, -1), x, base, unit[:, -forks:], relative[:, -forks:])
+
+
+def widths(spec: InputSpec) -> tuple[int, int]:
+    """D and F of a :class:`Frame`: width of the normalised window, and of what the encoder reads of the target."""
+    if spec.normalisation == "level":
+        return spec.window, spec.read + spec.segment + 2
+    changes = spec.window - spec.season_length
+    return changes, min(spec.read, changes) + spec.read + spec.segment + 2
+
+
+def to_space(y: Tensor, spec: InputSpec) -> Tensor:
+    """The space in which errors are measured: the logarithm where training targets are positive, else as it is."""
+    return y.clamp_min(spec.log_floor).log() if spec.log_floor else y
+
+
+def from_space(z: Tensor, spec: InputSpec) -> Tensor:
+    """Inverse of :func:`to_space`; non-negative targets stay so."""
+    if spec.log_floor:
+        return z.clamp_max(80.0).exp()
+    return z.clamp_min(0) if spec.nonnegative else z
+
+
+def _hide(x: Tensor, mask: Tensor) -> Tensor:
+    return x.where(mask > 0, x.new_zeros(()))

@@ -56,10 +56,12 @@ def input_spec(panel: Panel, model: Model) -> InputSpec:
     y = panel.values[:, 0][panel.observed & _training_rows(panel)]
     usual = int(np.median(panel.split_points[0]))
     near_zero = bool(len(y) and y.min() >= 0 and y.min() <= 0.05 * np.abs(y).mean())
+    shape = resolve_shape(model, meta.season_length, meta.horizon, meta.steps_per_day, usual)
+    logs = shape.get("normalisation") == "seasonal" and len(y) and y.min() > 0
     return InputSpec(
         horizon=meta.horizon,
         season_length=meta.season_length,
-        **resolve_shape(model, meta.season_length, meta.horizon, meta.steps_per_day, usual),
+        **shape,
         n_past=len(_numeric(meta.channels, PAST)),
         n_known=len(_numeric(meta.channels, FUTURE)),
         n_static=len(_numeric(meta.static, "static")),
@@ -68,6 +70,7 @@ def input_spec(panel: Panel, model: Model) -> InputSpec:
         static_cards=_cards(meta.static, "static"),
         n_calendar=sum(calendar.WIDTH[name] for name in meta.calendar),
         nonnegative=near_zero,
+        log_floor=float(y.min()) / 2 if logs else 0.0,
     )
 
 
