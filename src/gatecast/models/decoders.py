@@ -34,7 +34,8 @@ class StepLayer(nn.Module):
         super().__init__()
         self.embedding = nn.Parameter(0.3 * torch.randn(horizon, 8))
         self.from_state = nn.Linear(units, units)
-        self.from_step = nn.Linear(n_step + 8, units)
+        self.from_embedding = nn.Linear(8, units, bias=False)
+        self.from_step = nn.Linear(n_step, units)
         self.dropout = dropout
         self.out = nn.Linear(units, n_out)
         with torch.no_grad():
@@ -42,10 +43,8 @@ class StepLayer(nn.Module):
 
     def forward(self, state: Tensor, step: Tensor) -> Tensor:
         """(B, K, units), (B, K, H, n_step) -> (B, K, H, n_out)."""
-        embedding = self.embedding.expand(*step.shape[:-1], -1)
-        hidden = relu(
-            self.from_state(state).unsqueeze(-2) + self.from_step(torch.cat([step, embedding], -1))
-        )
+        of_origin = self.from_state(state).unsqueeze(-2)  # (B, K, 1, units)
+        hidden = relu(of_origin + self.from_embedding(self.embedding) + self.from_step(step))
         keep = drop(
             hidden.new_ones(*hidden.shape[:2], 1, hidden.shape[-1]), self.dropout, self.training
         )  # one mask an origin: drawing one a step costs a third of the time

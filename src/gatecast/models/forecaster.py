@@ -128,7 +128,8 @@ class RecurrentForecaster(nn.Module):
         """(B, H, Q) forecast from the last origin, in units of the target."""
         quantiles, frame = self(batch, 1)
         base, unit = frame.base[:, 0, :, None], frame.unit[:, 0, :, None]
-        return from_space(quantiles[:, 0] * unit + base, self.spec)
+        rising = quantiles[:, 0].cummax(-1).values  # rounding may have crossed what lies closest
+        return from_space(rising * unit + base, self.spec)
 
 
 def _lag(x: Tensor, lag: int, horizon: int) -> Tensor:

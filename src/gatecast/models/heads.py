@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import torch
 from torch import Tensor
 from torch.nn.functional import softplus
@@ -10,11 +12,18 @@ from gatecast.config import MEDIAN, QUANTILES
 
 
 def monotone_quantiles(raw: Tensor) -> Tensor:
-    """(..., Q) unconstrained to (..., Q) non-decreasing: the median, and positive steps away from it."""
-    centre = raw[..., MEDIAN : MEDIAN + 1]
-    up = centre + softplus(raw[..., MEDIAN + 1 :]).cumsum(-1)
-    down = centre - softplus(raw[..., :MEDIAN].flip(-1)).cumsum(-1).flip(-1)
-    return torch.cat([down, centre, up], -1)
+    """(..., Q) unconstrained to (..., Q) non-decreasing (but for rounding): the median, and positive steps from it."""
+    return softplus(raw) @ _steps().to(raw) + raw[..., MEDIAN : MEDIAN + 1]
+
+
+@cache
+def _steps() -> Tensor:
+    """(Q, Q) which steps lead from the median to each level, and in which direction."""
+    n = len(QUANTILES)
+    level, step = torch.arange(n), torch.arange(n).unsqueeze(1)
+    up = (step > MEDIAN) & (step <= level)
+    down = (step < MEDIAN) & (step >= level)
+    return up.float() - down.float()
 
 
 def initial_bias(spread: float) -> Tensor:
@@ -41,6 +50,7 @@ def pinball(forecast: Tensor, target: Tensor, spread_weight: float = 1.0) -> Ten
     levels = forecast.new_tensor(QUANTILES)
     share = torch.full_like(levels, spread_weight)
     share[MEDIAN] = 1.0
+    share = 2 * share / share.sum()
     error = target.unsqueeze(-1) - forecast
-    slope = 2 * (levels - (error.detach() < 0).to(error.dtype)) * (share / share.sum())
+    slope = torch.where(error.detach() < 0, (levels - 1) * share, levels * share)
     return (slope * error).sum(-1)
