@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ QUANTILES: tuple[float, ...] = (0.025, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0
 
 MEDIAN = QUANTILES.index(0.5)
 
+KINDS = ("recurrent", "linear", "ensemble")
 CELLS = ("rnn", "lstm", "gru")
 BASELINES = ("naive", "seasonal_naive")
 METRICS = ("mase", "smape", "rmsse", "wape", "wql")
@@ -121,9 +122,12 @@ class Feed:
 
 @dataclass
 class Model:
-    """A model recipe. ``null`` means: resolved from the panel's season length and horizon (see ``models.shape``)."""
+    """A model recipe. ``null`` means: resolved from the panel's season length and horizon (see ``models.inputs``).
 
-    kind: str = "recurrent"  # recurrent | linear
+    An ensemble's members are recipes too: what a member leaves out stands beside ``members``.
+    """
+
+    kind: str = "recurrent"  # recurrent | linear | ensemble
     cell: str = "lstm"  # rnn | lstm | gru
     units: int = 64
     layers: int = 1
@@ -146,6 +150,8 @@ class Model:
     ridge: list[float] = field(
         default_factory=lambda: [0.001, 0.01, 0.1, 1.0]
     )  # linear: penalties tried
+    members: list[dict[str, Any]] = field(default_factory=list)  # ensemble: what each changes
+    seeds: int = 1  # how many times a member of an ensemble is trained, each with a seed of its own
 
 
 @dataclass
@@ -368,13 +374,48 @@ def _check_feed(feed: Feed, where: str) -> None:
         )
 
 
+def members(model: Model) -> list[Model]:
+    """The recipes of an ensemble's members, as often as each has seeds."""
+    shared = replace(model, kind="recurrent", members=[], seeds=1)
+    return [
+        replace(shared, **{**changes, "seeds": 1})
+        for changes in model.members
+        for _ in range(changes.get("seeds", model.seeds))
+    ]
+
+
+def _check_types(changes: dict[str, Any], where: str) -> None:
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    try:
+        OmegaConf.merge(OmegaConf.structured(Model), changes)
+    except OmegaConfBaseException as error:
+        reason = str(error).splitlines()[0]
+        raise ConfigError("VALUE", f"{where}: {reason}", f"Correct {where}.") from None
+
+
 def _check_model(model: Model, where: str) -> None:
-    _one_of(model.kind, ("recurrent", "linear"), where, "kind")
+    _one_of(model.kind, KINDS, where, "kind")
+    _require(
+        bool(model.members) == (model.kind == "ensemble"),
+        where,
+        "members",
+        model.members,
+        "a list of at least one member for `kind: ensemble`, and empty for every other kind",
+    )
+    for k, changes in enumerate(model.members):
+        here = f"{where}, member {k + 1}"
+        for key in sorted(set(changes) - {f.name for f in fields(Model)}):
+            _one_of(key, tuple(f.name for f in fields(Model)), here, "setting")
+        _check_types(changes, here)
+    for member in members(model):
+        _check_model(member, f"{where}, a member")
     _one_of(model.cell, CELLS, where, "cell")
     _one_of(model.reads, ("window", "segment"), where, "reads")
     _one_of(model.normalisation, ("level", "seasonal"), where, "normalisation")
     _one_of(model.decoder, ("direct", "experts"), where, "decoder")
-    for key in ("units", "layers", "steps", "forks", "experts"):
+    for key in ("units", "layers", "steps", "forks", "experts", "seeds"):
         _require(getattr(model, key) >= 1, where, key, getattr(model, key), "1 or more")
     for key in ("window", "segment"):
         value = getattr(model, key)

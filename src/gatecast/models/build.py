@@ -5,13 +5,15 @@ from __future__ import annotations
 from torch import nn
 
 from gatecast.config import Model
+from gatecast.models.ensemble import EnsembleForecaster
 from gatecast.models.forecaster import RecurrentForecaster
 from gatecast.models.inputs import InputSpec
 from gatecast.models.linear import LinearForecaster
 
-KINDS: dict[str, type[RecurrentForecaster | LinearForecaster]] = {
+KINDS: dict[str, type[RecurrentForecaster | LinearForecaster | EnsembleForecaster]] = {
     "recurrent": RecurrentForecaster,
     "linear": LinearForecaster,
+    "ensemble": EnsembleForecaster,
 }
 
 

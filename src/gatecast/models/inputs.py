@@ -26,6 +26,7 @@ class InputSpec:
     ``nonnegative``: training targets come close to zero but never cross it, so forecasts do not either.
     ``log_floor``: smallest value whose logarithm is taken; 0: the target is used as it is.
     ``normalisation``, ``reads``: as in :class:`gatecast.config.Model`, resolved.
+    ``members``: specs of an ensemble's members; the ensemble's own look-back is the longest of theirs.
     """
 
     horizon: int
@@ -45,6 +46,7 @@ class InputSpec:
     normalisation: str = "level"
     log_floor: float = 0.0
     reads: str = "window"
+    members: list[InputSpec] = field(default_factory=list)
 
     @property
     def lookback(self) -> int:
@@ -58,6 +60,11 @@ class InputSpec:
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
+
+    @classmethod
+    def from_json(cls, content: dict[str, Any]) -> InputSpec:
+        members = [cls.from_json(member) for member in content.get("members", [])]
+        return cls(**{**content, "members": members})
 
 
 class Batch(NamedTuple):
@@ -82,6 +89,10 @@ class Batch(NamedTuple):
     known_codes: Tensor
     static: Tensor
     static_codes: Tensor
+
+    def newest(self, rows: int) -> Batch:
+        """The same sequences, cut to their last ``rows``."""
+        return Batch(*(part[:, -rows:] if k < 6 else part for k, part in enumerate(self)))
 
 
 def resolve_shape(

@@ -125,7 +125,7 @@ def load(folder: Path, expected: str | None = None) -> NetPredictor:
             "Do not use it; promote a fresh one.",
         )
     try:
-        model, spec = Model(**content["model"]), InputSpec(**content["spec"])
+        model, spec = Model(**content["model"]), InputSpec.from_json(content["spec"])
         net = build(model, spec)
         net.load_state_dict(load_file(folder / "weights.safetensors"))
         scaling, meta = Scaling.from_json(content["scaling"]), PanelMeta.from_json(content["panel"])

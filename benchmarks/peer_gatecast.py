@@ -1,0 +1,79 @@
+"""gatecast as one of the peers: started by benchmarks.peers, measured by the peers' own ``peerlib``.
+
+Speed plans train the peers' net (an LSTM over 168 steps of one point) at the size asked for; the accuracy plan trains
+the shipped recipe ``lstm_experts`` with the shipped trainer. Series and measures come from ``peerlib``.
+"""
+
+import tempfile
+from pathlib import Path
+
+import peerlib as P
+
+a = P.arguments(["lstm", "gru"])
+
+import numpy as np  # noqa: E402
+import pandas as pd  # noqa: E402
+
+from benchmarks.recipes import read  # noqa: E402
+from benchmarks.training import peers_net  # noqa: E402
+from gatecast.config import MEDIAN, Feed, Fit, Model, Splits, Task  # noqa: E402
+from gatecast.data import panel  # noqa: E402
+from gatecast.data.windows import latest  # noqa: E402
+from gatecast.evaluation.predictor import NetPredictor  # noqa: E402
+from gatecast.training import trainer  # noqa: E402
+
+ids, train, test = P.load_m4(a.data)
+base = P.peak_rss_mib()
+
+with P.span() as convert:
+    start = pd.Timestamp("2000-01-01")
+    frames = [
+        pd.DataFrame({"unique_id": i, "ds": pd.date_range(start, periods=len(y), freq="h"), "y": y})
+        for i, y in zip(ids, train, strict=True)
+    ]
+    feed = Feed(
+        name="m4",
+        frequency="h",
+        calendar=False,
+        task=Task(a.horizon, P.SEASON, splits=Splits("series_end", a.horizon, 1)),
+    )
+    data = panel.build(
+        pd.concat(frames, ignore_index=True), pd.DataFrame({"unique_id": ids}), feed, feasible=False
+    )
+
+if a.task == "accuracy":
+    model, fit = read("model", "lstm_experts", Model), read("trainer", "auto", Fit)
+else:
+    model = peers_net(a.layers, a.hidden, a.model)
+    fit = Fit(
+        accelerator="cpu",
+        max_epochs=1,
+        steps_per_epoch=a.warmup + a.steps,
+        batch_size=a.batch,
+        learning_rate=a.lr,
+        threads=a.threads,
+    )
+with tempfile.TemporaryDirectory() as folder:
+    trainer.CHECKPOINTS = Path(folder)
+    with P.fit_scope(a) as meter:
+        fitted = trainer.train("peer", data, model, fit, a.seed)
+fit_rss = P.peak_rss_mib()
+
+with P.span() as predict:
+    predictor = NetPredictor("peer", fitted.net, fitted.spec, fitted.scaling, data.meta)
+    forecast = predictor.predict(data, latest(data)).values[..., MEDIAN]
+order = {name: k for k, name in enumerate(data.ids)}
+forecast = np.stack([forecast[order[i]] for i in ids])
+
+P.report(
+    a,
+    peer="gatecast",
+    convert_s=convert.wall,
+    **meter.summary(a.warmup),
+    predict_s=predict.wall,
+    predict_cpu_s=predict.cpu,
+    import_rss_mib=base,
+    fit_peak_rss_mib=fit_rss,
+    accuracy=P.accuracy(train, test, forecast),
+    versions=P.versions("gatecast"),
+)
