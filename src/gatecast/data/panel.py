@@ -129,11 +129,6 @@ class Panel:
         ).as_unit("us")
 
     @cached_property
-    def known_before(self) -> np.ndarray:
-        """(T + 1,) int64 number of known targets before each row of the buffer."""
-        return np.concatenate([[0], np.cumsum(self.observed, dtype=np.int64)])
-
-    @cached_property
     def static(self) -> np.ndarray:
         """(n, S) float32 static columns, in the order of ``meta.static``."""
         return self.series[[c.name for c in self.meta.static]].to_numpy(np.float32, copy=True)
