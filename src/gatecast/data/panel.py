@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 
 from gatecast import atomic
 from gatecast.config import QUANTILES, Feed, Splits
@@ -176,7 +177,9 @@ class Panel:
                 for n in ("values", "observed")
             )
             indptr = np.load(path / "indptr.npy", allow_pickle=False)
-            return cls(values, observed, indptr, pd.read_parquet(path / "series.parquet"), meta)
+            series = pd.read_parquet(path / "series.parquet")
+            pa.default_memory_pool().release_unused()  # Arrow keeps what the parsing took
+            return cls(values, observed, indptr, series, meta)
         except (ValueError, KeyError, TypeError, OSError, EOFError) as error:
             raise PanelError(
                 "PANEL-READ",
