@@ -21,6 +21,7 @@ import pandas as pd
 from gatecast.data.panel import Panel
 
 _BLOCK = 1 << 17  # rows or windows looked at together: bounds the memory, costs nothing
+_LOOKS = 1, 8, 64  # rows of each window that are looked at together in search of a known one
 
 
 @dataclass(frozen=True)
@@ -147,6 +148,9 @@ def observed_between(panel: Panel, windows: Windows, low: int, high: int) -> np.
 def next_known(observed: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
     """Rows of the buffer of the first known target in each [low, high).
 
+    Most are where the search begins or nearby: one narrow look at all of them, then wider ones at those still open,
+    then one at a time for the few that lie in a long gap.
+
     Args:
         observed: (T,) bool, whether the target is known.
         low, high: (n,) int64 rows of the buffer, low <= high.
@@ -154,33 +158,26 @@ def next_known(observed: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.nd
     Returns:
         (n,) int64; ``high`` where none is known.
     """
-    return _walk(observed, low, high, 1)
+    at, still_open = low.copy(), np.arange(len(low))
+    for width in _LOOKS:
+        left = [still_open[:0]]
+        for part in np.array_split(still_open, 1 + len(still_open) * width // _BLOCK):
+            rows = at[part, None] + np.arange(width)  # (p, width)
+            ends = (rows >= high[part, None]) | observed[rows.clip(max=len(observed) - 1)]
+            found = ends.any(1)
+            at[part] += np.where(found, ends.argmax(1), width)
+            left.append(part[~found])
+        still_open = np.concatenate(left)
+    for k in still_open:
+        gap = observed[at[k] : high[k]]
+        at[k] = at[k] + gap.argmax() if gap.any() else high[k]
+    return at
 
 
 def last_known(observed: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
     """Rows of the buffer of the last known target in each [low, high); ``low - 1`` where none is known."""
-    return _walk(observed, high - 1, low - 1, -1)
-
-
-def _walk(observed: np.ndarray, start: np.ndarray, stop: np.ndarray, step: int) -> np.ndarray:
-    """(n,) the first row that is known on the way from ``start`` by ``step`` (1 or -1), or else ``stop``.
-
-    Most walks end where they start or nearby: one narrow look at all of them, then ever wider ones at those that
-    go on.
-    """
-    at, going, width = start.copy(), np.arange(len(start)), 1
-    while len(going):
-        left = []
-        size = max(_BLOCK // width, 1)
-        for part in (going[k : k + size] for k in range(0, len(going), size)):
-            rows = at[part, None] + step * np.arange(width)  # (p, width)
-            ends = (rows - stop[part, None]) * step >= 0
-            ends |= observed[rows.clip(0, len(observed) - 1)]
-            done = ends.any(1)
-            at[part] += step * np.where(done, ends.argmax(1), width)
-            left.append(part[~done])
-        going, width = np.concatenate(left), min(8 * width, _BLOCK)
-    return at
+    length = len(observed)
+    return length - 1 - next_known(observed[::-1], length - high, length - low)
 
 
 def training_rows(panel: Panel) -> Iterator[tuple[slice, np.ndarray]]:
