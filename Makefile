@@ -36,8 +36,8 @@ test-slow: $(READY)  ## Run the long tests (under twenty minutes)
 	OMP_NUM_THREADS=1 pytest -m slow -n 2 --dist loadfile
 
 lint: $(READY)  ## Check style and types
-	ruff check src pipelines tests
-	ruff format --check src pipelines tests
+	ruff check src pipelines tests benchmarks
+	ruff format --check src pipelines tests benchmarks
 	mypy
 
 ui: $(READY)  ## Serve the MLflow pages on http://127.0.0.1:5000 (PORT=… for another)

@@ -13,7 +13,9 @@ T = TypeVar("T")
 
 def read(group: str, name: str, schema: type[T]) -> T:
     """A recipe as its typed config; an unknown key is an error."""
-    node = OmegaConf.merge(OmegaConf.structured(schema), OmegaConf.load(CONF / group / f"{name}.yaml"))
+    node = OmegaConf.merge(
+        OmegaConf.structured(schema), OmegaConf.load(CONF / group / f"{name}.yaml")
+    )
     recipe = OmegaConf.to_object(node)
     assert isinstance(recipe, schema)
     return recipe

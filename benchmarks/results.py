@@ -41,7 +41,12 @@ def _accuracy(r: dict[str, Any]) -> Rows:
 
 def _memory(r: dict[str, Any]) -> Rows:
     yield "series", "panel, MiB", "growth of anonymous memory, MiB", "first step, CPU s"
-    yield f"{r['series']:,}", f"{r['panel_mib']:.0f}", f"**{r['growth_mib']:.0f}**", f"**{r['first_step_s']:.1f}**"
+    yield (
+        f"{r['series']:,}",
+        f"{r['panel_mib']:.0f}",
+        f"**{r['growth_mib']:.0f}**",
+        f"**{r['first_step_s']:.1f}**",
+    )
 
 
 def _growth(r: dict[str, Any]) -> Rows:
@@ -52,10 +57,18 @@ def _growth(r: dict[str, Any]) -> Rows:
 
 
 def _peers(r: dict[str, Any]) -> Rows:
-    yield "who", "2×128: ÷ floor", "1×16: ÷ floor", "M4 Hourly: training, CPU s", "sMAPE", "MASE", "forecast, CPU s"
+    yield (
+        "who",
+        "2×128: ÷ floor",
+        "1×16: ÷ floor",
+        "M4 Hourly: training, CPU s",
+        "sMAPE",
+        "MASE",
+        "forecast, CPU s",
+    )
     names = [(c["peer"], c["model"]) for c in r["accuracy"]]
     for name in names:
-        cell = {
+        cell: dict[str, Any] = {
             plan: next((c for c in r.get(plan, []) if (c["peer"], c["model"]) == name), {})
             for plan in ("speed", "overhead", "accuracy")
         }
@@ -68,7 +81,13 @@ def _peers(r: dict[str, Any]) -> Rows:
             yield " ".join(name), *ratios, "failed", "", "", ""
             continue
         scores = (f"{run['accuracy'][k]:.2f}" for k in ("smape", "mase"))
-        yield " ".join(name), *ratios, f"{run['fit_cpu_s']:.0f}", *scores, f"{run['predict_cpu_s']:.1f}"
+        yield (
+            " ".join(name),
+            *ratios,
+            f"{run['fit_cpu_s']:.0f}",
+            *scores,
+            f"{run['predict_cpu_s']:.1f}",
+        )
 
 
 def _gpu(r: dict[str, Any]) -> Rows:
@@ -81,8 +100,8 @@ def _gpu(r: dict[str, Any]) -> Rows:
 SECTIONS: dict[str, tuple[str, str, Callable[[dict[str, Any]], Rows]]] = {
     "training": (
         "Training rate",
-        "Windows per CPU second of the whole engine over a bare torch loop of the same net (goals: .95 and .85; 1.5 over"
-        " the untuned loop). The floor is `nn.LSTM` and a linear head on random numbers.",
+        "Windows per CPU second of the whole engine over a bare torch loop of the same net (goals: .95 and .85, and 1.5"
+        " over the untuned loop). The floor is `nn.LSTM` and a linear head on random numbers.",
         _training,
     ),
     "time_to_accuracy": (
@@ -92,8 +111,8 @@ SECTIONS: dict[str, tuple[str, str, Callable[[dict[str, Any]], Rows]]] = {
     ),
     "peers": (
         "Beside four libraries",
-        "One run, one core; the floor is a bare loop with the C library's own allocator. M4 Hourly's test file; libraries"
-        " train 1,000 steps or 240 seconds, gatecast its shipped recipe.",
+        "One run, one core; the floor is a bare loop with the C library's own allocator. M4 Hourly's test file;"
+        " libraries train 1,000 steps or 240 seconds, gatecast its shipped recipe.",
         _peers,
     ),
     "memory": (
@@ -112,7 +131,11 @@ SECTIONS: dict[str, tuple[str, str, Callable[[dict[str, Any]], Rows]]] = {
 
 def main() -> None:
     """Render every result that is there."""
-    page = ["# Benchmarks", "", "Made by `make bench`; what each figure means stands in the file of its name."]
+    page = [
+        "# Benchmarks",
+        "",
+        "Made by `make bench`; what each figure means stands in the file of its name.",
+    ]
     for name, (title, what, rows) in SECTIONS.items():
         path = RESULTS / f"{name}.json"
         if not path.is_file():

@@ -140,7 +140,7 @@ class Model:
         "window"  # what a step reads of its window: window | segment (its newest rows only)
     )
     project: bool = True  # a layer between a step's inputs and the recurrent one
-    normalisation: str = "level"  # level | seasonal
+    normalisation: str = "level"  # level | seasonal | auto: seasonal where values stay well above 0
     decoder: str = "direct"  # direct | experts
     experts: int = 8  # linear maps that the gate mixes
     emphasis: float = (
@@ -413,7 +413,7 @@ def _check_model(model: Model, where: str) -> None:
         _check_model(member, f"{where}, a member")
     _one_of(model.cell, CELLS, where, "cell")
     _one_of(model.reads, ("window", "segment"), where, "reads")
-    _one_of(model.normalisation, ("level", "seasonal"), where, "normalisation")
+    _one_of(model.normalisation, ("level", "seasonal", "auto"), where, "normalisation")
     _one_of(model.decoder, ("direct", "experts"), where, "decoder")
     for key in ("units", "layers", "steps", "forks", "experts", "seeds"):
         _require(getattr(model, key) >= 1, where, key, getattr(model, key), "1 or more")

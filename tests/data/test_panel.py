@@ -131,13 +131,6 @@ def test_no_covariate_is_ever_infinite(
     assert not np.isinf(panel.static).any()
 
 
-def test_known_before_counts_known_targets(
-    make_feed: MakeFeed, panel_of: Build, long_csv: LongCsv
-) -> None:
-    panel = panel_of(make_feed(long_csv({"a": [1, None, 3], "b": [4]})))
-    assert list(panel.known_before) == [0, 1, 1, 2, 3]
-
-
 # --- frequencies --------------------------------------------------------------------------------------
 
 

@@ -181,6 +181,68 @@ def test_observed_between_says_whether_any_target_is_known(
     assert got.tolist() == expected
 
 
+@st.composite
+def spans(draw: st.DrawFn) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """A buffer with gaps of all lengths, and spans of it, empty ones too."""
+    runs = draw(st.lists(st.tuples(st.booleans(), st.integers(1, 90)), min_size=1, max_size=8))
+    observed = np.repeat(*(np.array(column) for column in zip(*runs, strict=True)))
+    bound = st.integers(0, len(observed))
+    pairs = draw(st.lists(st.tuples(bound, bound).map(sorted), max_size=20))
+    low, high = np.array(pairs, np.int64).reshape(-1, 2).T
+    return observed, low, high
+
+
+@pytest.mark.parametrize("block", [1, 7, 1 << 17])
+@settings(max_examples=100, deadline=None)
+@given(span=spans())
+def test_the_next_and_the_last_known_row_are_those_of_a_loop(
+    block: int, span: tuple[np.ndarray, np.ndarray, np.ndarray]
+) -> None:
+    """However many rows are looked at together; the end of the span where it holds no known row."""
+    observed, low, high = span
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(windows, "_BLOCK", block)
+        following = windows.next_known(observed, low, high)
+        last = windows.last_known(observed, low, high)
+    for k, (a, b) in enumerate(zip(low.tolist(), high.tolist(), strict=True)):
+        known = [row for row in range(a, b) if observed[row]]
+        assert following[k] == (known[0] if known else b)
+        assert last[k] == (known[-1] if known else a - 1)
+
+
+@pytest.mark.parametrize("block", [1, 5, 1 << 17])
+@settings(max_examples=25, deadline=None)
+@given(seen=observations())
+def test_blocks_of_training_rows_cover_the_buffer_once(block: int, seen: Observed) -> None:
+    panel = seen.panel()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(windows, "_BLOCK", block)
+        blocks = list(windows.training_rows(panel))
+    row = np.arange(len(panel.values)) - np.repeat(panel.indptr[:-1], panel.lengths)
+    whole = row < np.repeat(panel.split_points[0], panel.lengths)
+    assert np.concatenate([np.arange(len(whole))[rows] for rows, _ in blocks]).tolist() == list(
+        range(len(whole))
+    )
+    assert np.array_equal(np.concatenate([training for _, training in blocks]), whole)
+
+
+@pytest.mark.parametrize("block", [1, 3])
+@settings(max_examples=50, deadline=None)
+@given(seen=observations(), most=st.integers(1, 9))
+def test_thinned_origins_are_every_kth_of_all_of_them(
+    block: int, seen: Observed, most: int
+) -> None:
+    panel = seen.panel()
+    whole = windows.rolling_origins(panel, "test", 1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(windows, "_BLOCK", block)
+        thin = windows.rolling_origins(panel, "test", 1, most)
+    expected = whole[:: max(1, -(-len(whole) // most))]
+    assert len(thin) <= most
+    assert thin.series.tolist() == expected.series.tolist()
+    assert thin.origin.tolist() == expected.origin.tolist()
+
+
 @FEW
 @given(seen=observations())
 def test_training_origins_never_reach_the_validation_span_with_their_first_target(

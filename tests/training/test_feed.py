@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from gatecast.config import Covariates, Model, Splits
 from gatecast.data import calendar
+from gatecast.data import windows as windows_module
 from gatecast.data.panel import Panel
 from gatecast.data.windows import Windows, rolling_origins
 from gatecast.errors import TrainError
@@ -25,6 +26,7 @@ from gatecast.training.feed import (
     TrainingWindows,
     batches,
     fit_scaling,
+    home_of,
     input_spec,
     validation_windows,
 )
@@ -161,9 +163,35 @@ def test_scaling_does_not_see_what_comes_after_the_training_span(rich: Panel) ->
     assert fit_scaling(replace(rich, values=values)) == fit_scaling(rich)
 
 
+@pytest.mark.parametrize("block", [1, 7, 64])
+@settings(max_examples=25, deadline=None)
+@given(seed=st.integers(0, 1000), level=st.sampled_from([0.0, 50.0, -1e6]))
+def test_statistics_measured_in_blocks_are_those_of_the_whole(
+    block: int, seed: int, level: float, rich: Panel
+) -> None:
+    r, values = rng(seed), rich.values.copy()
+    values[:, 1:] = level + r.normal(0, 9, values[:, 1:].shape)
+    values[r.random(values.shape) < 0.3] = NAN
+    values[:, 0] = r.gamma(0.1, 1.0, len(values))
+    panel = replace(rich, values=values)
+    row = np.arange(len(values)) - np.repeat(rich.indptr[:-1], rich.lengths)
+    training = row < np.repeat(rich.split_points[0], rich.lengths)
+    stock = panel.values[training, 1].astype(float)
+    y = panel.values[training & rich.observed, 0].astype(float)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(windows_module, "_BLOCK", block)
+        scaling, spec = fit_scaling(panel), input_spec(panel, RECIPE)
+    assert scaling.past == [pytest.approx((np.nanmean(stock), np.nanstd(stock)), rel=1e-9)]
+    assert spec.nonnegative == (y.min() <= 0.05 * y.mean())
+
+
 @pytest.mark.parametrize("constant", [0.0, 1.0, 0.1, 1013.2])
-def test_a_constant_covariate_has_spread_one(constant: float, make_panel: Panels) -> None:
+@pytest.mark.parametrize("block", [7, 1 << 17])
+def test_a_constant_covariate_has_spread_one(
+    block: int, constant: float, make_panel: Panels, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Not the rounding error of its mean, which would make the next new value an extreme one."""
+    monkeypatch.setattr(windows_module, "_BLOCK", block)
     panel = make_panel(
         {"a": rng().normal(size=61)},
         {"price": {"a": np.full(61, constant)}},
@@ -256,6 +284,38 @@ def test_a_missing_category_is_the_unknown_one(make_panel: Panels) -> None:
     assert codes[0, :2, 0].tolist() == [1, 0]
 
 
+@pytest.mark.parametrize(("free", "home"), [(200, "cuda"), (199, "cpu"), (0, "cpu")])
+def test_a_panel_lives_on_the_device_if_it_fits_in_half_of_its_free_memory(
+    free: int, home: str
+) -> None:
+    assert home_of(torch.device("cuda"), 100, free).type == home
+
+
+def test_on_the_cpu_a_panel_is_never_copied(rich: Panel) -> None:
+    feed = feed_of(rich)
+    assert feed.home == torch.device("cpu")
+    assert feed.values.data_ptr() == rich.values.ctypes.data
+    assert feed.observed.data_ptr() == rich.observed.ctypes.data
+
+
+def test_batches_of_a_streamed_panel_come_to_the_device(rich: Panel) -> None:
+    """``meta`` is a device without memory: it shows where things are, not what they hold."""
+    feed = PanelFeed(rich, input_spec(rich, RECIPE), fit_scaling(rich), rich.meta, "meta", free=0)
+    batch = feed.batch(Windows(np.arange(3), np.array([40, 30, 50])))
+    assert feed.values.device.type == "cpu"
+    assert {part.device.type for part in batch} == {"meta"}
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_a_streamed_panel_gives_the_batches_of_one_on_the_device(rich: Panel) -> None:
+    spec, scaling = input_spec(rich, RECIPE), fit_scaling(rich)
+    windows = Windows(np.arange(3), np.array([40, 30, 50]))
+    here, streamed = (
+        PanelFeed(rich, spec, scaling, rich.meta, "cuda", free).batch(windows) for free in (None, 0)
+    )
+    assert all(torch.equal(a, b) for a, b in zip(here, streamed, strict=True))
+
+
 def test_a_panel_without_a_channel_of_the_model_is_refused(rich: Panel, make_panel: Panels) -> None:
     bare = make_panel({"a": rng().normal(size=60)})
     with pytest.raises(TrainError, match=r"CHANNELS.*stock"):
@@ -273,6 +333,30 @@ def test_a_draw_is_a_pure_function_of_seed_epoch_and_step(
     a, b = first.draw(epoch, step), second.draw(epoch, step)
     np.testing.assert_array_equal(a.series, b.series)
     np.testing.assert_array_equal(a.origin, b.origin)
+
+
+@settings(max_examples=30, deadline=None)
+@given(seed=st.integers(0, 2**31), step=st.integers(0, 5000), data=st.data())
+def test_processes_share_the_draw_of_one(
+    seed: int, step: int, data: st.DataObject, rich: Panel
+) -> None:
+    """Rank r of n draws windows r, r + n, r + 2n, … of those one process would have drawn."""
+    spec, size = input_spec(rich, RECIPE), data.draw(st.integers(1, 40))
+    world = data.draw(st.integers(1, size))
+    whole = TrainingWindows(rich, spec, size, seed).draw(1, step)
+    series, origin = np.full(size, -1), np.full(size, -1)
+    for rank in range(world):
+        part = TrainingWindows(rich, spec, size, seed, rank, world).draw(1, step)
+        assert len(part)
+        assert (series[rank::world] == -1).all()
+        series[rank::world], origin[rank::world] = part.series, part.origin
+    np.testing.assert_array_equal(series, whole.series)
+    np.testing.assert_array_equal(origin, whole.origin)
+
+
+def test_more_processes_than_windows_in_a_step_are_refused(rich: Panel) -> None:
+    with pytest.raises(TrainError, match=r"SHARE.*3 windows.*4 processes"):
+        TrainingWindows(rich, input_spec(rich, RECIPE), 3, 1, rank=0, world=4)
 
 
 @pytest.mark.parametrize("other", [(1, 0, 1), (1, 1, 0), (2, 0, 0)])
@@ -408,3 +492,29 @@ def test_a_batch_fits_the_spec_of_its_model(demo_panel: Panel) -> None:
         out = build(recipe, spec).eval().quantiles(feed.batch(windows))
         assert out.shape == (len(windows), 24, 11)
         assert out.isfinite().all()
+
+
+@pytest.mark.parametrize(
+    ("least", "normalisation", "logs"),
+    [
+        (-5.0, "level", False),
+        (0.0, "level", False),
+        (1.0, "level", False),
+        (40.0, "seasonal", True),
+    ],
+)
+def test_changes_are_taken_as_relative_where_values_stay_well_above_zero(
+    make_panel: Panels, least: float, normalisation: str, logs: bool
+) -> None:
+    rng = np.random.default_rng(0)
+    y = rng.uniform(90, 110, 60)
+    y[10] = least
+    spec = input_spec(make_panel({"a": y, "b": y}), Model(normalisation="auto"))
+    assert spec.normalisation == normalisation
+    assert (spec.log_floor == pytest.approx(least / 2)) if logs else (spec.log_floor == 0)
+
+
+def test_negative_values_are_never_logged(make_panel: Panels) -> None:
+    y = -np.random.default_rng(0).uniform(90, 110, 60)
+    spec = input_spec(make_panel({"a": y}), Model(normalisation="seasonal"))
+    assert spec.log_floor == 0

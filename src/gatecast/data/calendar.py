@@ -6,6 +6,8 @@ per stamp of the axis, looked up at gather and never stored.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 import pandas as pd
 
@@ -117,8 +119,8 @@ def choose(frequency: str, n_stamps: int, holidays: str | None, regular: bool = 
     return names if regular else [name for name in names if name == "holiday"]
 
 
-def _harmonics(phase: np.ndarray, count: int) -> list[np.ndarray]:
-    return [f(2 * np.pi * k * phase) for k in range(1, count + 1) for f in (np.sin, np.cos)]
+def _harmonics(phase: np.ndarray, count: int) -> Iterable[np.ndarray]:
+    return (f(2 * np.pi * k * phase) for k in range(1, count + 1) for f in (np.sin, np.cos))
 
 
 WIDTH = {"time_of_day": 6, "day_of_week": 7, "day_of_year": 4, "holiday": 1}
@@ -139,19 +141,23 @@ def features(
         (N, F) float32 with F the sum of ``WIDTH`` over the names.
     """
     local = axis.tz_localize("UTC").tz_convert(timezone).tz_localize(None) if timezone else axis
-    columns: list[np.ndarray] = []
-    for name in names:
-        if name == "time_of_day":
-            columns += _harmonics(np.asarray((local - local.normalize()) / pd.Timedelta(days=1)), 3)
-        elif name == "day_of_week":
-            columns += list((np.asarray(local.dayofweek)[:, None] == np.arange(7)).T)
-        elif name == "day_of_year":
-            columns += _harmonics(np.asarray(local.dayofyear) / 365.25, 2)
-        elif name == "holiday":
-            columns.append(_is_holiday(local, holidays))
-    if not columns:
-        return np.zeros((len(axis), 0), np.float32)
-    return np.stack(columns, 1).astype(np.float32)
+    table = np.empty((len(axis), sum(WIDTH[name] for name in names)), np.float32)
+    columns = (column for name in names for column in _columns(local, name, holidays))
+    for k, column in enumerate(columns):  # one at a time: an axis may be long
+        table[:, k] = column
+    return table
+
+
+def _columns(local: pd.DatetimeIndex, name: str, holidays: str | None) -> Iterable[np.ndarray]:
+    """The columns, (N,) each, of one feature."""
+    if name == "time_of_day":
+        return _harmonics(np.asarray((local - local.normalize()) / pd.Timedelta(days=1)), 3)
+    if name == "day_of_week":
+        weekday = np.asarray(local.dayofweek)
+        return (weekday == day for day in range(7))
+    if name == "day_of_year":
+        return _harmonics(np.asarray(local.dayofyear) / 365.25, 2)
+    return [_is_holiday(local, holidays)]
 
 
 def check_country(code: str) -> None:

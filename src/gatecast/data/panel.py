@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 
 from gatecast import atomic
 from gatecast.config import QUANTILES, Feed, Splits
@@ -129,11 +130,6 @@ class Panel:
         ).as_unit("us")
 
     @cached_property
-    def known_before(self) -> np.ndarray:
-        """(T + 1,) int64 number of known targets before each row of the buffer."""
-        return np.concatenate([[0], np.cumsum(self.observed, dtype=np.int64)])
-
-    @cached_property
     def static(self) -> np.ndarray:
         """(n, S) float32 static columns, in the order of ``meta.static``."""
         return self.series[[c.name for c in self.meta.static]].to_numpy(np.float32, copy=True)
@@ -181,7 +177,9 @@ class Panel:
                 for n in ("values", "observed")
             )
             indptr = np.load(path / "indptr.npy", allow_pickle=False)
-            return cls(values, observed, indptr, pd.read_parquet(path / "series.parquet"), meta)
+            series = pd.read_parquet(path / "series.parquet")
+            pa.default_memory_pool().release_unused()  # Arrow keeps what the parsing took
+            return cls(values, observed, indptr, series, meta)
         except (ValueError, KeyError, TypeError, OSError, EOFError) as error:
             raise PanelError(
                 "PANEL-READ",

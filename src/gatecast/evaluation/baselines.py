@@ -13,7 +13,7 @@ import numpy as np
 
 from gatecast.config import QUANTILES
 from gatecast.data.panel import Panel
-from gatecast.data.windows import Windows, history
+from gatecast.data.windows import Windows, history, last_known
 from gatecast.forecast import Forecast
 
 _SEASONS = 8  # how far back a missing season is looked for, and errors are measured
@@ -43,7 +43,7 @@ class SeasonalNaive:
         past = history(panel, windows, max(_SEASONS * m, 32 // m * m))
         phases = past.reshape(len(past), -1, m)  # (n, seasons, m)
         newest = _newest(phases)
-        last = _last_known(panel, windows)
+        last = _last_value(panel, windows)
         season = np.where(np.isnan(newest), last[:, None], newest)
         step = np.arange(self.horizon)
         point = season[:, step % m]
@@ -69,15 +69,11 @@ def _newest(phases: np.ndarray) -> np.ndarray:
     return np.where(known.any(1), np.take_along_axis(phases, last[:, None], 1)[:, 0], np.nan)
 
 
-def _last_known(panel: Panel, windows: Windows) -> np.ndarray:
+def _last_value(panel: Panel, windows: Windows) -> np.ndarray:
     """(n,) the last known value before each origin, however far back."""
     begin = panel.indptr[windows.series]
-    count = panel.known_before[begin + windows.origin]
-    row = (
-        np.searchsorted(panel.known_before, count, side="left") - 1
-    )  # the row at which the count was reached
-    value = panel.values[np.maximum(row, 0), 0]
-    return np.where(count > panel.known_before[begin], value, np.nan)
+    row = last_known(panel.observed, begin, begin + windows.origin)
+    return np.where(row >= begin, panel.values[row.clip(0), 0], np.nan)
 
 
 def _root_mean_square(errors: np.ndarray) -> np.ndarray:

@@ -108,7 +108,7 @@ def score(feed: Feed, as_of: str | None = None) -> Summary:
         "series": current.n_series,
         "fallbacks": int((fallback != "").sum()),
         "stale": _stale(current),
-        "short": int((np.diff(current.known_before[current.indptr]) < trained.season_length).sum()),
+        "short": int((_known(current) < trained.season_length).sum()),
         "without_known_covariates": _blind(current),
         "scored_at": scored_at.isoformat(),
         "gatecast": __version__,
@@ -148,6 +148,11 @@ def _slices(windows: Windows) -> Iterator[Windows]:
             part = windows[begin : begin + _SLICE]
             yield part
             bar.update(len(part))
+
+
+def _known(current: Panel) -> np.ndarray:
+    """(n,) known values of each series."""
+    return np.add.reduceat(current.observed, current.indptr[:-1], dtype=np.int64)
 
 
 def _stale(current: Panel) -> int:

@@ -1,13 +1,15 @@
 """From windows to batches: one vectorised gather from the panel, on the device where the panel lives.
 
 A batch is a pure function of the windows, and the windows of a training step are a pure function of
-(seed, epoch, step): a resumed run sees what an uninterrupted one would have seen.
+(seed, epoch, step): a resumed run sees what an uninterrupted one would have seen, and each of several processes
+its share of what one would have.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from math import sqrt
 from typing import Any
 
 import numpy as np
@@ -17,9 +19,18 @@ from torch import Tensor
 from gatecast.config import Model
 from gatecast.data import calendar
 from gatecast.data.panel import FUTURE, PAST, Channel, Panel, PanelMeta
-from gatecast.data.windows import Windows, gather, observed_between, rolling_origins, training_range
+from gatecast.data.windows import (
+    Windows,
+    gather,
+    last_known,
+    next_known,
+    rolling_origins,
+    training_rows,
+)
 from gatecast.errors import TrainError
 from gatecast.models.inputs import Batch, InputSpec, resolve_shape
+
+_LIMIT = 5.0  # spreads from the mean beyond which a covariate is not believed
 
 
 @dataclass(frozen=True)
@@ -53,11 +64,12 @@ def _cards(channels: list[Channel], role: str) -> list[int]:
 def input_spec(panel: Panel, model: Model) -> InputSpec:
     """Sizes of a model for this panel."""
     meta = panel.meta
-    y = panel.values[:, 0][panel.observed & _training_rows(panel)]
     usual = int(np.median(panel.split_points[0]))
-    near_zero = bool(len(y) and y.min() >= 0 and y.min() <= 0.05 * np.abs(y).mean())
+    least, mean = _extent(panel)
+    if model.normalisation == "auto":
+        model = replace(model, normalisation="seasonal" if _stays_positive(panel) else "level")
     shape = resolve_shape(model, meta.season_length, meta.horizon, meta.steps_per_day, usual)
-    logs = shape.get("normalisation") == "seasonal" and len(y) and y.min() > 0
+    logs = shape.get("normalisation") == "seasonal" and 0 < least < np.inf
     return InputSpec(
         horizon=meta.horizon,
         season_length=meta.season_length,
@@ -69,39 +81,90 @@ def input_spec(panel: Panel, model: Model) -> InputSpec:
         known_cards=_cards(meta.channels, FUTURE),
         static_cards=_cards(meta.static, "static"),
         n_calendar=sum(calendar.WIDTH[name] for name in meta.calendar),
-        nonnegative=near_zero,
-        log_floor=float(y.min()) / 2 if logs else 0.0,
+        nonnegative=0 <= least <= 0.05 * mean,
+        log_floor=least / 2 if logs else 0.0,
     )
 
 
-def _training_rows(panel: Panel) -> np.ndarray:
-    """(T,) bool: rows before their series' training end."""
-    row = np.arange(len(panel.values)) - np.repeat(panel.indptr[:-1], panel.lengths)
-    return np.asarray(row < np.repeat(panel.split_points[0], panel.lengths))
+def _extent(panel: Panel) -> tuple[float, float]:
+    """Smallest training target (infinite if there is none), and their mean."""
+    least, total, count = np.inf, 0.0, 0
+    for rows, training in training_rows(panel):
+        y = panel.values[rows, 0][training & panel.observed[rows]]
+        least = min(least, float(y.min(initial=np.inf)))
+        total, count = total + float(y.sum(dtype=np.float64)), count + len(y)
+    return least, total / max(count, 1)
+
+
+def _stays_positive(panel: Panel, most: int = 1000) -> bool:
+    """Whether in a typical series no training value is below a fifth of their mean: changes are then relative.
+
+    Looks at ``most`` series, evenly spread.
+    """
+    chosen = np.linspace(0, panel.n_series - 1, min(most, panel.n_series)).astype(np.int64)
+    begin, end = panel.indptr[chosen], panel.indptr[chosen] + panel.split_points[0][chosen]
+    parts = (panel.values[a:b, 0][panel.observed[a:b]] for a, b in zip(begin, end, strict=True))
+    lowest = [max(float(y.min()), 0.0) / (abs(float(y.mean())) or 1.0) for y in parts if len(y)]
+    return bool(lowest) and float(np.median(lowest)) >= 0.2
+
+
+class _Moments:
+    """Mean and spread of numbers that come in parts (Chan, Golub & LeVeque 1979, equation 2.1)."""
+
+    def __init__(self) -> None:
+        self.count, self.mean, self.squares = 0, 0.0, 0.0
+
+    def add(self, column: np.ndarray) -> None:
+        """Take in the finite numbers of a column."""
+        x = column[np.isfinite(column)].astype(np.float64)
+        if not len(x):
+            return
+        mean, total = float(x.mean()), self.count + len(x)
+        away = mean - self.mean
+        self.squares += float(np.square(x - mean).sum()) + away**2 * self.count * (len(x) / total)
+        self.mean += away * (len(x) / total)
+        self.count = total
+
+    @property
+    def scaling(self) -> tuple[float, float]:
+        """Mean and spread; (0, 1) without numbers, spread 1 if they are all the same."""
+        return self.mean, sqrt(self.squares / max(self.count, 1)) or 1.0
 
 
 def fit_scaling(panel: Panel) -> Scaling:
     """Measure covariates on the training span (every series up to its own training end)."""
-    training = _training_rows(panel)
+    channels = panel.meta.channels
+    moments = {i: _Moments() for role in (PAST, FUTURE) for i in _numeric(channels, role)}
+    for rows, training in training_rows(panel) if moments else ():
+        values = panel.values[rows][training]
+        for i, column in moments.items():
+            column.add(values[:, i])
+    of_static = {i: _Moments() for i in _numeric(panel.meta.static, "static")}
+    for i, column in of_static.items():
+        column.add(panel.static[:, i])
+    past, known = ([moments[i].scaling for i in _numeric(channels, r)] for r in (PAST, FUTURE))
+    return Scaling(past, known, [column.scaling for column in of_static.values()])
 
-    def measure(column: np.ndarray) -> tuple[float, float]:
-        known = column[np.isfinite(column)].astype(np.float64)
-        if not len(known):
-            return 0.0, 1.0
-        return float(known.mean()), float(known.std()) or 1.0
 
-    def columns(role: str) -> list[tuple[float, float]]:
-        return [
-            measure(np.asarray(panel.values[training, i]))
-            for i in _numeric(panel.meta.channels, role)
-        ]
+def home_of(device: torch.device, size: int, free: int | None = None) -> torch.device:
+    """Where the buffers of a feed live: on the device if they fit in half of its free memory, else on the CPU.
 
-    static = [measure(panel.static[:, i]) for i in _numeric(panel.meta.static, "static")]
-    return Scaling(columns(PAST), columns(FUTURE), static)
+    Args:
+        device: where the batches are used.
+        size: bytes of the buffers.
+        free: bytes free on the device; None: ask it (a device that cannot say is taken to have room).
+    """
+    if free is None:
+        free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else 2 * size
+    return device if size <= free // 2 else torch.device("cpu")
 
 
 class PanelFeed:
-    """A panel on a device, ready to be cut into batches for a model.
+    """A panel ready to be cut into batches for a model.
+
+    The buffers are gathered from where they live, their ``home``. That is the device, if they fit in half of its
+    free memory; a larger panel stays on the CPU, and what is sent to the device is the batches. On the CPU the
+    home is the panel's memory map itself: nothing is copied.
 
     Args:
         panel: the data set.
@@ -109,7 +172,8 @@ class PanelFeed:
         scaling: of the covariates.
         meta: the panel meta the model was trained with. Its channels must be the panel's; categories may differ,
             codes are translated and new categories become unknown.
-        device: where the buffer and the batches live.
+        device: where the batches are used.
+        free: bytes free on the device; None: ask it.
 
     Raises:
         TrainError: CHANNELS if the panel lacks a channel that the model reads.
@@ -122,40 +186,27 @@ class PanelFeed:
         scaling: Scaling,
         meta: PanelMeta,
         device: torch.device | str = "cpu",
+        free: int | None = None,
     ) -> None:
         _same_channels(panel.meta.channels, meta.channels)
         _same_channels(panel.meta.static, meta.static)
-        self.panel, self.spec, self.device = panel, spec, torch.device(device)
-        put = lambda a: torch.as_tensor(np.ascontiguousarray(a)).to(self.device)  # noqa: E731
-        self.values = torch.from_numpy(np.asarray(panel.values)).to(self.device)
-        self.observed = torch.from_numpy(np.asarray(panel.observed)).to(self.device)
-        self.indptr, self.position = put(panel.indptr), put(panel.position)
-        self.calendar = put(
-            calendar.features(panel.axis, meta.calendar, meta.timezone, meta.holidays)
+        of_calendar = calendar.features(panel.axis, meta.calendar, meta.timezone, meta.holidays)
+        buffers = [panel.values, panel.observed, panel.indptr, panel.position, panel.static]
+        self.spec, self.device = spec, torch.device(device)
+        size = sum(a.nbytes for a in (*buffers, of_calendar))
+        self.home = home_of(self.device, size, free)
+        self.values, self.observed, self.indptr, self.position, self.static, self.calendar = (
+            torch.from_numpy(np.asarray(a)).to(self.home) for a in (*buffers, of_calendar)
         )
-        channels, static = meta.channels, meta.static
-        self._past = _numeric(channels, PAST), put(_pairs(scaling.past)), _coded(channels, PAST)
-        self._known = (
-            _numeric(channels, FUTURE),
-            put(_pairs(scaling.known)),
-            _coded(channels, FUTURE),
+        self._past, self._known, self._static = (
+            _Columns(have, want, role, pairs, self.home)
+            for have, want, role, pairs in (
+                (panel.meta.channels, meta.channels, PAST, scaling.past),
+                (panel.meta.channels, meta.channels, FUTURE, scaling.known),
+                (panel.meta.static, meta.static, "static", scaling.static),
+            )
         )
-        self._translate = {
-            i: put(_translation(panel.meta.channels[i], c))
-            for i, c in enumerate(channels)
-            if c.categories is not None
-        }
-        codes = [
-            _translation(panel.meta.static[i], static[i])[panel.static[:, i].astype(np.int64)]
-            for i in _coded(static, "static")
-        ]
-        self.static_codes = put(
-            np.stack(codes, 1) if codes else np.zeros((panel.n_series, 0), np.int64)
-        )
-        self.static = _scaled(
-            put(panel.static[:, _numeric(static, "static")]), put(_pairs(scaling.static))
-        )
-        self.offsets = torch.arange(-spec.lookback, spec.horizon, device=self.device)
+        self.offsets = torch.arange(-spec.lookback, spec.horizon, device=self.home)
 
     def batch(self, windows: Windows, limit: np.ndarray | None = None) -> Batch:
         """Cut a batch.
@@ -164,12 +215,13 @@ class PanelFeed:
             windows: B windows.
             limit: (B,) row of each series from which on the target is hidden (None: from the origin on).
         """
-        put = lambda a: torch.as_tensor(a).to(self.device)  # noqa: E731
+        put = lambda a: torch.as_tensor(a).to(self.home)  # noqa: E731
         series, origin = put(windows.series), put(windows.origin)
         begin, end = self.indptr[series], self.indptr[series + 1]
         start = begin + origin
         hidden = start if limit is None else begin + put(limit)
-        rows, inside = gather(self.values, start, self.offsets, begin, end)  # (B, R + H, C)
+        rows, inside = gather(self.values, start, self.offsets, begin, end)
+        rows = rows.where(inside.unsqueeze(-1), torch.nan)  # (B, R + H, C)
         known_target, seen = gather(
             self.observed, start, self.offsets, begin, torch.minimum(end, hidden)
         )
@@ -177,26 +229,41 @@ class PanelFeed:
         target = torch.where(mask > 0, rows[..., 0], 0.0)
         stamps = (self.position[series] + origin)[:, None] + self.offsets
         of_calendar = self.calendar[stamps.clip(0, len(self.calendar) - 1)]
-        past, past_codes = self._covariates(rows, inside, *self._past)
-        known, known_codes = self._covariates(rows, inside, *self._known)
-        return Batch(
-            target,
-            mask,
-            past,
-            torch.cat([known, of_calendar], -1),
-            past_codes,
-            known_codes,
-            self.static[series],
-            self.static_codes[series],
-        )
+        past, past_codes = self._past(rows)
+        known, known_codes = self._known(rows)
+        static, static_codes = self._static(self.static[series])
+        known = torch.cat([known, of_calendar], -1)
+        parts = target, mask, past, known, past_codes, known_codes, static, static_codes
+        return Batch(*(part.to(self.device) for part in parts))
 
-    def _covariates(
-        self, rows: Tensor, inside: Tensor, numeric: list[int], scaling: Tensor, coded: list[int]
-    ) -> tuple[Tensor, Tensor]:
-        numbers = _scaled(rows[..., numeric], scaling) * inside.unsqueeze(-1)
-        codes = [self._translate[i][(rows[..., i].nan_to_num(0.0) * inside).long()] for i in coded]
-        return numbers, torch.stack(codes, -1) if codes else rows.new_zeros(
-            (*rows.shape[:2], 0), dtype=torch.int64
+
+class _Columns:
+    """Columns of one role as the model reads them: z-scores of numbers, the model's codes of categories."""
+
+    def __init__(
+        self,
+        have: list[Channel],
+        want: list[Channel],
+        role: str,
+        scaling: list[tuple[float, float]],
+        home: torch.device,
+    ) -> None:
+        self.numeric, self.coded = _numeric(want, role), _coded(want, role)
+        pairs = torch.tensor(scaling, dtype=torch.float32, device=home).reshape(-1, 2)
+        self.mean, self.spread = pairs.T
+        self.codes = [torch.from_numpy(_translation(have[i], want[i])).to(home) for i in self.coded]
+
+    def __call__(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """(..., C) raw -> (..., numbers) within ±5 spreads, and (..., categories) int64; 0 where unknown."""
+        numbers = (rows[..., self.numeric] - self.mean) / self.spread
+        codes = [
+            table[rows[..., i].nan_to_num(0.0).long()]
+            for i, table in zip(self.coded, self.codes, strict=True)
+        ]
+        none = rows.new_zeros((*rows.shape[:-1], 0), dtype=torch.int64)
+        return (
+            numbers.clamp(-_LIMIT, _LIMIT).nan_to_num(0.0),
+            torch.stack(codes, -1) if codes else none,
         )
 
 
@@ -216,15 +283,6 @@ def _translation(have: Channel, want: Channel) -> np.ndarray:
     return np.array([0] + [index.get(name, 0) for name in have.categories or []], np.int64)
 
 
-def _pairs(scaling: list[tuple[float, float]]) -> np.ndarray:
-    return np.array(scaling, np.float32).reshape(-1, 2)
-
-
-def _scaled(x: Tensor, scaling: Tensor, limit: float = 5.0) -> Tensor:
-    """z-scores within ±limit; unknown becomes 0, the training mean."""
-    return ((x - scaling[:, 0]) / scaling[:, 1]).clamp(-limit, limit).nan_to_num(0.0)
-
-
 class TrainingWindows:
     """Random training windows: a series at random, an origin of it at random, never one without a known target.
 
@@ -234,23 +292,37 @@ class TrainingWindows:
     Args:
         panel: the data set.
         spec: sizes of the model.
-        batch_size: windows in a step.
+        batch_size: windows in a step, of all processes together.
         seed: of the draw.
+        rank, world: which of how many processes this is. Each takes every ``world``-th window of the same draw.
 
     Raises:
-        TrainError: NO-WINDOW if no series has a known target after its first value in the training span.
+        TrainError: NO-WINDOW if no series has a known target after its first value in the training span;
+            SHARE if there are more processes than windows in a step.
     """
 
-    def __init__(self, panel: Panel, spec: InputSpec, batch_size: int, seed: int) -> None:
+    def __init__(
+        self,
+        panel: Panel,
+        spec: InputSpec,
+        batch_size: int,
+        seed: int,
+        rank: int = 0,
+        world: int = 1,
+    ) -> None:
+        if batch_size < world:
+            raise TrainError(
+                "SHARE",
+                f"a step of {batch_size} windows cannot be shared by {world} processes.",
+                "Raise `batch_size` in conf/trainer/, or start fewer processes.",
+            )
         self.panel, self.batch_size, self.seed = panel, batch_size, seed
+        self.rank, self.world = rank, world
         self.limit = panel.split_points[0]
-        low, high = training_range(panel)
         begin = panel.indptr[:-1]
-        last = (
-            self._last_known(begin + self.limit) - begin
-        )  # row of the last known target, below 0 if none
-        self.low = np.minimum(np.maximum(low, spec.window), last).clip(1)
-        self.high = np.minimum(high, last + 1)  # the last origin whose first target is known
+        last = last_known(panel.observed, begin, begin + self.limit) - begin  # -1 if there is none
+        self.low = np.minimum(spec.window, last).clip(1)
+        self.high = last + 1  # the last origin whose first target is known
         self.series = np.flatnonzero(self.high > self.low)
         self.horizon = spec.horizon
         if not len(self.series):
@@ -260,36 +332,25 @@ class TrainingWindows:
                 "Choose other `task.splits`, or bring more data.",
             )
 
-    def _last_known(self, row: np.ndarray) -> np.ndarray:
-        """Rows of the buffer of the last known targets before ``row`` (-1 if there is none at all)."""
-        before = self.panel.known_before
-        return np.searchsorted(before, before[row], side="left") - 1
-
     def draw(self, epoch: int, step: int) -> Windows:
-        """The windows of a step, as a pure function of (seed, epoch, step)."""
+        """This process' windows of a step, as a pure function of (seed, epoch, step)."""
         key = np.array([self.seed, (epoch << 32) + step], np.uint64)
         rng = np.random.Generator(np.random.Philox(key=key))
         series = rng.choice(self.series, self.batch_size)
         origin = rng.integers(self.low[series], self.high[series])
-        return Windows(series, self._move(series, origin))
+        return self._moved(Windows(series, origin)[self.rank :: self.world])
 
-    def _move(self, series: np.ndarray, origin: np.ndarray) -> np.ndarray:
+    def _moved(self, windows: Windows) -> Windows:
         """Origins whose horizon holds no known target, moved to the next known target of their series."""
-        p = self.panel
-        begin = p.indptr[series]
-        end = begin + np.minimum(origin + self.horizon, self.limit[series])
-        useless = p.known_before[end] == p.known_before[begin + origin]
-        following = (
-            np.searchsorted(p.known_before, p.known_before[begin + origin], side="right") - 1
-        )
-        return np.where(useless, following - begin, origin)
+        series, origin = windows.series, windows.origin
+        begin = self.panel.indptr[series]
+        known = next_known(self.panel.observed, begin + origin, begin + self.high[series]) - begin
+        return Windows(series, np.where(known < origin + self.horizon, origin, known))
 
 
 def validation_windows(panel: Panel, most: int) -> Windows:
     """Rolling origins of the validation span, thinned evenly to at most ``most``."""
-    windows = rolling_origins(panel, "validation")
-    windows = windows[observed_between(panel, windows, -(10**9), 0)]
-    return windows[:: max(1, -(-len(windows) // most))]
+    return rolling_origins(panel, "validation", most=most)
 
 
 def batches(
