@@ -233,13 +233,23 @@ class TrainingWindows:
         spec: sizes of the model.
         batch_size: windows in a step.
         seed: of the draw.
+        rank, world: of the windows of a step, this process takes ``[rank::world]``.
 
     Raises:
         TrainError: NO-WINDOW if no series has a known target after its first value in the training span.
     """
 
-    def __init__(self, panel: Panel, spec: InputSpec, batch_size: int, seed: int) -> None:
+    def __init__(
+        self,
+        panel: Panel,
+        spec: InputSpec,
+        batch_size: int,
+        seed: int,
+        rank: int = 0,
+        world: int = 1,
+    ) -> None:
         self.panel, self.batch_size, self.seed = panel, batch_size, seed
+        self.mine = slice(rank, None, world)
         self.limit = panel.split_points[0]
         low, high = training_range(panel)
         begin = panel.indptr[:-1]
@@ -268,7 +278,7 @@ class TrainingWindows:
         rng = np.random.Generator(np.random.Philox(key=key))
         series = rng.choice(self.series, self.batch_size)
         origin = rng.integers(self.low[series], self.high[series])
-        return Windows(series, self._move(series, origin))
+        return Windows(series, self._move(series, origin))[self.mine]
 
     def _move(self, series: np.ndarray, origin: np.ndarray) -> np.ndarray:
         """Origins whose horizon holds no known target, moved to the next known target of their series."""
@@ -283,9 +293,19 @@ class TrainingWindows:
 
 
 def validation_windows(panel: Panel, most: int) -> Windows:
-    """Rolling origins of the validation span, thinned evenly to at most ``most``."""
+    """Rolling origins of the validation span, thinned evenly to at most ``most``.
+
+    Raises:
+        TrainError: NO-WINDOW if there are none.
+    """
     windows = rolling_origins(panel, "validation")
     windows = windows[observed_between(panel, windows, -(10**9), 0)]
+    if not len(windows):
+        raise TrainError(
+            "NO-WINDOW",
+            "the validation span has no window.",
+            "Choose other `task.splits` in the source recipe.",
+        )
     return windows[:: max(1, -(-len(windows) // most))]
 
 
