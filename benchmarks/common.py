@@ -15,7 +15,6 @@ import numpy as np
 import pandas as pd
 
 from gatecast import __version__, atomic
-from gatecast.data import calendar
 from gatecast.data.panel import TARGET, Channel, PanelMeta
 
 SEASON = HORIZON = 24
@@ -124,7 +123,7 @@ def _meta(series: int, points: int, horizon: int) -> PanelMeta:
         stride=horizon,
         channels=[Channel("y", TARGET)],
         static=[],
-        calendar=calendar.choose("h", points, None),
+        calendar=[],
         holidays=None,
         splits={"by": "series_end", "validation": horizon, "test": horizon},
         data_hash=f"synthetic-{series}-{points}-{horizon}",

@@ -20,6 +20,7 @@ def main(config: Config) -> None:
     start = time.perf_counter()
     panel, metric = Panel.load(PANEL), config.promote.metric
     meta = panel.meta
+    tracking.close_dead_runs(meta.source)
     backtest = Backtest.of(panel)
     folders = {variant: package.MODELS / variant for variant in config.variants}
     digests = {variant: package.digest(folder) for variant, folder in folders.items()}

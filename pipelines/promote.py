@@ -11,11 +11,11 @@ PANEL, REPORTS, MODELS = Path("data/panel"), Path("reports"), Path("models")
 @entry()
 def main(config: Config) -> None:
     from gatecast.data.panel import Panel
-    from gatecast.registry import promotion
+    from gatecast.registry import promotion, tracking
 
-    facts = promotion.promote(
-        Panel.load(PANEL), REPORTS / "leaderboard.json", MODELS, config.promote
-    )
+    panel = Panel.load(PANEL)
+    tracking.close_dead_runs(panel.meta.source)
+    facts = promotion.promote(panel, REPORTS / "leaderboard.json", MODELS, config.promote)
     promotion.write(REPORTS / "promotion.json", facts)
     champion = f"version {facts['champion']}" if facts["champion"] else "none"
     print(f"promote: {facts['challenger']}: {facts['verdict']}: {facts['reason']}")

@@ -2,6 +2,7 @@
 
 python pipelines/train.py model=lstm
 python pipelines/train.py model=gru trainer=smoke model.units=32
+python pipelines/train.py model=lstm trainer=ddp
 """
 
 import time
@@ -19,14 +20,17 @@ def main(config: Config) -> None:
     from gatecast.data.panel import Panel
     from gatecast.ledger import shown
     from gatecast.registry import package, tracking
-    from gatecast.training import trainer
+    from gatecast.training import runtime, trainer
 
     model, fit, variant = config.model, config.fit, config.variant
     assert model is not None
     assert fit is not None
     start = time.perf_counter()
     panel = Panel.load(PANEL)
+    if runtime.ranks(fit).rank > 0:
+        return trainer.assist(variant, panel, model, fit, config.seed)
     meta = panel.meta
+    tracking.close_dead_runs(meta.source)
     task = {
         k: getattr(meta, k)
         for k in ("horizon", "season_length", "frequency", "splits", "quantiles")

@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 
 def _sync(path: Path) -> None:
@@ -73,16 +73,21 @@ def _sweep(path: Path) -> None:
     for left in path.parent.glob(f".{glob.escape(path.name)}-????????"):
         with suppress(OSError):
             if time.time() - left.stat().st_mtime > 86_400:
-                shutil.rmtree(left, ignore_errors=True)
+                shutil.rmtree(left) if left.is_dir() else left.unlink()
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write a text file atomically (UTF-8)."""
+@contextmanager
+def file(path: Path) -> Iterator[BinaryIO]:
+    """Write a file beside ``path`` and put it in place, synced, when the block ends without an error.
+
+    On an error (a full disk) the unfinished file is removed, and what was at ``path`` stays.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
+    _sweep(path)
     fd, name = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
     try:
-        with os.fdopen(fd, "w", encoding="utf-8") as handle:
-            handle.write(text)
+        with os.fdopen(fd, "wb") as handle:
+            yield handle
             handle.flush()
             os.fsync(handle.fileno())
         os.chmod(name, 0o644)
@@ -91,6 +96,12 @@ def write_text(path: Path, text: str) -> None:
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file atomically (UTF-8)."""
+    with file(path) as handle:
+        handle.write(text.encode())
 
 
 def write_json(path: Path, content: Any) -> None:

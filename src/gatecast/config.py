@@ -24,6 +24,7 @@ KINDS = ("recurrent", "linear", "ensemble")
 CELLS = ("rnn", "lstm", "gru")
 BASELINES = ("naive", "seasonal_naive")
 METRICS = ("mase", "smape", "rmsse", "wape", "wql")
+PRECISIONS = ("32-true", "bf16-mixed", "64-true")
 
 
 @dataclass
@@ -156,9 +157,13 @@ class Model:
 
 @dataclass
 class Fit:
-    """A trainer recipe: how long, how fast, on what."""
+    """A trainer recipe: how long, how fast, on what. ``batch_size`` is global: devices share it."""
 
     accelerator: str = "auto"
+    devices: int = (
+        1  # of this machine, one process each; -1: every GPU (torchrun decides otherwise)
+    )
+    precision: str = "32-true"  # 32-true | bf16-mixed | 64-true
     max_epochs: int = 20
     steps_per_epoch: int = 150
     batch_size: int = 32
@@ -168,7 +173,8 @@ class Fit:
     averaging: float = 0.995  # decay of the weight average that is validated and shipped
     patience: int = 5  # epochs without a better validation loss before stopping
     max_validation_windows: int = 2048
-    threads: int | None = None  # null: torch's own choice
+    log_every: int = 50  # steps between two looks at the losses
+    threads: int | None = None  # null: the cores this process may use, shared by its ranks
 
 
 @dataclass
@@ -442,8 +448,19 @@ def _check_fit(fit: Fit, where: str) -> None:
         "batch_size",
         "patience",
         "max_validation_windows",
+        "log_every",
     ):
         _require(getattr(fit, key) >= 1, where, key, getattr(fit, key), "1 or more")
+    _one_of(fit.precision, PRECISIONS, where, "precision")
+    devices = fit.devices
+    _require(devices >= 1 or devices == -1, where, "devices", devices, "1 or more, or -1 (all)")
+    _require(
+        devices <= fit.batch_size,
+        where,
+        "devices",
+        devices,
+        f"at most `batch_size` ({fit.batch_size}): devices share a batch",
+    )
     _require(fit.gradient_clip >= 0, where, "gradient_clip", fit.gradient_clip, "0 (off) or more")
     _require(fit.learning_rate > 0, where, "learning_rate", fit.learning_rate, "above 0")
     _require(fit.weight_decay >= 0, where, "weight_decay", fit.weight_decay, "0 or more")

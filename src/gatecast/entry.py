@@ -44,6 +44,7 @@ def entry(
             script = Path(sys.argv[0]).resolve()
             root = script.parents[1]
             os.chdir(root)
+            sys.argv[0] = str(script)  # other ranks of a training are started by this name
             for name, value in _ENVIRONMENT.items():
                 os.environ.setdefault(name, value)
             try:

@@ -295,7 +295,6 @@ def test_on_the_cpu_a_panel_is_never_copied(rich: Panel) -> None:
     feed = feed_of(rich)
     assert feed.home == torch.device("cpu")
     assert feed.values.data_ptr() == rich.values.ctypes.data
-    assert feed.observed.data_ptr() == rich.observed.ctypes.data
 
 
 def test_batches_of_a_streamed_panel_come_to_the_device(rich: Panel) -> None:
@@ -352,11 +351,6 @@ def test_processes_share_the_draw_of_one(
         series[rank::world], origin[rank::world] = part.series, part.origin
     np.testing.assert_array_equal(series, whole.series)
     np.testing.assert_array_equal(origin, whole.origin)
-
-
-def test_more_processes_than_windows_in_a_step_are_refused(rich: Panel) -> None:
-    with pytest.raises(TrainError, match=r"SHARE.*3 windows.*4 processes"):
-        TrainingWindows(rich, input_spec(rich, RECIPE), 3, 1, rank=0, world=4)
 
 
 @pytest.mark.parametrize("other", [(1, 0, 1), (1, 1, 0), (2, 0, 0)])

@@ -13,7 +13,9 @@ import logging
 import math
 import os
 import shutil
+import socket
 import subprocess
+import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,6 +25,7 @@ from typing import Any
 
 from gatecast.errors import RegistryError
 from gatecast.ledger import shown
+from gatecast.registry import processes
 
 STORE = Path("mlflow.db")
 ARTIFACTS = Path("mlartifacts")
@@ -145,6 +148,7 @@ def training_run(
     store = client()
     everything = (
         lineage()
+        | processes.this_process()
         | tags
         | {
             "gatecast.source": source,
@@ -165,14 +169,47 @@ def training_run(
         raise
     finally:
         monitor.finish()
-        store.set_terminated(run_id, status)
+        try:
+            store.set_terminated(run_id, status)
+        except Exception as error:  # must not hide what ended the training
+            print(f"MLflow run {run_id} stays open, the next command closes it: {error}")
+
+
+def close_dead_runs(source: str) -> list[str]:
+    """Mark as KILLED the runs of a source that are RUNNING although their process, on this host, has ended.
+
+    Runs of other hosts, and of other containers that share the host's name, are left alone.
+
+    Returns:
+        Ids of the runs closed.
+    """
+    store = client()
+    found = store.get_experiment_by_name(model_name(source))
+    if found is None:
+        return []
+    mine = f"tags.`gatecast.host` = '{socket.gethostname()}'"
+    runs = store.search_runs(
+        [found.experiment_id], f"attributes.status = 'RUNNING' and {mine}", max_results=1000
+    )
+    closed = [r for r in runs if processes.gone(r.data.tags)]
+    for run in closed:
+        pid, by = run.data.tags["gatecast.pid"], Path(sys.argv[0]).name
+        why = f"its process {pid} ended without closing it; {by} (process {os.getpid()}) did"
+        store.set_tag(run.info.run_id, "gatecast.closed", why)
+        store.set_terminated(run.info.run_id, "KILLED")
+        print(f"MLflow run {run.info.run_id} is marked KILLED: {why}")
+    return [run.info.run_id for run in closed]
 
 
 def lightning_logger(source: str, run_id: str) -> Any:
-    """Lightning's own MLflow logger, writing into this run."""
+    """Lightning's own MLflow logger, writing into this run, which :func:`training_run` closes."""
     from pytorch_lightning.loggers import MLFlowLogger
 
-    return MLFlowLogger(model_name(source), tracking_uri=uri(), run_id=run_id)
+    class RunLogger(MLFlowLogger):
+        def finalize(self, status: str = "success") -> None:
+            """The package is still to be written."""
+
+    return RunLogger(model_name(source), tracking_uri=uri(), run_id=run_id)
 
 
 def log_metrics(run_id: str, metrics: dict[str, float]) -> None:

@@ -24,7 +24,7 @@ def report(feed: Feed, as_of: str | None = None) -> str:
         "leaderboard": lambda: _leaderboard(feed),
         "champion": lambda: _champion(feed),
         "forecasts": lambda: _forecasts(feed),
-        "store": lambda: f"{shown(tracking.uri())} (ledger: {shown(Ledger().uri)})",
+        "store": lambda: _store(feed),
         "free disk": lambda: f"{shutil.disk_usage('.').free / 2**30:.1f} GiB",
     }
     out = []
@@ -63,6 +63,11 @@ def _leaderboard(feed: Feed) -> str:
     table = leaderboard.read(Path("reports"))
     title = f"{board['source']}, {board['origins']:,} windows, horizon {board['horizon']}, by {board['metric']}"
     return "\n\n" + leaderboard.render(table, title) + "\n"
+
+
+def _store(feed: Feed) -> str:
+    tracking.close_dead_runs(feed.name)
+    return f"{shown(tracking.uri())} (ledger: {shown(Ledger().uri)})"
 
 
 def _champion(feed: Feed) -> str:

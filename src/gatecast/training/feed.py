@@ -191,11 +191,11 @@ class PanelFeed:
         _same_channels(panel.meta.channels, meta.channels)
         _same_channels(panel.meta.static, meta.static)
         of_calendar = calendar.features(panel.axis, meta.calendar, meta.timezone, meta.holidays)
-        buffers = [panel.values, panel.observed, panel.indptr, panel.position, panel.static]
+        buffers = [panel.values, panel.indptr, panel.position, panel.static]
         self.spec, self.device = spec, torch.device(device)
         size = sum(a.nbytes for a in (*buffers, of_calendar))
         self.home = home_of(self.device, size, free)
-        self.values, self.observed, self.indptr, self.position, self.static, self.calendar = (
+        self.values, self.indptr, self.position, self.static, self.calendar = (
             torch.from_numpy(np.asarray(a)).to(self.home) for a in (*buffers, of_calendar)
         )
         self._past, self._known, self._static = (
@@ -219,20 +219,18 @@ class PanelFeed:
         series, origin = put(windows.series), put(windows.origin)
         begin, end = self.indptr[series], self.indptr[series + 1]
         start = begin + origin
-        hidden = start if limit is None else begin + put(limit)
         rows, inside = gather(self.values, start, self.offsets, begin, end)
         rows = rows.where(inside.unsqueeze(-1), torch.nan)  # (B, R + H, C)
-        known_target, seen = gather(
-            self.observed, start, self.offsets, begin, torch.minimum(end, hidden)
-        )
-        mask = (known_target & seen).to(torch.float32)
-        target = torch.where(mask > 0, rows[..., 0], 0.0)
+        seen = origin.new_zeros(len(origin)) if limit is None else put(limit) - origin
+        known_target = (self.offsets < seen[:, None]) & ~rows[..., 0].isnan()
+        target = rows[..., 0].where(known_target, 0.0)
+        mask = known_target.to(torch.float32)
         stamps = (self.position[series] + origin)[:, None] + self.offsets
         of_calendar = self.calendar[stamps.clip(0, len(self.calendar) - 1)]
         past, past_codes = self._past(rows)
         known, known_codes = self._known(rows)
         static, static_codes = self._static(self.static[series])
-        known = torch.cat([known, of_calendar], -1)
+        known = torch.cat([known, of_calendar], -1) if known.shape[-1] else of_calendar
         parts = target, mask, past, known, past_codes, known_codes, static, static_codes
         return Batch(*(part.to(self.device) for part in parts))
 
@@ -297,8 +295,7 @@ class TrainingWindows:
         rank, world: which of how many processes this is. Each takes every ``world``-th window of the same draw.
 
     Raises:
-        TrainError: NO-WINDOW if no series has a known target after its first value in the training span;
-            SHARE if there are more processes than windows in a step.
+        TrainError: NO-WINDOW if no series has a known target after its first value in the training span.
     """
 
     def __init__(
@@ -310,12 +307,6 @@ class TrainingWindows:
         rank: int = 0,
         world: int = 1,
     ) -> None:
-        if batch_size < world:
-            raise TrainError(
-                "SHARE",
-                f"a step of {batch_size} windows cannot be shared by {world} processes.",
-                "Raise `batch_size` in conf/trainer/, or start fewer processes.",
-            )
         self.panel, self.batch_size, self.seed = panel, batch_size, seed
         self.rank, self.world = rank, world
         self.limit = panel.split_points[0]
@@ -349,8 +340,19 @@ class TrainingWindows:
 
 
 def validation_windows(panel: Panel, most: int) -> Windows:
-    """Rolling origins of the validation span, thinned evenly to at most ``most``."""
-    return rolling_origins(panel, "validation", most=most)
+    """Rolling origins of the validation span, thinned evenly to at most ``most``.
+
+    Raises:
+        TrainError: NO-WINDOW if there are none.
+    """
+    windows = rolling_origins(panel, "validation", most=most)
+    if not len(windows):
+        raise TrainError(
+            "NO-WINDOW",
+            "the validation span has no window.",
+            "Choose other `task.splits` in the source recipe.",
+        )
+    return windows
 
 
 def batches(

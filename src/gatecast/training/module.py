@@ -1,85 +1,180 @@
-"""The Lightning module: loss at every fork, weight averaging, cosine learning rate."""
+"""The Lightning module: loss at every fork, weight averaging, cosine learning rate.
+
+Lightning hands it a *block* of steps at a time (``log_every`` of them) and it runs their optimizer steps itself
+(manual optimization), so that hooks, loggers and the look at the losses cost once a block, not once a step. The step
+itself never waits for the device.
+"""
 
 from __future__ import annotations
 
 import copy
 import math
+import signal
+from collections.abc import Iterable
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
+import torch.distributed as dist
+from pytorch_lightning.utilities.exceptions import SIGTERMException
 from torch import Tensor
 
 from gatecast.config import Fit, Model
 from gatecast.models.forecaster import RecurrentForecaster
 from gatecast.models.inputs import Batch, InputSpec
+from gatecast.training.runtime import Ranks
 
 _WARMUP = 50
+
+
+class Diverged(Exception):
+    """A loss is not finite.
+
+    Args:
+        step: the first such training step, or the number of steps before a validation.
+        rate: learning rate of that step.
+        loss: nan or inf.
+        validation: whether it is the validation loss.
+    """
+
+    def __init__(self, step: int, rate: float, loss: float, validation: bool = False) -> None:
+        super().__init__(step, rate, loss, validation)
+        self.step, self.rate, self.loss, self.validation = step, rate, loss, validation
 
 
 class ForecasterModule(pl.LightningModule):
     """Trains ``net``; ``average`` is the running mean of its weights, which is validated and shipped.
 
-    Losses are summed on the device and logged once an epoch, so that the inner loop never waits for a logger.
+    Every rank has its part of each batch. Losses are divided by the number of known targets on *all* ranks, so that
+    many processes take the steps that one would take.
+
+    Args:
+        model: the recipe.
+        spec: sizes of the net.
+        fit: the trainer recipe.
+        seed: of dropout, with epoch and rank.
+        ranks: which process this is.
     """
 
-    def __init__(self, model: Model, spec: InputSpec, fit: Fit, seed: int) -> None:
+    def __init__(
+        self, model: Model, spec: InputSpec, fit: Fit, seed: int, ranks: Ranks | None = None
+    ) -> None:
         super().__init__()
+        self.automatic_optimization = False
         self.net = RecurrentForecaster(model, spec)
         self.average = copy.deepcopy(self.net).requires_grad_(False)
-        self.settings, self.seed = fit, seed
-        self._sums = (
-            torch.zeros(2),
-            torch.zeros(2),
-        )  # training, validation: loss and number of targets
+        self.settings, self.seed, self.ranks = fit, seed, ranks or Ranks()
+        self._asked_to_stop = False
+
+    def rate(self, step: int) -> float:
+        """The learning rate of a step: a short warm-up, then half a cosine."""
+        total = self.settings.max_epochs * self.settings.steps_per_epoch
+        cosine = 0.5 * (1 + math.cos(math.pi * min(1.0, step / total))) + 0.01
+        return self.settings.learning_rate * min(1.0, (step + 1) / _WARMUP) * cosine
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        f = self.settings
+        return torch.optim.AdamW(
+            self.net.parameters(), f.learning_rate, weight_decay=f.weight_decay, fused=True
+        )
+
+    def on_train_start(self) -> None:
+        self._weights: list[Tensor] = [*self.net.parameters()]
+        self._averages: list[Tensor] = [*self.average.parameters()]
+        # Lightning's own handler sends a collective of its own, which meets those of other ranks in disorder
+        signal.signal(signal.SIGTERM, self._ask_to_stop)
+
+    def _ask_to_stop(self, *_: Any) -> None:
+        self._asked_to_stop = True
 
     def on_train_epoch_start(self) -> None:
-        torch.manual_seed(
-            self.seed * 1_000_003 + self.current_epoch
-        )  # dropout is the same after a resume
-        self._sums = torch.zeros(2, device=self.device), self._sums[1]
+        # dropout is the same after a resume, and another on every rank
+        torch.manual_seed(self.seed * 1_000_003 + self.current_epoch + (self.ranks.rank << 32))
+        self._training = torch.zeros(2, device=self.device)  # loss, known targets: of all ranks
 
-    def training_step(self, batch: Batch, _: int) -> Tensor:
+    def training_step(self, block: Iterable[Batch], _: int) -> None:
+        """Take the steps of a block, then look at their losses.
+
+        Raises:
+            Diverged: on every rank, if the loss of a step is not finite.
+            SIGTERMException: on every rank, if any was asked to stop.
+        """
+        asked = torch.tensor(float(self._asked_to_stop), device=self.device)
+        if self._summed(asked) > 0:
+            raise SIGTERMException
+        first = self.global_step
+        parts = [self._step(step, batch) for step, batch in enumerate(block, first)]
+        losses, counts = (torch.stack(part) for part in zip(*parts, strict=True))
+        self._look(first, self._summed(losses), counts)
+
+    def _step(self, step: int, batch: Batch) -> tuple[Tensor, Tensor]:
+        """One optimizer step: this rank's loss, and the number of known targets on all ranks."""
+        optimizer: Any = self.optimizers()
+        optimizer.param_groups[0]["lr"] = self.rate(step)
         loss, count = self.net.loss(batch)
-        self._sums[0].add_(torch.stack([loss.detach(), count]))
-        return loss / count.clamp_min(1)
-
-    def on_train_batch_end(self, *_: Any) -> None:
-        step = self.global_step
-        decay = min(self.settings.averaging, (step + 1) / (step + 20))
+        count = self._summed(count)
+        optimizer.zero_grad()
+        # distributed training averages gradients over ranks: times their number is the sum
+        self.manual_backward(loss * (self.ranks.world / count.clamp_min(1)))
+        self._clip()
+        optimizer.step()
+        decay = min(self.settings.averaging, (step + 2) / (step + 21))
         with torch.no_grad():
-            torch._foreach_lerp_(
-                list(self.average.parameters()), list(self.net.parameters()), 1 - decay
-            )
+            torch._foreach_lerp_(self._averages, self._weights, 1 - decay)
+        return loss.detach(), count
+
+    def _clip(self) -> None:
+        """Scale the gradients down to the largest norm allowed; as ``clip_grad_norm_``, in half its time."""
+        if self.settings.gradient_clip > 0:
+            gradients = [w.grad for w in self._weights if w.grad is not None]
+            norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
+            scale = (self.settings.gradient_clip / (norm + 1e-6)).clamp(max=1.0)
+            torch._foreach_mul_(gradients, scale)
+
+    def _look(self, first: int, losses: Tensor, counts: Tensor) -> None:
+        """Check and log the losses of the steps from ``first`` on; the only wait for the device in a block."""
+        total = torch.stack([losses.sum(), counts.sum()])
+        self._training += total
+        means = (losses / counts.clamp_min(1)).tolist()
+        for step, loss in enumerate(means, first):
+            if not math.isfinite(loss):
+                raise Diverged(step, self.rate(step), loss)
+        if self.logger is not None:
+            done = first + len(means)
+            mean = (total[0] / total[1].clamp_min(1)).item()
+            numbers = {"train_loss": mean, "learning_rate": self.rate(done - 1)}
+            self.logger.log_metrics(numbers, done)
 
     def on_validation_epoch_start(self) -> None:
-        self._sums = self._sums[0], torch.zeros(2, device=self.device)
         self.average.eval()
 
-    def validation_step(self, batch: Batch, _: int) -> None:
-        loss, count = self.average.loss(batch, 1)  # earlier forks lie in the training span
-        self._sums[1].add_(torch.stack([loss, count]))
+    def validation_step(self, batches: Iterable[Batch], _: int) -> None:
+        self._validation = torch.zeros(2, device=self.device)
+        for batch in batches:  # earlier forks lie in the training span
+            self._validation += torch.stack(self.average.loss(batch, 1))
 
     def on_validation_epoch_end(self) -> None:
-        """Validation ends every epoch: the epoch's numbers are logged together."""
-        for name, (loss, count) in zip(("train_loss", "val_loss"), self._sums, strict=True):
-            self.log(name, loss / count.clamp_min(1), prog_bar=True)
-        self.log("learning_rate", self.optimizers().param_groups[0]["lr"])  # type: ignore[union-attr]
+        """Validation ends every epoch: the epoch's numbers are logged together.
 
-    def configure_optimizers(self) -> Any:
-        f = self.settings
-        optimizer = torch.optim.AdamW(
-            self.net.parameters(), f.learning_rate, weight_decay=f.weight_decay
+        Raises:
+            Diverged: on every rank, if the validation loss is not finite.
+        """
+        training, validation = (
+            (loss / count.clamp_min(1)).item()
+            for loss, count in (self._training, self._summed(self._validation))
         )
-        total = f.max_epochs * f.steps_per_epoch
-
-        def rate(step: int) -> float:
-            return min(1.0, (step + 1) / _WARMUP) * (
-                0.5 * (1 + math.cos(math.pi * min(1.0, step / total))) + 0.01
+        if not math.isfinite(validation):
+            raise Diverged(
+                self.global_step, self.rate(self.global_step - 1), validation, validation=True
+            )
+        self.log_dict({"train_loss": training, "val_loss": validation}, logger=False)
+        if self.logger is not None:
+            self.logger.log_metrics(
+                {"val_loss": validation, "epoch": self.current_epoch}, self.global_step
             )
 
-        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, rate)
-        return {
-            "optimizer": optimizer,
-            "lr_scheduler": {"scheduler": scheduler, "interval": "step"},
-        }
+    def _summed(self, x: Tensor) -> Tensor:
+        """The sum over all ranks."""
+        if self.ranks.world > 1:
+            dist.all_reduce(x)
+        return x

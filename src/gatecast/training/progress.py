@@ -1,4 +1,4 @@
-"""Progress of a training run: a bar on a terminal, a line an epoch elsewhere."""
+"""Progress of a training run: a line an epoch, and on a terminal a bar with rate and time left."""
 
 from __future__ import annotations
 
@@ -7,14 +7,25 @@ import time
 from typing import Any
 
 import pytorch_lightning as pl
-from pytorch_lightning.callbacks import TQDMProgressBar
+from tqdm import tqdm
 
 
-class EpochLines(pl.Callback):
-    """One line an epoch, for logs and `dvc repro` in a pipe."""
+class Progress(pl.Callback):
+    """One line an epoch, for logs and `dvc repro` in a pipe; the bar counts optimizer steps."""
 
-    def on_train_start(self, trainer: pl.Trainer, *_: Any) -> None:
+    def __init__(self) -> None:
+        self._bar = tqdm(disable=True)
+
+    def on_train_start(self, trainer: pl.Trainer, module: Any) -> None:
         self._start, self._first = time.perf_counter(), trainer.current_epoch
+        total = (trainer.max_epochs or 0) * module.settings.steps_per_epoch
+        quiet = not sys.stderr.isatty()
+        self._bar = tqdm(
+            total=total, initial=trainer.global_step, unit="step", leave=False, disable=quiet
+        )
+
+    def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
+        self._bar.update(trainer.global_step - self._bar.n)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, *_: Any) -> None:
         done, total = trainer.current_epoch + 1, trainer.max_epochs or 0
@@ -25,12 +36,14 @@ class EpochLines(pl.Callback):
             for k in ("train_loss", "val_loss")
             if k in trainer.callback_metrics
         )
+        self._bar.clear()
         print(
             f"  epoch {done}/{total}  {metrics}  {seconds:.0f} s, at most {left:.0f} s left",
             flush=True,
         )
 
+    def on_train_end(self, *_: Any) -> None:
+        self._bar.close()
 
-def progress_callback() -> pl.Callback:
-    """What fits where standard error goes."""
-    return TQDMProgressBar(refresh_rate=5) if sys.stderr.isatty() else EpochLines()
+    def on_exception(self, *_: Any) -> None:
+        self._bar.close()
