@@ -134,6 +134,7 @@ class Model:
     layers: int = 1
     dropout: float = 0.2
     window: int | None = None  # rows one encoder step sees
+    wider: int = 1  # times the rows that `window: null` resolves to
     segment: int | None = None  # rows between two encoder steps
     steps: int = 14  # encoder steps in a sequence
     forks: int = 7  # last steps of a training sequence that forecast (and are scored)
@@ -421,7 +422,7 @@ def _check_model(model: Model, where: str) -> None:
     _one_of(model.reads, ("window", "segment"), where, "reads")
     _one_of(model.normalisation, ("level", "seasonal", "auto"), where, "normalisation")
     _one_of(model.decoder, ("direct", "experts"), where, "decoder")
-    for key in ("units", "layers", "steps", "forks", "experts", "seeds"):
+    for key in ("units", "layers", "steps", "forks", "experts", "seeds", "wider"):
         _require(getattr(model, key) >= 1, where, key, getattr(model, key), "1 or more")
     for key in ("window", "segment"):
         value = getattr(model, key)

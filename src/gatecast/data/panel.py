@@ -97,6 +97,11 @@ class Panel:
     series: pd.DataFrame
     meta: PanelMeta
 
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        """A panel that was loaded travels to another process as its folder, not as a copy of its buffers."""
+        folder = self.__dict__.get("_folder")
+        return (Panel.load, (folder,)) if folder else super().__reduce_ex__(protocol)
+
     @property
     def n_series(self) -> int:
         return len(self.indptr) - 1
@@ -179,7 +184,9 @@ class Panel:
             indptr = np.load(path / "indptr.npy", allow_pickle=False)
             series = pd.read_parquet(path / "series.parquet")
             pa.default_memory_pool().release_unused()  # Arrow keeps what the parsing took
-            return cls(values, observed, indptr, series, meta)
+            panel = cls(values, observed, indptr, series, meta)
+            panel.__dict__["_folder"] = path.absolute()
+            return panel
         except (ValueError, KeyError, TypeError, OSError, EOFError) as error:
             raise PanelError(
                 "PANEL-READ",

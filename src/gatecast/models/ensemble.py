@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import torch
 from torch import Tensor, nn
 
 from gatecast.config import Model, members
+from gatecast.models.heads import pinball
 from gatecast.models.inputs import Batch, InputSpec
+from gatecast.models.normalisation import location_scale
+
+_WORSE = 1.1  # times the error of the best member is the most that a member may have
 
 
 class EnsembleForecaster(nn.Module):
@@ -41,3 +47,29 @@ class EnsembleForecaster(nn.Module):
     def quantiles(self, batch: Batch) -> Tensor:
         """(B, H, Q) mean forecast of the members that count, in units of the target."""
         return self.each(batch)[self.counts].mean(0)
+
+
+@torch.no_grad()
+def veto(net: EnsembleForecaster, validation: Iterable[Batch]) -> list[float]:
+    """Leave out members whose own error is over a tenth above the best member's.
+
+    Anything finer than a veto would fit the validation span. Errors are quantile losses relative to the spread of
+    what was known at each origin.
+
+    Args:
+        net: whose ``counts`` are set.
+        validation: batches of held-out windows.
+
+    Returns:
+        The error of each member alone.
+    """
+    total, n, rows = torch.zeros(len(net.counts)), torch.zeros(()), net.spec.lookback
+    for batch in validation:
+        past = batch.target[:, :rows], batch.mask[:, :rows]
+        y, known = batch.target[:, rows:], batch.mask[:, rows:]
+        scale = location_scale(*past, rows, 1)[1][:, 0]  # (B, 1)
+        total += (pinball(net.each(batch), y) * (known / scale)).sum((1, 2))
+        n += known.sum()
+    alone = total / n.clamp_min(1)
+    net.counts.copy_(alone <= _WORSE * alone.min())
+    return alone.tolist()

@@ -117,8 +117,7 @@ def resolve_shape(
     segment = model.segment or (m if m <= 96 else max(d for d in range(1, 97) if m % d == 0))
     least = 7 * m if steps_per_day and m == steps_per_day else 3 * m
     window = -(-max(2 * horizon, least, 8) // m) * m
-    if model.kind == "linear":
-        window *= 2
+    window *= 2 if model.kind == "linear" else model.wider
     if history is not None:
         window = min(window, max((history - horizon) // 2 // m, 1) * m)
     window = model.window or window

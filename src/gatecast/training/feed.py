@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gatecast.config import Model
+from gatecast.config import Model, members
 from gatecast.data import calendar
 from gatecast.data.panel import FUTURE, PAST, Channel, Panel, PanelMeta
 from gatecast.data.windows import (
@@ -63,6 +63,9 @@ def _cards(channels: list[Channel], role: str) -> list[int]:
 
 def input_spec(panel: Panel, model: Model) -> InputSpec:
     """Sizes of a model for this panel."""
+    if model.kind == "ensemble":
+        specs = [input_spec(panel, member) for member in members(model)]
+        return replace(max(specs, key=lambda spec: spec.lookback), members=specs)
     meta = panel.meta
     usual = int(np.median(panel.split_points[0]))
     least, mean = _extent(panel)

@@ -11,15 +11,20 @@ from tqdm import tqdm
 
 
 class Progress(pl.Callback):
-    """One line an epoch, for logs and `dvc repro` in a pipe; the bar counts optimizer steps."""
+    """One line an epoch, for logs and `dvc repro` in a pipe; the bar counts optimizer steps.
 
-    def __init__(self) -> None:
+    Args:
+        label: begins every line, where several trainings print at once; there is no bar then.
+    """
+
+    def __init__(self, label: str = "") -> None:
+        self._label = label
         self._bar = tqdm(disable=True)
 
     def on_train_start(self, trainer: pl.Trainer, module: Any) -> None:
         self._start, self._first = time.perf_counter(), trainer.current_epoch
         total = (trainer.max_epochs or 0) * module.settings.steps_per_epoch
-        quiet = not sys.stderr.isatty()
+        quiet = bool(self._label) or not sys.stderr.isatty()
         self._bar = tqdm(
             total=total, initial=trainer.global_step, unit="step", leave=False, disable=quiet
         )
@@ -38,7 +43,7 @@ class Progress(pl.Callback):
         )
         self._bar.clear()
         print(
-            f"  epoch {done}/{total}  {metrics}  {seconds:.0f} s, at most {left:.0f} s left",
+            f"  {self._label}epoch {done}/{total}  {metrics}  {seconds:.0f} s, at most {left:.0f} s left",
             flush=True,
         )
 

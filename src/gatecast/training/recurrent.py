@@ -46,7 +46,7 @@ _NAMED = 5  # series that a message lists
 
 @dataclass(frozen=True)
 class Job:
-    """One training, as one of its ranks sees it; ``folder`` is for its checkpoints."""
+    """One training, as one of its ranks sees it; ``folder`` is for its checkpoints, ``label`` begins its lines."""
 
     panel: Panel
     model: Model
@@ -56,6 +56,7 @@ class Job:
     scaling: Scaling
     ranks: runtime.Ranks
     folder: Path
+    label: str = ""
 
     @property
     def last(self) -> Path:
@@ -125,7 +126,7 @@ def _trainer(
     stop = EarlyStopping("val_loss", patience=job.fit.patience)
     callbacks: list[Callback] = [best, last, stop, *more]
     if job.ranks.rank == 0:
-        callbacks += [RichModelSummary(max_depth=2), Progress()]
+        callbacks += [Progress(job.label), *([] if job.label else [RichModelSummary(max_depth=2)])]
     many = job.ranks.world > 1
     try:
         return pl.Trainer(
@@ -140,6 +141,7 @@ def _trainer(
             logger=logger() if logger else False,
             num_sanity_val_steps=0,
             enable_progress_bar=False,
+            enable_model_summary=False,
             use_distributed_sampler=False,  # ranks share each batch, nothing is padded
             default_root_dir=job.folder,
         )

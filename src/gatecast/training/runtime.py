@@ -155,13 +155,24 @@ def follow_launcher() -> None:
     launched = _launched()
     if not launched and "TORCHELASTIC_RUN_ID" not in os.environ:
         return
-    parent = os.getppid()
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent or (launched and parent != int(os.environ[_LAUNCHER])):
-        raise SystemExit(1)  # it died before it could be followed
+    die_with(int(os.environ[_LAUNCHER]) if launched else os.getppid())
     if launched:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def die_with(parent: int) -> None:
+    """End at once when the process that started this one ends, however it ends (Linux).
+
+    Args:
+        parent: its process id.
+
+    Raises:
+        SystemExit: 1 if it has ended already.
+    """
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        raise SystemExit(1)
 
 
 def end_ranks(children: list[subprocess.Popen[bytes]], patience: float) -> str:

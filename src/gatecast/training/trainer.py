@@ -1,4 +1,4 @@
-"""Fitting a variant: recurrent ones by Lightning, the closed form by its normal equations.
+"""Fitting a variant: recurrent ones by Lightning, the closed form by its normal equations, ensembles by member.
 
 A recurrent run writes a checkpoint after every epoch into ``checkpoints/<variant>/<hash of config + data>/`` and
 resumes from it when it is started again; the folder goes when the package is complete. On many devices it is one
@@ -9,16 +9,20 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import torch
 from torch import nn
 
-from gatecast import __version__
+from gatecast import __version__, config
 from gatecast.config import Fit, Model
 from gatecast.data.panel import Panel
 from gatecast.models.build import build
@@ -61,6 +65,7 @@ def train(
     seed: int,
     logger: Callable[[], Any] | None = None,
     callbacks: Sequence[Any] = (),
+    label: str = "",
 ) -> Trained:
     """Fit a variant on a panel.
 
@@ -72,40 +77,44 @@ def train(
         seed: of weights, windows and dropout.
         logger: makes a Lightning logger (called only if Lightning is used).
         callbacks: of Lightning, beside our own.
+        label: begins the lines of progress.
 
     Raises:
         TrainError: DIVERGED if a loss is not finite, DISK if a checkpoint cannot be written, RANK if another
-            process of the training was lost, DEVICES if what the recipe asks for is not there.
+            process of the training was lost, MEMBER if one of an ensemble was, DEVICES if what the recipe asks for
+            is not there.
         SystemExit: 143 after SIGTERM, 130 after Ctrl-C; the last checkpoint is kept.
     """
     ranks = runtime.ranks(fit)
     runtime.set_threads(fit.threads, ranks.local)
     spec, scaling = input_spec(panel, model), fit_scaling(panel)
-    wall, cpu = time.perf_counter(), time.process_time()
+    wall, cpu = time.perf_counter(), sum(os.times()[:4])
     if model.kind == "linear":
-        net, outcome = _fit_linear(panel, model, fit, seed, spec, scaling)
+        net, outcome = _fit_linear(panel, model, fit, seed, spec, scaling, label)
+    elif model.kind == "ensemble":
+        net, outcome = _fit_ensemble(variant, panel, model, fit, seed, spec, scaling)
     else:
         from gatecast.training import recurrent
 
         folder = _folder(variant, panel, model, fit, seed)
-        job = recurrent.Job(panel, model, fit, seed, spec, scaling, ranks, folder)
+        job = recurrent.Job(panel, model, fit, seed, spec, scaling, ranks, folder, label)
         net, outcome = recurrent.lead(job, logger, callbacks)
     outcome["parameters"] = sum(t.numel() for t in net.state_dict().values())
     cost = {
         "train_seconds": time.perf_counter() - wall,
-        "train_cpu_seconds": time.process_time() - cpu,
+        "train_cpu_seconds": sum(os.times()[:4]) - cpu,  # with those of processes that have ended
     }
     return Trained(net.eval(), spec, scaling, outcome, cost)
 
 
 def assist(variant: str, panel: Panel, model: Model, fit: Fit, seed: int) -> None:
-    """Take part, in silence, in a training that rank 0 leads; the closed form needs no help.
+    """Take part, in silence, in a training that rank 0 leads; closed form and ensembles need no help.
 
     Args:
         variant, panel, model, fit, seed: as rank 0 was told.
     """
     runtime.follow_launcher()
-    if model.kind == "linear":
+    if model.kind != "recurrent":
         return
     ranks = runtime.ranks(fit)
     runtime.set_threads(fit.threads, ranks.local)
@@ -122,7 +131,13 @@ def discard_checkpoints(variant: str) -> None:
 
 
 def _fit_linear(
-    panel: Panel, model: Model, fit: Fit, seed: int, spec: InputSpec, scaling: Scaling
+    panel: Panel,
+    model: Model,
+    fit: Fit,
+    seed: int,
+    spec: InputSpec,
+    scaling: Scaling,
+    label: str,
 ) -> tuple[nn.Module, dict[str, Any]]:
     from gatecast.models import linear
 
@@ -144,10 +159,52 @@ def _fit_linear(
     )
     best = min(scores, key=lambda k: scores[k])
     for penalty, score in scores.items():
-        print(
-            f"  ridge penalty {penalty:g}: validation error {score:.4f}{'  <- chosen' if penalty == best else ''}"
-        )
+        chosen = "  <- chosen" if penalty == best else ""
+        print(f"  {label}ridge penalty {penalty:g}: validation error {score:.4f}{chosen}")
     return net, {"ridge": best, "val_error": scores[best]}
+
+
+def _fit_ensemble(
+    variant: str,
+    panel: Panel,
+    model: Model,
+    fit: Fit,
+    seed: int,
+    spec: InputSpec,
+    scaling: Scaling,
+) -> tuple[nn.Module, dict[str, Any]]:
+    """Train the members side by side, then leave out those that the validation span vetoes."""
+    from gatecast.models.ensemble import EnsembleForecaster, veto
+    from gatecast.training import members
+
+    net = build(model, spec)
+    assert isinstance(net, EnsembleForecaster)
+    alone = replace(fit, devices=1, threads=fit.threads or 1)
+    tasks: dict[str, members.Task] = {
+        f"member {k}": partial(_member, f"{variant}/{k}", panel, recipe, alone, 1000 * seed + k)
+        for k, recipe in enumerate(config.members(model), 1)
+    }
+    places = members.places(alone)
+    print(f"  {len(tasks)} members, {min(len(places), len(tasks))} at a time", flush=True)
+    outcome: dict[str, Any] = {}
+    for k, (weights, what) in enumerate(members.run(tasks, places).values()):
+        net.members[k].load_state_dict({name: torch.from_numpy(w) for name, w in weights.items()})
+        outcome |= {f"member_{k + 1}_{name}": value for name, value in what.items()}
+    feed = PanelFeed(panel, spec, scaling, panel.meta)
+    held_out = validation_windows(panel, fit.max_validation_windows)
+    scores = veto(net.eval(), batches(feed, held_out, panel.split_points[1], 256))
+    for k, (counts, score) in enumerate(zip(net.counts.tolist(), scores, strict=True), 1):
+        print(f"  member {k}: validation error {score:.4f}{'' if counts else '  <- left out'}")
+    return net, outcome | {"members": len(tasks), "members_left_out": int((~net.counts).sum())}
+
+
+def _member(
+    variant: str, panel: Panel, model: Model, fit: Fit, seed: int
+) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """Train a member in this process: its weights and its outcome."""
+    label = f"member {variant.rpartition('/')[2]}: "
+    trained = train(variant, panel, model, fit, seed, label=label)
+    return {name: w.numpy() for name, w in trained.net.state_dict().items()}, trained.outcome
 
 
 def _folder(variant: str, panel: Panel, model: Model, fit: Fit, seed: int) -> Path:

@@ -1,0 +1,82 @@
+"""The ensemble: members of several look-backs, their plain mean, and the veto."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+import torch
+
+from gatecast.config import Model
+from gatecast.models.build import build
+from gatecast.models.ensemble import EnsembleForecaster, veto
+from gatecast.models.inputs import Batch, InputSpec
+
+Specs = Callable[..., InputSpec]
+Batches = Callable[..., Batch]
+RECIPE = Model(kind="ensemble", units=8, members=[{}, {"decoder": "experts"}, {"kind": "linear"}])
+
+
+@pytest.fixture
+def spec(make_spec: Specs) -> InputSpec:
+    """Three members; the second looks back furthest."""
+    short, long = make_spec(), make_spec(window=12)
+    closed = make_spec(window=16, segment=1, steps=1, forks=1)
+    return replace(long, members=[short, long, closed])
+
+
+@pytest.fixture
+def net(spec: InputSpec) -> EnsembleForecaster:
+    torch.manual_seed(0)
+    built = build(RECIPE, spec).eval()
+    assert isinstance(built, EnsembleForecaster)
+    return built
+
+
+def test_every_member_sees_its_own_look_back(
+    net: EnsembleForecaster, spec: InputSpec, make_batch: Batches
+) -> None:
+    batch = make_batch(spec)
+    for k, (member, sizes) in enumerate(zip(net.members, spec.members, strict=True)):
+        rows = sizes.lookback + sizes.horizon
+        alone = Batch(*(v[:, -rows:] if v.ndim > 1 and v.shape[1] > rows else v for v in batch))
+        assert torch.equal(net.each(batch)[k], member.quantiles(alone))  # type: ignore[operator]
+
+
+def test_the_forecast_is_the_mean_of_the_members_that_count(
+    net: EnsembleForecaster, spec: InputSpec, make_batch: Batches
+) -> None:
+    batch = make_batch(spec)
+    each = net.each(batch)
+    assert torch.allclose(net.quantiles(batch), each.mean(0))
+    net.counts[1] = False
+    assert torch.allclose(net.quantiles(batch), (each[0] + each[2]) / 2)
+
+
+def test_a_member_far_worse_than_the_best_is_left_out(
+    net: EnsembleForecaster,
+    spec: InputSpec,
+    make_batch: Batches,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    batch = make_batch(spec, missing=0.2)
+    actual = batch.target[:, spec.lookback :].unsqueeze(-1).expand(-1, -1, 11)
+    each = torch.stack([actual + 1.0, actual + 1.05, actual + 1.3])
+    monkeypatch.setattr(net, "each", lambda _: each)
+    errors = veto(net, [batch, batch])
+    assert net.counts.tolist() == [True, True, False]
+    assert errors[1] / errors[0] == pytest.approx(1.05, rel=1e-4)
+
+
+def test_what_counts_is_kept_with_the_weights(net: EnsembleForecaster, spec: InputSpec) -> None:
+    net.counts[0] = False
+    again = build(RECIPE, spec)
+    again.load_state_dict(net.state_dict())
+    assert again.counts.tolist() == [False, True, True]  # type: ignore[union-attr]
+
+
+def test_sizes_of_members_survive_json(spec: InputSpec) -> None:
+    import json
+
+    assert InputSpec.from_json(json.loads(json.dumps(spec.to_json()))) == spec
