@@ -58,6 +58,12 @@ with tempfile.TemporaryDirectory() as folder:
     with P.fit_scope(a) as meter:
         fitted = trainer.train("peer", data, model, fit, a.seed)
 fit_rss = P.peak_rss_mib()
+measured = meter.summary(a.warmup)
+windows = fit.batch_size  # the meter takes the first axis for it, which is time here
+for key in ("windows_per_s", "windows_per_cpu_s"):
+    if key in measured:
+        measured[key] *= windows / measured["windows_per_step"]
+measured["windows_per_step"] = windows
 
 with P.span() as predict:
     predictor = NetPredictor("peer", fitted.net, fitted.spec, fitted.scaling, data.meta)
@@ -69,7 +75,7 @@ P.report(
     a,
     peer="gatecast",
     convert_s=convert.wall,
-    **meter.summary(a.warmup),
+    **measured,
     predict_s=predict.wall,
     predict_cpu_s=predict.cpu,
     import_rss_mib=base,
