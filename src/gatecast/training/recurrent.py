@@ -112,7 +112,8 @@ def follow(job: Job) -> None:
 
 
 def _trainer(job: Job, logger: Callable[[], Any] | None = None) -> pl.Trainer:
-    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
+    for library in ("pytorch_lightning", "lightning_fabric"):
+        logging.getLogger(library).setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", module="pytorch_lightning")
     best = ModelCheckpoint(job.folder, "best", monitor="val_loss", enable_version_counter=False)
     last = ModelCheckpoint(
