@@ -50,6 +50,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", "-l", str(path)], check=True)
 
 
+@pytest.mark.slow
 def test_a_full_disk_leaves_the_checkpoint_before_it(job: Jobs, small_disk: Path) -> None:
     training = job()
     (training.path / "checkpoints").symlink_to(small_disk)

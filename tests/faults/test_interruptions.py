@@ -16,7 +16,11 @@ ENDLESS = {"max_epochs": 100_000, "patience": 100_000}
 DROPOUT = Model(cell="lstm", units=8, layers=2, steps=3, forks=2, dropout=0.4)
 
 
-@pytest.mark.parametrize("epoch", [1, 3], ids=["second epoch", "last epoch"])
+@pytest.mark.parametrize(
+    "epoch",
+    [1, pytest.param(3, marks=pytest.mark.slow)],
+    ids=["second epoch", "last epoch"],
+)
 def test_a_killed_training_ends_as_if_it_had_never_been_killed(epoch: int, job: Jobs) -> None:
     """Weights, their averages and the optimizer, to the last bit, with dropout."""
     killed, whole = job(DROPOUT), job(DROPOUT)
@@ -55,6 +59,7 @@ def test_a_training_that_is_stopped_says_how_to_go_on(
     assert training.checkpoint()["epoch"] >= 0
 
 
+@pytest.mark.slow
 def test_a_checkpoint_that_cannot_be_read_is_not_used(job: Jobs) -> None:
     """Half a file, as a copy that was cut off leaves it: the training starts anew and ends the same."""
     training, whole = job(max_epochs=2), job(max_epochs=2)

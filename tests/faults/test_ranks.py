@@ -6,6 +6,7 @@ import signal
 import sys
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from gatecast.config import Model
 
 Jobs = Callable[..., Any]
 ENDLESS = {"max_epochs": 100_000, "patience": 100_000}
+SLOW = partial(pytest.param, marks=pytest.mark.slow)
 TORCHRUN = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2")
 EXACT = Model(cell="lstm", units=6, steps=3, forks=2, dropout=0.0)
 
@@ -35,6 +37,7 @@ def test_two_ranks_take_the_steps_that_one_process_takes(job: Jobs) -> None:
     assert two.outcome()["val_loss"] == pytest.approx(one.outcome()["val_loss"], abs=1e-9)
 
 
+@pytest.mark.slow
 def test_only_rank_0_prints(job: Jobs) -> None:
     ended = job(devices=2, max_epochs=2).run()
     assert ended.code == 0
@@ -56,7 +59,7 @@ def test_a_killed_rank_ends_the_training_and_leaves_no_process(rank: int, job: J
         assert ended.code == 2
 
 
-@pytest.mark.parametrize("rank", [0, 1, None], ids=["rank 0", "rank 1", "all"])
+@pytest.mark.parametrize("rank", [0, SLOW(1), SLOW(None)], ids=["rank 0", "rank 1", "all"])
 def test_sigterm_ends_every_rank_and_exits_143(rank: int | None, job: Jobs) -> None:
     training = job(devices=2, **ENDLESS).start()
     training.saw("epoch 2/")
@@ -67,7 +70,7 @@ def test_sigterm_ends_every_rank_and_exits_143(rank: int | None, job: Jobs) -> N
     assert training.checkpoint()["epoch"] >= 0
 
 
-@pytest.mark.parametrize("rank", [0, None], ids=["rank 0", "all"])
+@pytest.mark.parametrize("rank", [SLOW(0), None], ids=["rank 0", "all"])
 def test_ctrl_c_ends_every_rank_and_exits_130(rank: int | None, job: Jobs) -> None:
     training = job(devices=2, **ENDLESS).start()
     training.saw("epoch 2/")
@@ -78,6 +81,7 @@ def test_ctrl_c_ends_every_rank_and_exits_130(rank: int | None, job: Jobs) -> No
     assert training.alive() == []
 
 
+@pytest.mark.slow
 def test_a_loss_that_is_not_finite_stops_every_rank(job: Jobs) -> None:
     training = job(devices=2, learning_rate=1e30)
     ended = training.run()
@@ -86,6 +90,7 @@ def test_a_loss_that_is_not_finite_stops_every_rank(job: Jobs) -> None:
     assert training.alive() == []
 
 
+@pytest.mark.slow
 def test_a_killed_training_of_two_ranks_goes_on_to_the_same_weights(job: Jobs) -> None:
     killed, whole = job(devices=2), job(devices=2)
     assert killed.run("if rank: at(2, 1, lambda: os.kill(os.getpid(), signal.SIGKILL))").code != 0
@@ -95,6 +100,7 @@ def test_a_killed_training_of_two_ranks_goes_on_to_the_same_weights(job: Jobs) -
     assert killed.shipped_as(whole)
 
 
+@pytest.mark.slow
 def test_a_training_goes_on_with_another_number_of_devices(job: Jobs) -> None:
     training = job(devices=2)
     assert training.run("at(2, 1, lambda: os.kill(os.getpid(), signal.SIGKILL))").code != 0
@@ -105,6 +111,7 @@ def test_a_training_goes_on_with_another_number_of_devices(job: Jobs) -> None:
     assert training.outcome()["steps"] == 16
 
 
+@pytest.mark.slow
 def test_torchrun_starts_the_ranks_where_it_is_used(job: Jobs) -> None:
     training = job(devices=2, max_epochs=2).start("", *TORCHRUN)
     ended = training.wait()
