@@ -71,7 +71,9 @@ def train(seed: int) -> list[dict[str, float]]:
 
     class Score(pl.Callback):
         def on_validation_end(self, _: Any, module: Any) -> None:
-            scores.add(NetPredictor("average", module.average, module.average.spec, scaling, data.meta))
+            scores.add(
+                NetPredictor("average", module.average, module.average.spec, scaling, data.meta)
+            )
 
     scaling = fit_scaling(data)
     model, fit = read("model", "lstm_experts", Model), read("trainer", "auto", Fit)

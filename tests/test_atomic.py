@@ -131,3 +131,34 @@ def test_what_a_killed_writer_left_is_swept_after_a_day(tmp_path: Path) -> None:
     with atomic.folder(tmp_path / "out") as out:
         (out / "a").touch()
     assert {p.name for p in tmp_path.iterdir()} == {"out", ".out-efgh5678", ".other-abcd1234"}
+
+
+def test_a_file_is_not_there_before_it_is_complete(tmp_path: Path) -> None:
+    with atomic.file(tmp_path / "out") as handle:
+        handle.write(b"new")
+        assert not (tmp_path / "out").exists()
+    assert (tmp_path / "out").read_bytes() == b"new"
+    assert names(tmp_path) == ["out"]
+
+
+@pytest.mark.parametrize("error", [OSError, KeyboardInterrupt])
+def test_an_error_leaves_the_file_as_it_was(tmp_path: Path, error: type[BaseException]) -> None:
+    (tmp_path / "out").write_bytes(b"old")
+
+    def write() -> None:
+        with atomic.file(tmp_path / "out") as handle:
+            handle.write(b"new")
+            raise error
+
+    with pytest.raises(error):
+        write()
+    assert (tmp_path / "out").read_bytes() == b"old"
+    assert names(tmp_path) == ["out"]
+
+
+def test_an_unfinished_file_of_yesterday_is_removed(tmp_path: Path) -> None:
+    left = tmp_path / ".out-abcdefgh"
+    left.write_bytes(b"half")
+    os.utime(left, (time.time() - 90_000,) * 2)
+    atomic.write_text(tmp_path / "out", "whole")
+    assert names(tmp_path) == ["out"]

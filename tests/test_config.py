@@ -61,6 +61,9 @@ def test_a_configuration_in_range_passes() -> None:
         ("model.dropout", 0.0),
         ("fit.averaging", 0.0),
         ("fit.threads", 1),
+        ("fit.devices", -1),
+        ("fit.devices", 32),
+        ("fit.log_every", 1),
     ],
 )
 def test_the_ends_of_a_range_belong_to_it(path: str, value: Any) -> None:
@@ -148,6 +151,10 @@ def test_a_value_of_a_model_recipe_out_of_range_is_refused(path: str, value: Any
         ("weight_decay", -0.1),
         ("averaging", 1.0),
         ("threads", 0),
+        ("log_every", 0),
+        ("devices", 0),
+        ("devices", -2),
+        ("devices", 33),  # more than windows in a batch
     ],
 )
 def test_a_value_of_a_trainer_recipe_out_of_range_is_refused(path: str, value: Any) -> None:
@@ -167,6 +174,7 @@ def test_a_value_of_a_trainer_recipe_out_of_range_is_refused(path: str, value: A
         ("feed.task.splits.by", "series", "series_end"),
         ("model.kind", "recurent", "recurrent"),
         ("model.cell", "ltsm", "lstm"),
+        ("fit.precision", "bf16-mix", "bf16-mixed"),
     ],
 )
 def test_an_unknown_choice_is_refused_with_the_nearest_known_one(

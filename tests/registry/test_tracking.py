@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -15,11 +17,11 @@ from gatecast.data.panel import Panel
 from gatecast.errors import RegistryError
 from gatecast.evaluation import baselines
 from gatecast.evaluation.backtest import Backtest
-from gatecast.registry import package, tracking
+from gatecast.registry import package, processes, tracking
 from gatecast.training import trainer
 
 Write = Callable[..., str]
-FIT = Fit(accelerator="cpu", max_epochs=3, steps_per_epoch=3, batch_size=8, threads=1)
+FIT = Fit(accelerator="cpu", max_epochs=3, steps_per_epoch=5, batch_size=8, threads=1, log_every=2)
 
 
 def run_of(source: str = "tiny", body: Callable[[str], None] = lambda run_id: None) -> Any:
@@ -79,19 +81,105 @@ def test_a_run_that_fails_says_so_and_lets_the_error_pass(
     assert only_run().info.status == status
 
 
-def test_a_training_logs_every_epoch_into_its_run(workplace: Path, tiny: Panel) -> None:
+def test_a_training_logs_losses_by_step_into_its_run(workplace: Path, tiny: Panel) -> None:
     recipe = Model(cell="gru", units=4, steps=2, forks=1)
 
     def body(run_id: str) -> None:
         logger = lambda: tracking.lightning_logger("tiny", run_id)  # noqa: E731
         trainer.train("gru", tiny, recipe, FIT, 1, logger)
+        assert tracking.client().get_run(run_id).info.status == "RUNNING"  # the package is to come
 
     run = run_of(body=body)
-    store = tracking.client()
     assert run.info.status == "FINISHED"
     assert only_run().info.run_id == run.info.run_id  # no second run
-    for name in ("val_loss", "train_loss", "learning_rate"):
-        assert len(store.get_metric_history(run.info.run_id, name)) == FIT.max_epochs, name
+
+    def steps(name: str) -> list[int]:
+        history = tracking.client().get_metric_history(run.info.run_id, name)
+        return sorted(m.step for m in history)
+
+    assert steps("train_loss") == steps("learning_rate") == [2, 4, 5, 7, 9, 10, 12, 14, 15]
+    assert steps("val_loss") == steps("epoch") == [5, 10, 15]
+
+
+_DYING = """
+import os, signal
+from gatecast.registry import tracking
+with tracking.training_run("tiny", "gru", {}, {}) as run_id:
+    print(run_id, flush=True)
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def run_that_died() -> str:
+    done = subprocess.run([sys.executable, "-c", _DYING], capture_output=True, text=True)
+    assert done.returncode == -9, done.stderr
+    return done.stdout.split()[0]
+
+
+def status_of(run_id: str) -> str:
+    return str(tracking.client().get_run(run_id).info.status)
+
+
+def test_a_run_whose_process_was_killed_is_closed_by_the_next_command(workplace: Path) -> None:
+    tracking.experiment("tiny")
+    dead = run_that_died()
+    assert status_of(dead) == "RUNNING"
+    assert tracking.close_dead_runs("tiny") == [dead]
+    run = tracking.client().get_run(dead)
+    assert run.info.status == "KILLED"
+    assert f"(process {os.getpid()})" in run.data.tags["gatecast.closed"]
+    assert tracking.close_dead_runs("tiny") == []
+
+
+def test_a_run_of_a_living_process_is_left_alone(workplace: Path) -> None:
+    def body(run_id: str) -> None:
+        assert tracking.close_dead_runs("tiny") == []
+        assert status_of(run_id) == "RUNNING"
+
+    run_of(body=body)
+
+
+@pytest.mark.parametrize(
+    ("tag", "value", "closed"),
+    [
+        ("gatecast.pid_started", "1", True),  # another process has its number now
+        ("gatecast.boot", "another pid:[1]", True),  # the machine was started again
+        ("gatecast.host", "elsewhere", False),
+    ],
+)
+def test_a_number_that_another_process_has_now_deceives_nobody(
+    tag: str, value: str, closed: bool, workplace: Path
+) -> None:
+    def body(run_id: str) -> None:
+        tracking.client().set_tag(run_id, tag, value)
+        assert (tracking.close_dead_runs("tiny") == [run_id]) is closed
+
+    run_of(body=body)
+
+
+def test_a_run_of_another_container_of_this_host_is_left_alone(workplace: Path) -> None:
+    def body(run_id: str) -> None:
+        boot = processes.this_process()["gatecast.boot"].split()[0]
+        tracking.client().set_tag(run_id, "gatecast.boot", f"{boot} pid:[1]")
+        assert tracking.close_dead_runs("tiny") == []
+
+    run_of(body=body)
+
+
+def test_without_proc_a_process_is_asked_for_by_its_number(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(processes, "_boot", lambda: "")
+    monkeypatch.setattr(processes, "_started", lambda pid: None)
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    assert not processes.gone(processes.this_process())
+    assert processes.gone(processes.this_process() | {"gatecast.pid": str(ended.pid)})
+
+
+def test_a_source_without_an_experiment_has_no_dead_runs(workplace: Path) -> None:
+    assert tracking.close_dead_runs("never-seen") == []
+    assert tracking.client().get_experiment_by_name("gatecast-never-seen") is None
 
 
 def test_only_finite_metrics_are_logged(workplace: Path) -> None:

@@ -59,11 +59,6 @@ def readable(path: Path) -> bool:
     """Whether a checkpoint is there and whole (every tensor's checksum is right)."""
     try:
         torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        return False
-    except (
-        Exception
-    ) as error:  # torch raises what its readers raise: RuntimeError, EOFError, KeyError …
-        print(f"{path} cannot be read ({type(error).__name__}): it is not used")
+    except Exception:  # what torch's readers raise: OSError, RuntimeError, EOFError, KeyError …
         return False
     return True

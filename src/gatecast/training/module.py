@@ -10,6 +10,7 @@ from __future__ import annotations
 import copy
 import math
 import signal
+import threading
 from collections.abc import Iterable
 from typing import Any
 
@@ -81,8 +82,9 @@ class ForecasterModule(pl.LightningModule):
     def on_train_start(self) -> None:
         self._weights: list[Tensor] = [*self.net.parameters()]
         self._averages: list[Tensor] = [*self.average.parameters()]
-        # Lightning's own handler sends a collective of its own, which meets those of other ranks in disorder
-        signal.signal(signal.SIGTERM, self._ask_to_stop)
+        if threading.current_thread() is threading.main_thread():
+            # Lightning's handler starts a collective at once, which meets others of other ranks
+            signal.signal(signal.SIGTERM, self._ask_to_stop)
 
     def _ask_to_stop(self, *_: Any) -> None:
         self._asked_to_stop = True
@@ -115,7 +117,9 @@ class ForecasterModule(pl.LightningModule):
         count = self._summed(count)
         optimizer.zero_grad()
         # distributed training averages gradients over ranks: times their number is the sum
-        self.manual_backward(loss * (self.ranks.world / count.clamp_min(1)))
+        share = loss * (self.ranks.world / count.clamp_min(1))
+        self.trainer.strategy.pre_backward(share)  # `manual_backward` without its empty hooks
+        share.backward()
         self._clip()
         optimizer.step()
         decay = min(self.settings.averaging, (step + 2) / (step + 21))

@@ -117,7 +117,8 @@ def follow(job: Job) -> None:
 def _trainer(
     job: Job, logger: Callable[[], Any] | None = None, more: Sequence[Callback] = ()
 ) -> pl.Trainer:
-    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
+    for library in ("pytorch_lightning", "lightning_fabric"):
+        logging.getLogger(library).setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", module="pytorch_lightning")
     best = ModelCheckpoint(job.folder, "best", monitor="val_loss", enable_version_counter=False)
     last = ModelCheckpoint(
@@ -168,8 +169,9 @@ def _fit(job: Job, trainer: pl.Trainer) -> None:
     held_out = validation_windows(job.panel, job.fit.max_validation_windows)[rank::world]
     ready = list(batches(feed, held_out, job.panel.split_points[1], 256))
     resume = job.last if readable(job.last) else None
-    if resume and rank == 0:
-        print(f"resuming from {resume}")
+    if rank == 0 and job.last.is_file():
+        bad = f"{job.last} cannot be read: starting from the first epoch"
+        print(f"resuming from {resume}" if resume else bad)
     trainer.fit(
         job.module(),
         _Blocks(job.fit, batch, lambda: trainer.current_epoch),
