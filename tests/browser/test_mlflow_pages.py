@@ -95,13 +95,13 @@ def test_the_comparison_page_shows_all_variants_with_metrics_and_a_plot(
     server: str, runs: dict[str, str], tmp_path: Path
 ) -> None:
     ids = [run for name, run in runs.items() if name]
-    assert len(ids) == 6
+    assert len(ids) == 7
     dom = page(
         f'{server}/#/compare-runs?runs={json.dumps(ids, separators=(",", ":"))}&experiments=["{runs[""]}"]',
         tmp_path,
     )
-    assert "Comparing 6 Runs" in dom
-    for name in ("rnn", "lstm", "gru", "linear", "naive", "seasonal_naive"):
+    assert "Comparing 7 Runs" in dom
+    for name in ("rnn", "lstm", "gru", "lstm_experts", "linear", "naive", "seasonal_naive"):
         assert name in dom
     assert "test_mase" in dom
     assert "main-svg" in dom  # the parallel coordinates plot is drawn
@@ -111,7 +111,7 @@ def test_the_chart_page_plots_the_metrics_of_every_run(
     server: str, runs: dict[str, str], tmp_path: Path
 ) -> None:
     dom = page(f"{server}/#/experiments/{runs['']}/runs?compareRunsMode=CHART", tmp_path)
-    for name in ("rnn", "lstm", "gru", "linear", "seasonal_naive"):
+    for name in ("rnn", "lstm", "gru", "lstm_experts", "linear", "seasonal_naive"):
         assert name in dom
     assert "main-svg" in dom
 

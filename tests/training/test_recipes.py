@@ -1,0 +1,36 @@
+"""Every shipped model recipe trains, is packaged, and forecasts the same from its package."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmarks.recipes import CONF, read
+from gatecast.config import Config, Fit, Model, check
+from gatecast.data.panel import Panel
+from gatecast.data.windows import latest
+from gatecast.evaluation.predictor import NetPredictor
+from gatecast.registry import package
+from gatecast.training import trainer
+
+RECIPES = sorted(path.stem for path in (CONF / "model").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_recipe_trains_is_packaged_and_forecasts(
+    name: str, workplace: Path, demo_panel: Panel, smoke: Fit
+) -> None:
+    model = read("model", name, Model)
+    check(Config(variants=[name], model=model), {"model": name})
+    fit = replace(smoke, max_epochs=1, steps_per_epoch=1)
+    trained = trainer.train(name, demo_panel, model, fit, 1)
+    package.write(Path("models") / name, name, model, 1, demo_panel.meta, trained)
+    fresh = NetPredictor(name, trained.net, trained.spec, trained.scaling, demo_panel.meta)
+    windows = latest(demo_panel)
+    expected = fresh.predict(demo_panel, windows).values
+    got = package.load(Path("models") / name).predict(demo_panel, windows).values
+    assert np.isfinite(got).all()
+    np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-5)
