@@ -10,7 +10,7 @@ export MLFLOW_DISABLE_TELEMETRY := true
 export DO_NOT_TRACK := true
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow lint ui clean clean-all
+.PHONY: help setup demo test test-slow lint bench ui clean clean-all
 
 help:  ## Print this help
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
@@ -39,6 +39,13 @@ lint: $(READY)  ## Check style and types
 	ruff check src pipelines tests benchmarks
 	ruff format --check src pipelines tests benchmarks
 	mypy
+
+BENCH := training memory growth $(if $(GATECAST_DATA_DIR),time_to_accuracy)
+bench: $(READY)  ## Run the benchmarks (QUICK=1: under a minute each) and write benchmarks/RESULTS.md
+	set -e; for name in $(BENCH); do \
+	  python -m benchmarks.$$name $(if $(QUICK),--quick) --out benchmarks/results/$$name.json; done
+	python -m benchmarks.gpu $(if $(QUICK),--quick) --out benchmarks/results/gpu.json || test $$? = 2
+	python -m benchmarks.results
 
 ui: $(READY)  ## Serve the MLflow pages on http://127.0.0.1:5000 (PORT=… for another)
 	@if [ -n "$$MLFLOW_TRACKING_URI" ]; then echo "MLFLOW_TRACKING_URI is set: open $$MLFLOW_TRACKING_URI"; exit 1; fi

@@ -17,6 +17,7 @@ import json
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +56,7 @@ class _Scores:
         say(f"  {taken:5.1f} CPU s  sMAPE {smape:6.2f}  MASE {mase:.3f}")
 
 
-def train(seed: int) -> list[dict[str, float]]:
+def train(seed: int, precision: str) -> list[dict[str, float]]:
     """Train the shipped recipe in this process; scores after every epoch, and of what is shipped at the end."""
     from gatecast.data import ingest, panel
 
@@ -77,6 +78,7 @@ def train(seed: int) -> list[dict[str, float]]:
 
     scaling = fit_scaling(data)
     model, fit = read("model", "lstm_experts", Model), read("trainer", "auto", Fit)
+    fit = replace(fit, precision=precision)
     fitted = trainer.train("benchmark", data, model, fit, seed, callbacks=[Score()])
     scores.add(NetPredictor("shipped", fitted.net, fitted.spec, fitted.scaling, data.meta))
     return scores.epochs
@@ -93,9 +95,10 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3, help="how many seeds, from 1 up")
     parser.add_argument("--quick", action="store_true", help="one seed")
     parser.add_argument("--seed", type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--precision", default="32-true", help="32-true or bf16-mixed")
     given = parser.parse_args()
     if given.seed is not None:
-        print(json.dumps(train(given.seed)))
+        print(json.dumps(train(given.seed, given.precision)))
         return
     if data_dir() is None:
         raise SystemExit("Set GATECAST_DATA_DIR to the folder that holds Hourly-train.csv.")
@@ -103,7 +106,14 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:  # checkpoints are made in the current folder
         for seed in range(1, 2 if given.quick else given.seeds + 1):
             say(f"seed {seed}")
-            epochs = json.loads(fresh("benchmarks.time_to_accuracy", Path(folder), seed=seed))
+            epochs = json.loads(
+                fresh(
+                    "benchmarks.time_to_accuracy",
+                    Path(folder),
+                    seed=seed,
+                    precision=given.precision,
+                )
+            )
             reached = [e for e in epochs if e["smape"] <= SMAPE and e["mase"] <= MASE]
             runs.append({"seed": seed, "reached": (reached or [None])[0], "at_the_end": epochs[-1]})
     worst = [r["reached"] for r in runs]

@@ -13,17 +13,17 @@ from gatecast.config import MEDIAN, QUANTILES
 
 def monotone_quantiles(raw: Tensor) -> Tensor:
     """(..., Q) unconstrained to (..., Q) non-decreasing (but for rounding): the median, and positive steps from it."""
-    return softplus(raw) @ _steps().to(raw) + raw[..., MEDIAN : MEDIAN + 1]
+    return softplus(raw) @ _steps(raw.dtype, raw.device) + raw[..., MEDIAN : MEDIAN + 1]
 
 
 @cache
-def _steps() -> Tensor:
+def _steps(dtype: torch.dtype, device: torch.device) -> Tensor:
     """(Q, Q) which steps lead from the median to each level, and in which direction."""
     n = len(QUANTILES)
     level, step = torch.arange(n), torch.arange(n).unsqueeze(1)
     up = (step > MEDIAN) & (step <= level)
     down = (step < MEDIAN) & (step >= level)
-    return up.float() - down.float()
+    return (up.float() - down.float()).to(device, dtype)
 
 
 def initial_bias(spread: float) -> Tensor:
@@ -47,10 +47,18 @@ def pinball(forecast: Tensor, target: Tensor, spread_weight: float = 1.0) -> Ten
     Returns:
         (...) weighted mean over the levels. Source: Koenker & Bassett 1978.
     """
-    levels = forecast.new_tensor(QUANTILES)
+    error = target.unsqueeze(-1) - forecast
+    above, below = _slopes(spread_weight, forecast.dtype, forecast.device)
+    return (torch.where(error.detach() < 0, below, above) * error).sum(-1)
+
+
+@cache
+def _slopes(
+    spread_weight: float, dtype: torch.dtype, device: torch.device
+) -> tuple[Tensor, Tensor]:
+    """(Q,), (Q,) what one unit of error above and below each level costs."""
+    levels = torch.tensor(QUANTILES)
     share = torch.full_like(levels, spread_weight)
     share[MEDIAN] = 1.0
     share = 2 * share / share.sum()
-    error = target.unsqueeze(-1) - forecast
-    slope = torch.where(error.detach() < 0, (levels - 1) * share, levels * share)
-    return (slope * error).sum(-1)
+    return (levels * share).to(device, dtype), ((levels - 1) * share).to(device, dtype)
