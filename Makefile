@@ -45,6 +45,7 @@ bench: $(READY)  ## Run the benchmarks (QUICK=1: under a minute each) and write 
 	set -e; for name in $(BENCH); do \
 	  python -m benchmarks.$$name $(if $(QUICK),--quick) --out benchmarks/results/$$name.json; done
 	python -m benchmarks.gpu $(if $(QUICK),--quick) --out benchmarks/results/gpu.json || test $$? = 2
+	$(if $(VENVS),python -m benchmarks.peers --peers $(PEERS) --venvs $(VENVS) --data $(GATECAST_DATA_DIR) --out benchmarks/results/peers.json)
 	python -m benchmarks.results
 
 ui: $(READY)  ## Serve the MLflow pages on http://127.0.0.1:5000 (PORT=… for another)
