@@ -122,7 +122,8 @@ class RecurrentForecaster(nn.Module):
         y = normalise(to_space(y, s), known, frame.base, frame.unit, 10.0)
         count = known * seen
         weight = count * (1 + self.emphasis * frame.relative) / (1 + 0.06 * self.emphasis)
-        return (pinball(quantiles, y, self.spread_weight) * weight).sum(), count.sum()
+        loss = pinball(quantiles.to(y.dtype), y, self.spread_weight)  # bfloat16 knows no .975
+        return (loss * weight).sum(), count.sum()
 
     def quantiles(self, batch: Batch) -> Tensor:
         """(B, H, Q) forecast from the last origin, in units of the target."""

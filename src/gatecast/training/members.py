@@ -91,8 +91,9 @@ def _received(answer: Connection, name: str, process: SpawnProcess) -> Any:
 
 
 def _work(task: Task, place: int | None, answer: Connection, parent: int) -> None:
-    """In the process of a task: end with the parent, leave Ctrl-C to it, see one device, answer."""
+    """In the process of a task: end with the parent, leave Ctrl-C to it, see one device, be nobody's rank, answer."""
     runtime.die_with(parent)
+    os.environ.pop("TORCHELASTIC_RUN_ID", None)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if place is not None:
         visible = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")

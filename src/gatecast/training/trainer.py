@@ -86,6 +86,7 @@ def train(
         SystemExit: 143 after SIGTERM, 130 after Ctrl-C; the last checkpoint is kept.
     """
     runtime.follow_launcher()
+    runtime.follow_launcher()
     ranks = runtime.ranks(fit)
     runtime.set_threads(fit.threads, ranks.local)
     spec, scaling = input_spec(panel, model), fit_scaling(panel)
