@@ -59,6 +59,9 @@ def test_a_configuration_in_range_passes() -> None:
         ("feed.task.splits.validation", 0.5),
         ("feed.task.season_length", 1),
         ("model.dropout", 0.0),
+        ("model.units", [1]),
+        ("model.dilations", [1]),
+        ("model.recurrent_dropout", 0.0),
         ("fit.averaging", 0.0),
         ("fit.threads", 1),
         ("fit.devices", -1),
@@ -120,7 +123,16 @@ def test_a_value_of_a_source_recipe_out_of_range_is_refused(path: str, value: An
     ("path", "value"),
     [
         ("units", 0),
+        ("units", []),
+        ("units", [64, 0]),
+        ("units", 64.5),
+        ("units", "64"),
+        ("units", True),
         ("layers", 0),
+        ("dilations", [1, 2]),
+        ("dilations", [0]),
+        ("recurrent_dropout", 1.0),
+        ("input_dropout", -0.1),
         ("steps", 0),
         ("forks", 0),
         ("forks", 15),
@@ -174,6 +186,8 @@ def test_a_value_of_a_trainer_recipe_out_of_range_is_refused(path: str, value: A
         ("feed.task.splits.by", "series", "series_end"),
         ("model.kind", "recurent", "recurrent"),
         ("model.cell", "ltsm", "lstm"),
+        ("model.activation", "tahn", "tanh"),
+        ("model.recurrent_activation", "hard-sigmoid", "hard_sigmoid"),
         ("fit.precision", "bf16-mix", "bf16-mixed"),
     ],
 )
@@ -184,6 +198,27 @@ def test_an_unknown_choice_is_refused_with_the_nearest_known_one(
     assert error.code == "CHOICE"
     assert f"Did you mean '{meant}'?" in str(error)
     assert ".yaml" in str(error)
+
+
+@pytest.mark.parametrize(
+    ("changes", "key"),
+    [
+        ({"units": [8, 8], "layers": 3}, "layers"),
+        ({"units": [8, 8], "dilations": [1, 2, 4]}, "dilations"),
+        ({"layers": 3, "dilations": [1, 2]}, "dilations"),
+        ({"cell": "rnn", "recurrent_activation": "relu"}, "recurrent_activation"),
+    ],
+)
+def test_layers_that_contradict_each_other_are_refused(changes: dict[str, Any], key: str) -> None:
+    error = refused("model", config.Model(**changes))
+    assert error.code == "RANGE"
+    assert f"conf/model/gru.yaml: `{key}`" in str(error)
+
+
+def test_the_width_that_a_decoder_reads_is_that_of_the_last_layer_in_all_directions() -> None:
+    assert config.Model(units=8, layers=2).layer_units == [8, 8]
+    assert config.Model(units=[8, 5]).state_units == 5
+    assert config.Model(units=[8, 5], bidirectional=True).state_units == 10
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,19 @@ MEDIAN = QUANTILES.index(0.5)
 
 KINDS = ("recurrent", "linear", "ensemble")
 CELLS = ("rnn", "lstm", "gru")
+ACTIVATIONS = (
+    "tanh",
+    "sigmoid",
+    "hard_sigmoid",
+    "relu",
+    "elu",
+    "selu",
+    "gelu",
+    "silu",
+    "softplus",
+    "softsign",
+    "linear",
+)
 BASELINES = ("naive", "seasonal_naive")
 METRICS = ("mase", "smape", "rmsse", "wape", "wql")
 PRECISIONS = ("32-true", "bf16-mixed", "64-true")
@@ -130,9 +143,19 @@ class Model:
 
     kind: str = "recurrent"  # recurrent | linear | ensemble
     cell: str = "lstm"  # rnn | lstm | gru
-    units: int = 64
-    layers: int = 1
-    dropout: float = 0.2
+    units: Any = 64  # width of the recurrent layers; a list: of each layer in turn
+    layers: int = 1  # where `units` is one number
+    dropout: float = 0.2  # of the projected inputs and between layers, a mask a step
+    activation: str = "tanh"  # of a cell's candidate and output
+    recurrent_activation: str = "sigmoid"  # of a cell's gates
+    input_dropout: float = 0.0  # of what a recurrent layer reads, one mask a sequence
+    recurrent_dropout: float = 0.0  # of the state that a cell reads, one mask a sequence
+    layer_norm: bool = False  # inside the cells
+    bidirectional: bool = False  # also from each origin back; twice `units` wide, and slower
+    residual: bool = False  # each recurrent layer adds to what it reads
+    dilations: list[int] = field(
+        default_factory=list
+    )  # steps from a state to the one it follows, of each layer in turn; empty: 1
     window: int | None = None  # rows one encoder step sees
     wider: int = 1  # times the rows that `window: null` resolves to
     segment: int | None = None  # rows between two encoder steps
@@ -154,6 +177,16 @@ class Model:
     )  # linear: penalties tried
     members: list[dict[str, Any]] = field(default_factory=list)  # ensemble: what each changes
     seeds: int = 1  # how many times a member of an ensemble is trained, each with a seed of its own
+
+    @property
+    def layer_units(self) -> list[int]:
+        """Width of each recurrent layer, in one direction."""
+        return list(self.units) if isinstance(self.units, list) else [self.units] * self.layers
+
+    @property
+    def state_units(self) -> int:
+        """Width of the state that a decoder reads."""
+        return self.layer_units[-1] * (2 if self.bidirectional else 1)
 
 
 @dataclass
@@ -422,15 +455,15 @@ def _check_model(model: Model, where: str) -> None:
     _one_of(model.reads, ("window", "segment"), where, "reads")
     _one_of(model.normalisation, ("level", "seasonal", "auto"), where, "normalisation")
     _one_of(model.decoder, ("direct", "experts"), where, "decoder")
-    for key in ("units", "layers", "steps", "forks", "experts", "seeds", "wider"):
+    for key in ("layers", "steps", "forks", "experts", "seeds", "wider"):
         _require(getattr(model, key) >= 1, where, key, getattr(model, key), "1 or more")
+    _check_layers(model, where)
     for key in ("window", "segment"):
         value = getattr(model, key)
         _require(value is None or value >= 1, where, key, value, "1 or more, or null")
     _require(
         model.forks <= model.steps, where, "forks", model.forks, f"at most `steps` ({model.steps})"
     )
-    _require(0 <= model.dropout < 1, where, "dropout", model.dropout, "from 0 up to 1")
     for key in ("emphasis", "spread_weight"):
         _require(getattr(model, key) >= 0, where, key, getattr(model, key), "0 or more")
     _require(
@@ -440,6 +473,43 @@ def _check_model(model: Model, where: str) -> None:
         model.ridge,
         "a list of penalties above 0",
     )
+
+
+def _check_layers(model: Model, where: str) -> None:
+    widths = model.units if isinstance(model.units, list) else [model.units]
+    _require(
+        bool(widths) and all(type(n) is int and n >= 1 for n in widths),
+        where,
+        "units",
+        model.units,
+        "1 or more, or a list of such, one a layer",
+    )
+    _require(
+        not isinstance(model.units, list) or model.layers in (1, len(widths)),
+        where,
+        "layers",
+        model.layers,
+        f"left out, or {len(widths)}: `units` lists the layers",
+    )
+    _require(
+        not model.dilations
+        or (len(model.dilations) == len(model.layer_units) and min(model.dilations) >= 1),
+        where,
+        "dilations",
+        model.dilations,
+        f"empty, or a list of {len(model.layer_units)} numbers of steps, one a layer",
+    )
+    for key in ("activation", "recurrent_activation"):
+        _one_of(getattr(model, key), ACTIVATIONS, where, key)
+    _require(
+        model.cell != "rnn" or model.recurrent_activation == "sigmoid",
+        where,
+        "recurrent_activation",
+        model.recurrent_activation,
+        "left out for `cell: rnn`, which has no gates",
+    )
+    for key in ("dropout", "input_dropout", "recurrent_dropout"):
+        _require(0 <= getattr(model, key) < 1, where, key, getattr(model, key), "from 0 up to 1")
 
 
 def _check_fit(fit: Fit, where: str) -> None:

@@ -1,26 +1,189 @@
-"""Recurrent encoders: one state a step, none of which knows a later step."""
+"""Recurrent encoders: one state a step, none of which knows a later step; stacks, dilations, both directions."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 import torch
+from torch import Tensor, nn
 
-from gatecast.config import CELLS
-from gatecast.models import encoders
+from gatecast.config import CELLS, Model
+from gatecast.models import cells, encoders
+from gatecast.models.encoders import RecurrentEncoder, Stack
+from gatecast.models.forecaster import RecurrentForecaster
+from gatecast.models.inputs import Batch, InputSpec
+
+TORCH: dict[str, type[nn.RNNBase]] = {"rnn": nn.RNN, "lstm": nn.LSTM, "gru": nn.GRU}
+SHAPES: list[dict[str, Any]] = [
+    {},
+    {"layers": 2},
+    {"units": [8, 5]},
+    {"units": [5, 8], "residual": True},
+    {"layers": 3, "dilations": [1, 2, 4]},
+    {"bidirectional": True},
+    {"units": [6, 4], "bidirectional": True, "residual": True},
+    {"layers": 2, "dilations": [1, 3], "bidirectional": True},
+    {"recurrent_dropout": 0.3, "input_dropout": 0.2},
+    {"units": [8, 5], "layer_norm": True, "activation": "relu"},
+]
+
+
+def make(n_inputs: int = 3, seed: int = 0, **recipe: Any) -> RecurrentEncoder:
+    torch.manual_seed(seed)
+    return RecurrentEncoder(Model(**{"units": 8, "dropout": 0.3, **recipe}), n_inputs).eval()
+
+
+def stack(n_inputs: int = 3, seed: int = 0, **recipe: Any) -> Stack:
+    torch.manual_seed(seed)
+    return Stack(Model(**{"units": 8, "dropout": 0.0, **recipe}), n_inputs).double().eval()
+
+
+def steps(t: int = 6, b: int = 2, n: int = 3) -> Tensor:
+    return torch.randn(t, b, n, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+
+
+def moved(net: Callable[[Tensor], Tensor], x: Tensor, at: int) -> list[bool]:
+    """Which steps' states change with the inputs of step ``at``; x is (B, T, n)."""
+    changed = x.clone()
+    changed[:, at] += 1
+    return ((net(x) - net(changed)).abs().amax((0, 2)) > 0).tolist()
 
 
 @pytest.mark.parametrize("cell", CELLS)
-@pytest.mark.parametrize("layers", [1, 2])
-def test_a_state_depends_on_its_own_and_earlier_steps_only(cell: str, layers: int) -> None:
-    torch.manual_seed(0)
-    net = encoders.RecurrentEncoder(cell, 3, 8, layers, dropout=0.3).eval()
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_a_state_depends_on_its_own_and_earlier_steps_only(
+    cell: str, shape: dict[str, Any]
+) -> None:
+    net, x = make(cell=cell, **shape), torch.randn(2, 6, 3)
+    assert net(x).shape == (2, 6, Model(**{"units": 8, **shape}).state_units)
+    after = moved(net, x, 3)
+    assert not any(after[:3])
+    assert after[3]
+    if len(set(shape.get("dilations", [1]))) == 1:
+        assert all(after[3:])
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.parametrize("origins", [1, 4])
+def test_the_states_of_the_last_origins_are_the_last_states(
+    shape: dict[str, Any], origins: int
+) -> None:
+    net, x = make(**shape), torch.randn(2, 6, 3)
+    assert torch.allclose(net(x, origins), net(x)[:, -origins:], atol=1e-6)
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_a_state_is_what_a_sequence_that_ends_there_has_last(shape: dict[str, Any]) -> None:
+    net, x = make(**shape), torch.randn(2, 6, 3)
+    for end in range(1, 7):
+        assert torch.allclose(net(x)[:, end - 1], net(x[:, :end])[:, -1], atol=1e-6)
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_layers_of_one_width_have_the_names_and_the_states_of_torch(cell: str) -> None:
+    """What packages written before stacks hold must load: recurrent.weight_ih_l0 and so on."""
+    net = make(cell=cell, layers=2, project=False)
+    theirs = TORCH[cell](3, 8, 2)
+    theirs.load_state_dict({k.removeprefix("recurrent."): v for k, v in net.state_dict().items()})
     x = torch.randn(2, 6, 3)
-    changed = x.clone()
-    changed[:, 3] += 1
-    moved = (net(x) - net(changed)).abs().amax((0, 2))
-    assert net(x).shape == (2, 6, 8)
-    assert (moved[:3] == 0).all()
-    assert (moved[3:] > 0).all()
+    assert torch.equal(net(x).transpose(0, 1), theirs(x.transpose(0, 1))[0])
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_default_recipes_take_torchs_kernels(cell: str) -> None:
+    recurrent = make(cell=cell).recurrent
+    assert isinstance(recurrent, cells.CELLS[cell])
+    assert recurrent.train().fast
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_a_stack_is_torchs_layers_one_over_the_other(cell: str) -> None:
+    net = stack(cell=cell, units=[8, 5, 7])
+    x = expected = steps()
+    for layer, (n, units) in zip(net.ahead, [(3, 8), (8, 5), (5, 7)], strict=True):
+        theirs = TORCH[cell](n, units).double()
+        theirs.load_state_dict(layer.state_dict())
+        expected = theirs(expected)[0]
+    assert torch.allclose(net(x), expected, atol=1e-12)
+
+
+@pytest.mark.parametrize("layers", [1, 2])
+@pytest.mark.parametrize("cell", CELLS)
+def test_both_directions_over_a_whole_sequence_are_torchs(cell: str, layers: int) -> None:
+    net = stack(cell=cell, layers=layers, bidirectional=True)
+    theirs = TORCH[cell](3, 8, layers, bidirectional=True).double()
+    weights = {}
+    for k in range(layers):
+        for part, suffix in ((net.ahead[k], ""), (net.back[k], "_reverse")):
+            for name, value in part.state_dict().items():
+                weights[name.replace("_l0", f"_l{k}{suffix}")] = value
+    theirs.load_state_dict(weights)
+    assert torch.allclose(net(steps()), theirs(steps())[0], atol=1e-12)
+
+
+@pytest.mark.parametrize("layers", [1, 2])
+@pytest.mark.parametrize("cell", CELLS)
+def test_both_halves_of_an_origins_state_have_read_its_look_back_and_no_more(
+    cell: str, layers: int
+) -> None:
+    """Not the whole sequence, and not, as the backward half at its own step would, the newest step alone."""
+    net = make(cell=cell, layers=layers, bidirectional=True, project=False)
+    x = torch.randn(2, 6, 3)
+    for half in (slice(8), slice(8, None)):
+        for at in range(6):
+            read = moved(lambda v, half=half: net(v)[..., half], x, at)  # type: ignore[misc]
+            assert read == [t >= at for t in range(6)]
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_the_state_of_the_last_origin_is_torchs_last_of_both_directions(cell: str) -> None:
+    net = make(cell=cell, bidirectional=True, project=False)
+    assert isinstance(net.recurrent, Stack)
+    x = torch.randn(2, 6, 3)
+    whole = net.recurrent(x.transpose(0, 1))  # as torch's, see above
+    assert torch.allclose(net(x, 1)[:, 0], torch.cat([whole[-1, :, :8], whole[0, :, 8:]], -1))
+
+
+@pytest.mark.parametrize("dilation", [1, 2, 3, 4, 9])
+@pytest.mark.parametrize("cell", CELLS)
+def test_a_dilated_layer_hands_its_state_that_many_steps_on(cell: str, dilation: int) -> None:
+    net = make(cell=cell, dilations=[dilation], project=False)
+    reached = moved(net, torch.randn(2, 8, 3), 2)
+    assert reached == [t >= 2 and (t - 2) % dilation == 0 for t in range(8)]
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_a_dilated_layer_is_the_plain_one_over_every_dth_step(cell: str) -> None:
+    net, x = stack(cell=cell, dilations=[3]), steps(8)
+    for phase in range(3):
+        assert torch.allclose(net(x)[phase::3], net.ahead[0](x[phase::3]), atol=1e-12)
+
+
+def test_dilations_of_one_two_and_four_reach_every_earlier_step() -> None:
+    net = make(layers=3, dilations=[1, 2, 4])
+    assert moved(net, torch.randn(2, 20, 3), 2) == [t >= 2 for t in range(20)]
+
+
+@pytest.mark.parametrize("bidirectional", [False, True])
+def test_a_residual_layer_that_computes_nothing_passes_its_inputs_on(bidirectional: bool) -> None:
+    n = 16 if bidirectional else 8
+    net, x = stack(n, layers=3, residual=True, bidirectional=bidirectional), steps(n=n)
+    with torch.no_grad():
+        for weight in net.parameters():
+            weight.zero_()
+    assert torch.equal(net(x), x)
+
+
+def test_a_residual_layer_of_another_width_projects_its_inputs() -> None:
+    net, x = stack(units=[8, 8, 5], residual=True), steps()
+    kinds = [type(shortcut) for shortcut in net.shortcuts]
+    assert kinds == [nn.Linear, nn.Identity, nn.Linear]
+    with torch.no_grad():
+        for weight in [*net.ahead.parameters()]:
+            weight.zero_()
+    assert torch.allclose(net(x), net.shortcuts[2](net.shortcuts[0](x)))
 
 
 def test_every_cell_that_a_recipe_may_name_is_there() -> None:
@@ -28,20 +191,69 @@ def test_every_cell_that_a_recipe_may_name_is_there() -> None:
 
 
 def test_cells_are_what_they_are_called() -> None:
-    kinds = {c: encoders.RecurrentEncoder(c, 2, 4, 1, 0.0).recurrent for c in CELLS}
+    kinds = {c: make(cell=c).recurrent for c in CELLS}
     assert {c: type(kind).__name__.lower() for c, kind in kinds.items()} == {c: c for c in CELLS}
 
 
-def test_dropout_acts_in_training_only() -> None:
-    torch.manual_seed(0)
-    net = encoders.RecurrentEncoder("gru", 3, 8, 1, dropout=0.5)
-    x = torch.randn(2, 4, 3)
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_dropout_acts_in_training_only(shape: dict[str, Any]) -> None:
+    net, x = make(**shape), torch.randn(2, 4, 3)
     assert not torch.equal(net.train()(x), net(x))
     assert torch.equal(net.eval()(x), net(x))
 
 
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
 @pytest.mark.parametrize("cell", CELLS)
-def test_a_step_may_reach_the_recurrent_layer_as_it_is(cell: str) -> None:
-    net = encoders.RecurrentEncoder(cell, 3, 8, 1, 0.0, project=False)
-    assert isinstance(net.project, torch.nn.Identity)
-    assert net(torch.randn(2, 6, 3)).shape == (2, 6, 8)
+def test_a_step_may_reach_the_recurrent_layer_as_it_is(cell: str, shape: dict[str, Any]) -> None:
+    net = make(cell=cell, project=False, **shape)
+    assert isinstance(net.project, nn.Identity)
+    assert net(torch.randn(2, 6, 3)).shape[:2] == (2, 6)
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_every_weight_has_a_gradient(shape: dict[str, Any]) -> None:
+    net = make(**shape)
+    net(torch.randn(2, 6, 3)).square().sum().backward()
+    idle = [n for n, p in net.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
+    assert idle == []
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.parametrize("fork", [0, 1, 2])
+def test_no_fork_of_any_encoder_sees_a_target_after_its_origin(
+    shape: dict[str, Any],
+    fork: int,
+    make_spec: Callable[..., InputSpec],
+    make_batch: Callable[..., Batch],
+    make_net: Callable[..., RecurrentForecaster],
+) -> None:
+    spec = make_spec()
+    net, batch = make_net(spec, **shape), make_batch(spec)
+    target = batch.target.clone()
+    target[:, spec.lookback - (spec.forks - 1 - fork) * spec.segment :] += 3
+    with torch.no_grad():
+        here, there = (net(b, spec.forks)[0] for b in (batch, batch._replace(target=target)))
+    assert torch.allclose(here[:, : fork + 1], there[:, : fork + 1], atol=1e-5)
+    if fork < 2:
+        assert not torch.allclose(here[:, fork + 1 :], there[:, fork + 1 :], atol=1e-5)
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.parametrize("lead", [4, 10, 19])
+def test_what_stands_before_a_series_begins_is_irrelevant(
+    shape: dict[str, Any],
+    lead: int,
+    make_spec: Callable[..., InputSpec],
+    make_batch: Callable[..., Batch],
+    make_net: Callable[..., RecurrentForecaster],
+) -> None:
+    spec = make_spec()
+    net, batch = make_net(spec, **shape), make_batch(spec)
+    mask = batch.mask.clone()
+    mask[:, :lead] = 0
+    target = batch.target.clone()
+    target[:, :lead] = 1e6
+    young = batch._replace(mask=mask)
+    forecast = net.quantiles(young)
+    assert forecast.isfinite().all()
+    assert torch.equal(forecast, net.quantiles(young._replace(target=target)))

@@ -57,7 +57,9 @@ class DirectDecoder(nn.Module):
 
     def __init__(self, model: Model, spec: InputSpec, n_step: int) -> None:
         super().__init__()
-        self.steps = StepLayer(model.units, n_step, spec.horizon, len(QUANTILES), model.dropout)
+        self.steps = StepLayer(
+            model.state_units, n_step, spec.horizon, len(QUANTILES), model.dropout
+        )
         seasonal = spec.normalisation == "seasonal"
         start = torch.zeros(spec.horizon, widths(spec)[0])
         self.skip = nn.Parameter(
@@ -82,14 +84,16 @@ class ExpertsDecoder(nn.Module):
         super().__init__()
         n_experts, horizon = model.experts, spec.horizon
         self.dropout = nn.Dropout(model.dropout)
-        self.out = nn.Linear(model.units, horizon * len(QUANTILES))
-        self.gate = nn.Linear(model.units, horizon * n_experts)
+        self.out = nn.Linear(model.state_units, horizon * len(QUANTILES))
+        self.gate = nn.Linear(model.state_units, horizon * n_experts)
         starts = [
             _expert(spec, share / max(1, n_experts - 1)) for share in range(n_experts)
         ]  # (H, D) each
         self.experts = nn.Parameter(torch.cat(starts))  # (E H, D)
         known = spec.n_known + spec.n_calendar + len(spec.known_cards)
-        self.steps = StepLayer(model.units, n_step, horizon, 1, model.dropout) if known else None
+        self.steps = (
+            StepLayer(model.state_units, n_step, horizon, 1, model.dropout) if known else None
+        )
         with torch.no_grad():
             self.out.weight.mul_(0.1)
             self.out.bias.copy_(initial_bias(1.0).repeat(horizon))

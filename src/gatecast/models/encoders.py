@@ -1,41 +1,156 @@
-"""Recurrent encoders over a sequence of steps."""
+"""Recurrent encoders over a sequence of steps: cells stacked in any widths, dilated, bidirectional, residual.
+
+Whatever the recipe, the state of a step knows that step and those before it, nothing later: the decoder forecasts from
+the state of every origin. A backward direction would break that if it ran over the whole sequence, so it runs once for
+each origin, from the origin back to the first step; origins are folded into the batch. The state of an origin is the
+last of both: the forward one at the origin, the backward one at the first step, so that either has read everything.
+
+Axes as in :mod:`gatecast.models.cells`; K origins, the last of the T steps.
+"""
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
+from torch.nn.functional import dropout, pad
 
-CELLS: dict[str, type[nn.RNN | nn.LSTM | nn.GRU]] = {"rnn": nn.RNN, "lstm": nn.LSTM, "gru": nn.GRU}
+from gatecast.config import Model
+from gatecast.models.cells import CELLS, Options
 
 
 class RecurrentEncoder(nn.Module):
-    """A projection of each step's inputs (unless left out), then a stack of recurrent layers.
+    """A projection of each step's inputs (unless left out), then the recurrent layers of a recipe.
+
+    Layers of one width without further ado are one module with torch's names for its weights; others a :class:`Stack`.
 
     Args:
-        cell: ``rnn``, ``lstm`` or ``gru``.
+        model: the recipe.
         n_inputs: features of a step.
-        units: width of the state.
-        layers: recurrent layers.
-        dropout: on the projected inputs, and between layers.
-        project: whether there is a projection.
     """
 
-    def __init__(
-        self,
-        cell: str,
-        n_inputs: int,
-        units: int,
-        layers: int,
-        dropout: float,
-        project: bool = True,
-    ) -> None:
+    def __init__(self, model: Model, n_inputs: int) -> None:
         super().__init__()
-        first = nn.Sequential(nn.Linear(n_inputs, units), nn.ReLU(), nn.Dropout(dropout))
-        self.project = first if project else nn.Identity()
-        between = dropout if layers > 1 else 0.0
-        self.recurrent = CELLS[cell](units if project else n_inputs, units, layers, dropout=between)
+        units = model.layer_units
+        first = nn.Sequential(nn.Linear(n_inputs, units[0]), nn.ReLU(), nn.Dropout(model.dropout))
+        self.project = first if model.project else nn.Identity()
+        n_inputs = units[0] if model.project else n_inputs
+        self.bidirectional = model.bidirectional
+        plain = not (model.bidirectional or model.residual or model.dilations)
+        self.recurrent = (
+            CELLS[model.cell](n_inputs, units[0], len(units), model.dropout, options(model))
+            if plain and len(set(units)) == 1
+            else Stack(model, n_inputs)
+        )
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, T, n_inputs) -> (B, T, units), the state after each step."""
-        states, _ = self.recurrent(self.project(x).transpose(0, 1).contiguous())  # (T, B, units)
-        out: Tensor = states.transpose(0, 1)
-        return out
+    def forward(self, x: Tensor, origins: int | None = None) -> Tensor:
+        """The states of a sequence.
+
+        Args:
+            x: (B, T, n_inputs).
+            origins: K, the last steps whose states are wanted; None: every step.
+
+        Returns:
+            (B, K, n), n as :attr:`gatecast.config.Model.state_units`; with a backward direction its half comes second.
+        """
+        steps = self.project(x).transpose(0, 1).contiguous()  # (T, B, n_inputs)
+        n, k = len(steps), origins or len(steps)
+        if not self.bidirectional:
+            out: Tensor = self.recurrent(steps)[n - k :].transpose(0, 1)
+            return out
+        last = torch.arange(n - k, n, device=x.device).repeat_interleave(len(x))  # (K B,)
+        ahead, back = self.recurrent(steps.repeat(1, k, 1), last).chunk(2, -1)  # (T, K B, n) each
+        ahead = ahead[last, torch.arange(len(last), device=x.device)]  # (K B, n)
+        return torch.cat([ahead, back[0]], -1).unflatten(0, (k, -1)).transpose(0, 1)
+
+
+class Stack(nn.Module):
+    """Layers of any widths, each over the whole sequence of the one before.
+
+    A layer of dilation d hands its state from step t - d to step t (Chang et al. 2017). A residual layer adds its
+    inputs to its states, through a linear map where widths differ (He et al. 2016). A bidirectional layer returns the
+    states of both directions side by side (Schuster & Paliwal 1997).
+
+    Args:
+        model: the recipe.
+        n_inputs: features of a step.
+    """
+
+    def __init__(self, model: Model, n_inputs: int) -> None:
+        super().__init__()
+        cell, directions = CELLS[model.cell], 2 if model.bidirectional else 1
+        into = [n_inputs, *(directions * n for n in model.layer_units)]
+        sizes = list(zip(into, model.layer_units, strict=False))
+        self.dropout = model.dropout
+        self.dilations = model.dilations or [1] * len(sizes)
+        self.ahead = nn.ModuleList(cell(n, units, options=options(model)) for n, units in sizes)
+        self.back = nn.ModuleList(
+            cell(n, units, options=options(model)) for n, units in sizes * (directions - 1)
+        )
+        self.shortcuts = nn.ModuleList(
+            nn.Identity() if n == directions * units else nn.Linear(n, directions * units, False)
+            for n, units in sizes * model.residual
+        )
+
+    def forward(self, x: Tensor, last: Tensor | None = None) -> Tensor:
+        """States of every layer's last direction.
+
+        Args:
+            x: (T, B, n_inputs).
+            last: (B,) int64, where a backward direction begins in each sequence; None: at the last step.
+
+        Returns:
+            (T, B, n), or (T, B, 2 n) in both directions (nothing of use after ``last``).
+        """
+        if last is None:
+            last = torch.full(x.shape[1:2], len(x) - 1, device=x.device)
+        for k, (layer, dilation) in enumerate(zip(self.ahead, self.dilations, strict=True)):
+            if k:
+                x = dropout(x, self.dropout, self.training)
+            states = dilated(layer, x, dilation)
+            if self.back:
+                behind = dilated(self.back[k], backwards(x, last), dilation)
+                states = torch.cat([states, backwards(behind, last)], -1)
+            x = states + self.shortcuts[k](x) if self.shortcuts else states
+        return x
+
+
+def options(model: Model) -> Options:
+    """What a recipe says of its cells."""
+    return Options(
+        model.activation,
+        model.recurrent_activation,
+        model.input_dropout,
+        model.recurrent_dropout,
+        model.layer_norm,
+    )
+
+
+def dilated(layer: nn.Module, x: Tensor, dilation: int) -> Tensor:
+    """Run a layer over every ``dilation``-th step, the phases side by side in the batch.
+
+    Args:
+        x: (T, B, n_inputs).
+
+    Returns:
+        (T, B, n).
+    """
+    if dilation == 1:
+        return layer(x)
+    steps, batch = x.shape[:2]
+    x = pad(x, (0, 0, 0, 0, 0, -steps % dilation))  # whole rounds; what is added comes last
+    states: Tensor = layer(x.reshape(-1, dilation * batch, x.shape[-1]))  # (T / d, d B, n)
+    return states.reshape(-1, batch, states.shape[-1])[:steps]
+
+
+def backwards(x: Tensor, last: Tensor) -> Tensor:
+    """Turn each sequence round from its last step on; what lies after that is replaced by the first step.
+
+    Args:
+        x: (T, B, n).
+        last: (B,) int64.
+
+    Returns:
+        (T, B, n), of which ``last + 1`` steps are of use. Turning twice restores those.
+    """
+    steps = torch.arange(len(x), device=x.device).unsqueeze(-1)
+    return x[(last - steps).clamp_min(0), torch.arange(x.shape[1], device=x.device)]

@@ -68,9 +68,7 @@ class RecurrentForecaster(nn.Module):
         self.row = nn.Linear(n_row, _PER_ROW) if n_row else None
         n_static = spec.n_static + self.static_codes.width
         n_step = widths(spec)[1] + spec.segment * (_PER_ROW if n_row else 0) + n_static
-        self.encoder = RecurrentEncoder(
-            model.cell, n_step, model.units, model.layers, model.dropout, model.project
-        )
+        self.encoder = RecurrentEncoder(model, n_step)
         self.decoder = DECODERS[model.decoder](model, spec, n_known + 2 + n_static)
         self.emphasis, self.spread_weight = model.emphasis, model.spread_weight
 
@@ -94,7 +92,7 @@ class RecurrentForecaster(nn.Module):
             ]
             projected = self.row(rows)[:, s.window - s.segment :]  # (B, T S, 4)
             features.append(projected.unflatten(1, (s.steps, s.segment)).flatten(2))
-        state = self.encoder(torch.cat(features, -1))[:, -forks:]  # (B, K, units)
+        state = self.encoder(torch.cat(features, -1), forks)  # (B, K, units)
 
         ahead = (
             known[:, s.lookback - (forks - 1) * s.segment :]
