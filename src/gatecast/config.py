@@ -153,9 +153,7 @@ class Model:
     layer_norm: bool = False  # inside the cells
     bidirectional: bool = False  # also from each origin back; twice `units` wide, and slower
     residual: bool = False  # each recurrent layer adds to what it reads
-    dilations: list[int] = field(
-        default_factory=list
-    )  # steps from a state to the one it follows, of each layer in turn; empty: 1
+    dilations: list[int] = field(default_factory=list)  # steps a state reaches back, by layer
     window: int | None = None  # rows one encoder step sees
     wider: int = 1  # times the rows that `window: null` resolves to
     segment: int | None = None  # rows between two encoder steps

@@ -78,21 +78,26 @@ class Stack(nn.Module):
     def __init__(self, model: Model, n_inputs: int) -> None:
         super().__init__()
         cell, directions = CELLS[model.cell], 2 if model.bidirectional else 1
-        into = [n_inputs, *(directions * n for n in model.layer_units)]
-        sizes = list(zip(into, model.layer_units, strict=False))
+        out = [directions * units for units in model.layer_units]
+        into = [n_inputs, *out[:-1]]
+
+        def layers() -> nn.ModuleList:
+            sizes = zip(into, model.layer_units, strict=True)
+            return nn.ModuleList(cell(n, units, options=options(model)) for n, units in sizes)
+
         self.dropout = model.dropout
-        self.dilations = model.dilations or [1] * len(sizes)
-        self.ahead = nn.ModuleList(cell(n, units, options=options(model)) for n, units in sizes)
-        self.back = nn.ModuleList(
-            cell(n, units, options=options(model)) for n, units in sizes * (directions - 1)
-        )
-        self.shortcuts = nn.ModuleList(
-            nn.Identity() if n == directions * units else nn.Linear(n, directions * units, False)
-            for n, units in sizes * model.residual
-        )
+        self.dilations = model.dilations or [1] * len(out)
+        self.ahead = layers()
+        self.back = layers() if model.bidirectional else nn.ModuleList()
+        self.shortcuts = nn.ModuleList()
+        if model.residual:
+            self.shortcuts.extend(
+                nn.Identity() if a == b else nn.Linear(a, b, bias=False)
+                for a, b in zip(into, out, strict=True)
+            )
 
     def forward(self, x: Tensor, last: Tensor | None = None) -> Tensor:
-        """States of every layer's last direction.
+        """The states of the last layer.
 
         Args:
             x: (T, B, n_inputs).
