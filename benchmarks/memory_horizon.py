@@ -25,7 +25,7 @@ SETTINGS: dict[str, Any] = {
     "length": 200,
     "units": 64,
     "batch": 32,
-    "learning_rate": 3e-3,
+    "learning_rate": 1e-2,
     "clip": 1.0,
     "forget_bias": 1.0,
     "steps": 4000,
@@ -64,9 +64,8 @@ def train(cell: str, seed: int, settings: dict[str, Any]) -> dict[str, Any]:
     encoder = RecurrentEncoder(Model(cell=cell, units=units, project=False), 2)
     if cell == "lstm":
         with torch.no_grad():
-            encoder.recurrent.get_parameter("bias_ih_l0")[units : 2 * units] = settings[
-                "forget_bias"
-            ]
+            bias = encoder.recurrent.get_parameter("bias_ih_l0")
+            bias[units : 2 * units] = settings["forget_bias"]
     head = nn.Linear(units, 1)
     net = nn.ModuleList([encoder, head])
     optimizer = torch.optim.Adam(net.parameters(), settings["learning_rate"])
