@@ -76,10 +76,7 @@ def _peers(r: dict[str, Any]) -> Rows:
         "peak MiB",
     )
     for name in [(c["peer"], c["model"]) for c in r["speed"]]:
-        speed, small = (
-            next((c for c in r.get(plan, []) if (c["peer"], c["model"]) == name), {})
-            for plan in ("speed", "overhead")
-        )
+        speed, small = (_cell(r.get(plan, []), name) for plan in ("speed", "overhead"))
         ratios = (
             f"{c['ratio_to_floor']:.2f}" if "ratio_to_floor" in c else "–" for c in (speed, small)
         )
@@ -89,6 +86,10 @@ def _peers(r: dict[str, Any]) -> Rows:
             for key in ("cpu_step_ms", "fit_to_first_step_cpu_s", "peak_rss_mib")
         )
         yield " ".join(name), *ratios, *numbers
+
+
+def _cell(cells: list[dict[str, Any]], name: tuple[str, str]) -> dict[str, Any]:
+    return next((c for c in cells if (c["peer"], c["model"]) == name), {})
 
 
 def _gpu(r: dict[str, Any]) -> Rows:
@@ -107,8 +108,8 @@ SECTIONS: dict[str, tuple[str, str, Callable[[dict[str, Any]], Rows]]] = {
     ),
     "time_to_accuracy": (
         "Time to accuracy, M4 Hourly",
-        "Goal: sMAPE 10.5 and MASE .95 in 15 CPU seconds, imports and set-up included. Libraries train 1,000 steps or 240"
-        " seconds of wall time on one core.",
+        "Goal: sMAPE 10.5 and MASE .95 in 15 CPU seconds, imports and set-up included. Libraries train 1,000 steps or"
+        " 240 seconds of wall time on one core.",
         _accuracy,
     ),
     "peers": (
