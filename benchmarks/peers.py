@@ -96,6 +96,18 @@ def measure(plan: str, given: argparse.Namespace) -> list[dict[str, Any]]:
     return cells
 
 
+def known(path: Path, have: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Accuracy runs of an earlier result of the peer benchmark, of those that are not among ``have``."""
+    earlier = json.loads(path.read_text(encoding="utf-8"))
+    there = {(c["peer"], c["model"]) for c in have}
+    return [
+        {"peer": peer, "model": model, "run": cell["run"], "measured": earlier["date"]}
+        for cell in earlier["accuracy"]
+        for peer, model, variant, *_ in [cell["key"]]
+        if (peer, model) in PEERS and (peer, model) not in there and not variant
+    ]
+
+
 def main() -> None:
     """Run the plans one after another."""
     parser = argparse.ArgumentParser(
@@ -106,6 +118,9 @@ def main() -> None:
     parser.add_argument("--only", default="", help="comma list of peers, e.g. gatecast,darts")
     parser.add_argument("--plan", choices=list(SIZES), help="one plan instead of all three")
     parser.add_argument("--core", type=int, default=0, help="processor core everything runs on")
+    parser.add_argument(
+        "--known", type=Path, help="take accuracy runs that were not made from this earlier result"
+    )
     given = parser.parse_args()
     given.peers, given.venvs, given.data = (
         p.resolve() for p in (given.peers, given.venvs, given.data)
@@ -114,8 +129,14 @@ def main() -> None:
     plans = [given.plan] if given.plan else list(SIZES)
     result = json.loads(given.out.read_text()) if given.out.is_file() else {}
     for plan in plans:
-        kept = [c for c in result.get(plan, []) if given.only and c["peer"] not in given.only]
+        wanted = given.only.split(",")
+        kept = [c for c in result.get(plan, []) if given.only and c["peer"] not in wanted]
         result[plan] = kept + measure(plan, given)
+        write_result(given.out, result)
+    if given.known:
+        result["accuracy"] = result.get("accuracy", []) + known(
+            given.known, result.get("accuracy", [])
+        )
         write_result(given.out, result)
 
 

@@ -20,6 +20,7 @@ import argparse
 import json
 import tempfile
 import time
+from contextlib import chdir
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ from gatecast.config import Fit, Model
 
 BATCH, WINDOW, HORIZON = 128, 168, 48
 SIZES = {"lstm_2x128": (2, 128), "lstm_1x16": (1, 16)}
-WARMUP = 10
+WARMUP = 5
 
 
 def peers_net(layers: int, units: int, cell: str = "lstm") -> Model:
@@ -98,7 +99,8 @@ def _engine(layers: int, units: int, steps: int, panel: Path) -> None:
     from gatecast.data.panel import Panel
     from gatecast.training import trainer
 
-    trainer.train("benchmark", Panel.load(panel), peers_net(layers, units), _fit(steps), 1)
+    with tempfile.TemporaryDirectory() as folder, chdir(folder):  # for its checkpoints
+        trainer.train("benchmark", Panel.load(panel), peers_net(layers, units), _fit(steps), 1)
 
 
 def _bare(layers: int, units: int, steps: int, panel: Path) -> None:

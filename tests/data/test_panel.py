@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -449,3 +450,19 @@ def test_a_fraction_is_at_least_one_horizon_long(make_feed: Callable[..., Feed])
     built = build(rows, rows[["unique_id"]].drop_duplicates(), feed)
     train_end, validation_end, end = built.split_points
     assert (train_end[0], validation_end[0], end[0]) == (16, 20, 24)
+
+
+def test_a_loaded_panel_travels_to_another_process_as_its_folder(rich: Panel) -> None:
+    rich.save(Path("panel"))
+    sent = pickle.dumps(Panel.load(Path("panel")))
+    assert len(sent) < 500
+    back = pickle.loads(sent)
+    assert isinstance(back.values, np.memmap)
+    np.testing.assert_array_equal(back.values, rich.values)
+    assert back.meta == rich.meta
+
+
+def test_a_panel_that_was_changed_after_loading_travels_as_it_is(rich: Panel) -> None:
+    rich.save(Path("panel"))
+    changed = replace(Panel.load(Path("panel")), values=rich.values + 1)
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(changed)).values, rich.values + 1)

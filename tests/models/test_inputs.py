@@ -46,12 +46,14 @@ def test_shapes_that_seasons_resolve_to(
 
 @settings(max_examples=50, deadline=None)
 @given(st.integers(1, 800), st.integers(1, 500))
-def test_a_resolved_window_is_whole_seasons_that_cover_twice_the_horizon(
+def test_a_resolved_window_is_whole_seasons_that_cover_twice_the_horizon_or_thirty_seasons(
     season: int, horizon: int
 ) -> None:
     found = resolve_shape(Model(), season, horizon, 24)
+    lookback = found["window"] + (found["steps"] - 1) * found["segment"]
     assert found["window"] % season == 0
-    assert found["window"] >= 2 * horizon
+    assert found["window"] >= 2 * horizon or lookback > 29 * season
+    assert season == 1 or lookback <= 30 * season
     assert season % found["segment"] == 0
     assert found["segment"] <= min(96, found["window"])
 
@@ -89,3 +91,14 @@ def test_a_spec_survives_json(make_spec: Callable[..., InputSpec]) -> None:
 
     spec = make_spec(nonnegative=True)
     assert InputSpec(**json.loads(json.dumps(spec.to_json()))) == spec
+
+
+@pytest.mark.parametrize(("horizon", "forks"), [(24, 7), (96, 7), (168, 4), (720, 1)])
+def test_long_horizons_are_forecast_from_fewer_forks(horizon: int, forks: int) -> None:
+    assert resolve_shape(Model(), 24, horizon, 24)["forks"] == forks
+
+
+@pytest.mark.parametrize("recipe", [Model(), Model(wider=2, steps=9), Model(kind="linear")])
+def test_no_sequence_looks_back_further_than_thirty_seasons(recipe: Model) -> None:
+    found = resolve_shape(recipe, 24, 720, 24)
+    assert found["window"] + (found["steps"] - 1) * found["segment"] <= 720

@@ -259,3 +259,21 @@ def test_a_device_that_is_not_there_is_named(
         pytest.skip("there is one")
     with pytest.raises(TrainError, match=r"DEVICES[\s\S]*trainer=auto"):
         trainer.train("v", demo_panel, TINY, replace(smoke, accelerator="gpu"), seed=1)
+
+
+@pytest.mark.slow
+def test_members_that_are_finished_are_not_trained_again(
+    workplace: Path, demo_panel: Panel, smoke: Fit, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """What an interruption leaves of an ensemble: checkpoints of members, and no package."""
+    recipe = Model(
+        kind="ensemble", units=8, steps=3, forks=2, members=[{"seeds": 2}, {"kind": "linear"}]
+    )
+    first = trainer.train("e", demo_panel, recipe, smoke, 1)
+    assert "which is complete" not in capfd.readouterr().out
+    again = trainer.train("e", demo_panel, recipe, smoke, 1)
+    assert capfd.readouterr().out.count("which is complete") == 2
+    for name, weight in first.net.state_dict().items():
+        assert torch.equal(weight, again.net.state_dict()[name]), name
+    one, other = (first.net.members[k].state_dict() for k in (0, 1))  # type: ignore[union-attr, index]
+    assert not all(torch.equal(one[k], other[k]) for k in one)  # each has a seed of its own

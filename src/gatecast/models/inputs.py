@@ -17,6 +17,9 @@ from torch import Tensor
 from gatecast.config import Model
 from gatecast.errors import ConfigError
 
+_SEASONS = 30  # that a sequence looks back at most, unless a recipe says otherwise
+_AHEAD = 672  # steps that the forks of a sequence forecast together
+
 
 @dataclass(frozen=True)
 class InputSpec:
@@ -106,9 +109,10 @@ def resolve_shape(
 
     A step is one season (the largest divisor of it up to 96 rows, if it is longer; one row without a season). It
     sees the whole seasons that cover twice the horizon, and at least a week where a day is a season, else three
-    seasons. The closed form has a single step that sees twice as far. Neither sees further than half of what lies
-    before the horizon in ``history``, the rows a usual series has for training: windows must be many. Where a
-    window has no two seasons there is no seasonal change to normalise by: ``seasonal`` becomes ``level``.
+    seasons. The closed form has a single step that sees twice as far. Neither looks back further than thirty seasons,
+    nor sees further than half of what lies before the horizon in ``history``, the rows a usual series has for
+    training: windows must be many. Long horizons are forecast from fewer forks. Where a window has no two seasons
+    there is no seasonal change to normalise by: ``seasonal`` becomes ``level``.
 
     Raises:
         ConfigError: SHAPE if a window is declared that is shorter than a season or a segment.
@@ -118,6 +122,9 @@ def resolve_shape(
     least = 7 * m if steps_per_day and m == steps_per_day else 3 * m
     window = -(-max(2 * horizon, least, 8) // m) * m
     window *= 2 if model.kind == "linear" else model.wider
+    if m > 1:
+        before = 0 if model.kind == "linear" else (model.steps - 1) * segment
+        window = min(window, max(_SEASONS * m - before, 2 * m) // m * m)
     if history is not None:
         window = min(window, max((history - horizon) // 2 // m, 1) * m)
     window = model.window or window
@@ -134,7 +141,7 @@ def resolve_shape(
         "window": window,
         "segment": segment,
         "steps": model.steps,
-        "forks": model.forks,
+        "forks": min(model.forks, max(1, _AHEAD // horizon)),
         "normalisation": model.normalisation if window >= 2 * m else "level",
         "reads": model.reads,
     }

@@ -1,0 +1,245 @@
+"""Accuracy of the shipped recipes on a public source, from its raw files, under the protocol of its benchmark.
+
+GATECAST_DATA_DIR=… python -m benchmarks.accuracy --source m4_hourly --out benchmarks/results/accuracy_m4_hourly.json
+
+Every recipe is trained by the shipped trainer once per seed, each in a fresh process of its own, and scored on the
+test span beside naive, seasonal naive and the closed-form ridge. Nothing here chooses by a test score: ``best`` is the
+recipe with the smallest MASE on the validation span.
+
+    m4_hourly     the competition's test file, forecast from the whole training file (the last 48 points of which
+                  choose weights): sMAPE, MASE, OWA, MSIS of the 95 % interval
+    etth1         look-backs of at most 720, one model for 720 steps, of which shorter horizons are prefixes at origins
+                  of their own; every window of the test span, MSE and MAE in units of the training span's spread
+    bike_sharing, beijing_pm25, demo    the recipe's own test span, rolling origins
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.common import fresh, say, write_result
+from benchmarks.recipes import CONF, read
+from gatecast.config import BASELINES, MEDIAN, QUANTILES, Feed, Fit, Model, Splits, data_dir
+
+SOURCES = ("m4_hourly", "etth1", "bike_sharing", "beijing_pm25", "demo")
+RECIPES = ("linear", "lstm", "gru", "lstm_experts", "ensemble")
+ETT_HORIZONS = (96, 192, 336, 720)
+NAIVE2_SMAPE, NAIVE2_MASE = 18.383, 2.395  # of the M4 competition's reference method, Hourly
+_CHUNK = 1024
+
+
+def make_panel(source: str) -> Any:
+    """The panel of a source for its benchmark."""
+    from gatecast.data import ingest, panel
+
+    feed = read("source", source, Feed)
+    feed.name = source
+    if (
+        source == "m4_hourly"
+    ):  # the test file is the test span: training may use all but the validation's points
+        feed.task.splits = Splits("series_end", feed.task.horizon, 1)
+    if source == "etth1":
+        feed.task.horizon = max(ETT_HORIZONS)
+    checked = ingest.check_feed(feed, None, feed.task.horizon)
+    return panel.build(checked.observations, checked.static, feed, feasible=source != "m4_hourly")
+
+
+def predictor_of(name: str, data: Any, seed: int) -> tuple[Any, float]:
+    """A fitted recipe or a baseline, and the CPU seconds its training took."""
+    from gatecast.evaluation import baselines
+    from gatecast.evaluation.predictor import NetPredictor
+    from gatecast.training import trainer
+
+    if name in BASELINES:
+        seasonal = baselines.seasonal_naive(data.meta.horizon, data.meta.season_length)
+        return seasonal if name == "seasonal_naive" else baselines.naive(data.meta.horizon), 0.0
+    model, fit = read("model", name, Model), read("trainer", "auto", Fit)
+    fitted = trainer.train(name, data, model, fit, seed)
+    net = NetPredictor(name, fitted.net, fitted.spec, fitted.scaling, data.meta)
+    return net, fitted.cost["train_cpu_seconds"]
+
+
+def test_windows(source: str, data: Any) -> tuple[Any, np.ndarray]:
+    """Windows of the benchmark, and (n, H) what came true, NaN where unknown."""
+    from gatecast.data.windows import Windows, latest, rolling_origins, targets
+
+    if source == "m4_hourly":
+        import pandas as pd
+
+        folder = data_dir()
+        assert folder is not None
+        table = pd.read_csv(folder / "Hourly-test.csv").set_index("V1")
+        return latest(data), table.loc[list(data.ids)].to_numpy(np.float64)
+    if source == "etth1":
+        _, begin, end = data.split_points
+        count = end - begin - min(ETT_HORIZONS) + 1
+        series = np.repeat(np.arange(data.n_series), count)
+        windows = Windows(
+            series, np.concatenate([np.arange(b, b + c) for b, c in zip(begin, count, strict=True)])
+        )
+        return windows, targets(data, windows)
+    windows = rolling_origins(data, "test")
+    return windows, targets(data, windows)
+
+
+def chunks(predictor: Any, data: Any, windows: Any) -> Iterator[tuple[slice, np.ndarray]]:
+    """Forecasts, some windows at a time."""
+    for low in range(0, len(windows), _CHUNK):
+        part = slice(low, low + _CHUNK)
+        yield part, predictor.predict(data, windows[part]).values.astype(np.float64)
+
+
+def scores(
+    source: str, data: Any, predictor: Any, windows: Any, actual: np.ndarray
+) -> dict[str, Any]:
+    """Scores of a predictor on windows."""
+    scale = _in_sample(data, windows)
+    levels = np.array(QUANTILES)
+    spread = _spread(data)[windows.series, None]
+    sums: dict[str, list[np.ndarray]] = {
+        k: [] for k in ("abs", "smape", "pinball", "inside", "msis", "z")
+    }
+    for part, forecast in chunks(predictor, data, windows):
+        y = actual[part].astype(np.float64)
+        error = y - forecast[..., MEDIAN]
+        size = np.abs(y) + np.abs(forecast[..., MEDIAN])
+        low, high = forecast[..., 0], forecast[..., -1]
+        deviation = y[..., None] - forecast
+        sums["abs"].append(np.abs(error))
+        sums["smape"].append(200 * np.abs(error) / np.where(size > 0, size, 1))
+        sums["pinball"].append(np.maximum(levels * deviation, (levels - 1) * deviation).mean(-1))
+        sums["inside"].append(np.where(np.isnan(y), np.nan, (low <= y) & (y <= high)))
+        miss = np.maximum(low - y, 0) + np.maximum(y - high, 0)
+        sums["msis"].append(high - low + 40 * miss)
+        sums["z"].append(error / spread[part])
+    parts = {k: np.concatenate(v) for k, v in sums.items()}
+    per_series = lambda x: _mean_of_series(np.nanmean(x, 1) / scale, windows.series)  # noqa: E731
+    found: dict[str, Any] = {
+        "smape": _mean_of_series(np.nanmean(parts["smape"], 1), windows.series),
+        "mase": per_series(parts["abs"]),
+        "wape": float(np.nansum(parts["abs"]) / np.nansum(np.abs(actual))),
+        "wql": float(2 * np.nansum(parts["pinball"]) / np.nansum(np.abs(actual))),
+        "coverage_95": float(np.nanmean(parts["inside"])),
+    }
+    if source == "m4_hourly":
+        found["owa"] = 0.5 * (found["smape"] / NAIVE2_SMAPE + found["mase"] / NAIVE2_MASE)
+        found["msis_95"] = per_series(parts["msis"])
+    if source == "etth1":
+        last = data.split_points[2][windows.series]
+        for h in ETT_HORIZONS:
+            z = parts["z"][windows.origin + h <= last, :h]
+            found[f"mse_{h}"], found[f"mae_{h}"] = float((z**2).mean()), float(np.abs(z).mean())
+        for name in ("mse", "mae"):
+            found[f"{name}_mean"] = float(np.mean([found[f"{name}_{h}"] for h in ETT_HORIZONS]))
+    return found
+
+
+def _mean_of_series(values: np.ndarray, series: np.ndarray) -> float:
+    """Mean over series of the mean over their windows."""
+    known = np.isfinite(values)
+    total = np.bincount(series[known], values[known])
+    count = np.bincount(series[known])
+    return float((total[count > 0] / count[count > 0]).mean())
+
+
+def _in_sample(data: Any, windows: Any) -> np.ndarray:
+    """(n,) in-sample error of seasonal naive before the test span, of each window's series."""
+    m, end = data.meta.season_length, data.split_points[1]
+    if data.meta.source == "m4_hourly":
+        end = data.history
+    scale = np.empty(data.n_series)
+    for i, (begin, n) in enumerate(zip(data.indptr, end, strict=False)):
+        y = data.values[begin : begin + n, 0].astype(np.float64)
+        scale[i] = np.nanmean(np.abs(y[m:] - y[:-m]))
+    return scale[windows.series]
+
+
+def _spread(data: Any) -> np.ndarray:
+    """(n_series,) standard deviation of each series' training span."""
+    train_end = data.split_points[0]
+    spans = (data.values[b : b + n, 0] for b, n in zip(data.indptr, train_end, strict=False))
+    return np.array([float(np.nanstd(y.astype(np.float64))) or 1.0 for y in spans])
+
+
+def run(source: str, name: str, seed: int) -> dict[str, Any]:
+    """Train and score one recipe in this process."""
+    from gatecast.data.windows import rolling_origins, targets
+
+    data = make_panel(source)
+    predictor, cpu = predictor_of(name, data, seed)
+    held_out = rolling_origins(data, "validation", most=4096)
+    begin = time.process_time()
+    validation = scores(source, data, predictor, held_out, targets(data, held_out))
+    result = scores(source, data, predictor, *test_windows(source, data))
+    return result | {
+        "validation_mase": validation["mase"],
+        "train_cpu_seconds": cpu,
+        "forecast_cpu_seconds": time.process_time() - begin,
+        "seed": seed,
+    }
+
+
+def main() -> None:
+    """Every recipe and seed, in processes of their own."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--source", choices=SOURCES, required=True)
+    parser.add_argument("--out", type=Path, default=Path("accuracy.json"), help="JSON result")
+    known = sorted(p.stem for p in (CONF / "model").glob("*.yaml"))
+    parser.add_argument(
+        "--recipes",
+        nargs="+",
+        choices=known,
+        default=list(RECIPES),
+        metavar="RECIPE",
+        help=", ".join(known),
+    )
+    parser.add_argument("--seeds", type=int, default=3, help="seeds 1 .. N of every net")
+    parser.add_argument("--one", help=argparse.SUPPRESS)
+    parser.add_argument("--seed", type=int, help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    if given.one:
+        print(json.dumps(run(given.source, given.one, given.seed)))
+        return
+    if data_dir() is None and given.source != "demo":
+        raise SystemExit("Set GATECAST_DATA_DIR to the folder of the raw files.")
+    table: dict[str, Any] = {}
+    for name in (*BASELINES, *given.recipes):
+        runs = []
+        once = name in BASELINES or name == "linear"
+        for seed in range(1, 2 if once else given.seeds + 1):
+            with (
+                tempfile.TemporaryDirectory() as folder
+            ):  # checkpoints are made in the current folder
+                said = fresh(
+                    "benchmarks.accuracy", Path(folder), source=given.source, one=name, seed=seed
+                )
+            runs.append(json.loads(said))
+            shown = {k: round(v, 4) for k, v in runs[-1].items()}
+            say(f"{name} {shown}")
+        numbers = [k for k in runs[0] if k != "seed"]
+        table[name] = {
+            "mean": {k: float(np.mean([r[k] for r in runs])) for k in numbers},
+            "spread": {k: float(np.std([r[k] for r in runs])) for k in numbers},
+            "runs": runs,
+        }
+    best = min(given.recipes, key=lambda name: table[name]["mean"]["validation_mase"])
+    result = {
+        "source": given.source,
+        "recipes": table,
+        "best": {"recipe": best} | table[best]["mean"],
+    }
+    write_result(given.out, result)
+
+
+if __name__ == "__main__":
+    main()
