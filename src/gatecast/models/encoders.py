@@ -58,7 +58,7 @@ class RecurrentEncoder(nn.Module):
             out: Tensor = self.recurrent(steps)[n - k :].transpose(0, 1)
             return out
         last = torch.arange(n - k, n, device=x.device).repeat_interleave(len(x))  # (K B,)
-        ahead, back = self.recurrent(steps.repeat(1, k, 1), last).chunk(2, -1)  # (T, K B, n) each
+        ahead, back = self.recurrent(steps, last).chunk(2, -1)  # (T, K B, n) each
         ahead = ahead[last, torch.arange(len(last), device=x.device)]  # (K B, n)
         return torch.cat([ahead, back[0]], -1).unflatten(0, (k, -1)).transpose(0, 1)
 
@@ -101,10 +101,11 @@ class Stack(nn.Module):
 
         Args:
             x: (T, B, n_inputs).
-            last: (B,) int64, where a backward direction begins in each sequence; None: at the last step.
+            last: (K B,) int64, where a backward direction begins in each of the sequences, K times over; None: once, at
+                the last step.
 
         Returns:
-            (T, B, n), or (T, B, 2 n) in both directions (nothing of use after ``last``).
+            (T, B, n), or (T, K B, 2 n) in both directions (nothing of use after ``last``).
         """
         if last is None:
             last = torch.full(x.shape[1:2], len(x) - 1, device=x.device)
@@ -113,6 +114,9 @@ class Stack(nn.Module):
                 x = dropout(x, self.dropout, self.training)
             states = dilated(layer, x, dilation)
             if self.back:
+                # the first layer looks ahead once for all origins, those above it once for each
+                copies = len(last) // x.shape[1]
+                states, x = states.repeat(1, copies, 1), x.repeat(1, copies, 1)  # (T, K B, n)
                 behind = dilated(self.back[k], backwards(x, last), dilation)
                 states = torch.cat([states, backwards(behind, last)], -1)
             x = states + self.shortcuts[k](x) if self.shortcuts else states
