@@ -7,6 +7,9 @@ sum, 1/6; how far a cell gets below that says whether it carried what it saw, an
 The shipped encoders run as recipes build them, on the CPU, with a linear layer on the last state; every batch is
 fresh. LSTMs start with open forget gates (``forget_bias``; Gers et al. 2000, Jozefowicz et al. 2015): torch starts them
 half shut. A run ends when its error on a fixed held-out set is a fifth of what counts as solved, or after all steps.
+
+What was tried with 64 units, one seed each: LSTMs do not leave the plateau within 4,000 steps at rates 1e-3 (bias 3) and
+3e-3 (bias 1), but do at 3e-3 (bias 3); the plain cell stays on it at 1e-3, 3e-3 and 1e-2.
 """
 
 from __future__ import annotations
