@@ -8,8 +8,8 @@ The shipped encoders run as recipes build them, on the CPU, with a linear layer 
 fresh. LSTMs start with open forget gates (``forget_bias``; Gers et al. 2000, Jozefowicz et al. 2015): torch starts them
 half shut. A run ends when its error on a fixed held-out set is a fifth of what counts as solved, or after all steps.
 
-What was tried with 64 units, one seed each: LSTMs do not leave the plateau within 4,000 steps at rates 1e-3 (bias 3) and
-3e-3 (bias 1), but do at 3e-3 (bias 3); the plain cell stays on it at 1e-3, 3e-3 and 1e-2.
+Also tried, one seed each: an LSTM does not leave the plateau within 4,000 steps at a rate of 1e-3 (bias 3) or 3e-3
+(bias 1), but does at 3e-3 (bias 3); the plain cell stays on it at 1e-3, 3e-3 and 1e-2.
 """
 
 from __future__ import annotations

@@ -111,8 +111,8 @@ def _gpu(r: dict[str, Any]) -> Rows:
 SECTIONS: dict[str, tuple[str, str, Callable[[dict[str, Any]], Rows]]] = {
     "training": (
         "Training rate",
-        "Windows per CPU second of the whole engine over a bare torch loop of the same net (goals: .95 and .85, and 1.5"
-        " over the untuned loop). The floor is `nn.LSTM` and a linear head on random numbers.",
+        "Windows per CPU second of the whole engine over a bare torch loop of the same net (goals: .95 and .85; at"
+        " 2×128 also 1.5 over the untuned loop). The floor is `nn.LSTM` and a linear head on random numbers.",
         _training,
     ),
     "time_to_accuracy": (

@@ -117,7 +117,7 @@ def _bare(layers: int, units: int, steps: int, panel: Path) -> None:
     batch = feed.batch(windows, data.split_points[0][windows.series])
     net: Any = build(peers_net(layers, units), spec)
     weights = list(net.parameters())
-    adam = torch.optim.AdamW(weights, fit.learning_rate, weight_decay=fit.weight_decay)
+    adam = torch.optim.AdamW(weights, fit.learning_rate, weight_decay=fit.weight_decay, fused=True)
     for _ in range(steps):
         adam.zero_grad()
         loss, count = net.loss(batch)

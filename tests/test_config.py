@@ -431,3 +431,37 @@ def test_a_source_whose_name_is_no_plain_file_name_is_refused(name: str) -> None
     error = refused("feed.name", name)
     assert error.code == "RANGE"
     assert "it names the source" in str(error)
+
+
+def ensemble(*members: dict[str, Any]) -> Config:
+    return Config(variants=["e"], model=Model(kind="ensemble", members=list(members)))
+
+
+def test_members_take_the_types_of_a_recipe() -> None:
+    made = ensemble({"wider": "2", "dropout": "0.1", "seeds": "3"})
+    config.check(made)
+    assert made.model is not None
+    assert made.model.members == [{"wider": 2, "dropout": 0.1, "seeds": 3}]
+    assert [(m.wider, m.dropout) for m in config.members(made.model)] == [(2, 0.1)] * 3
+
+
+@pytest.mark.parametrize(
+    ("member", "said"),
+    [
+        ({"unitz": 8}, "unitz"),
+        ({"units": "many"}, "units"),
+        ({"seeds": 0}, "seeds"),
+        ({"kind": "ensemble"}, "ensemble"),
+        ({"dropout": 2.0}, "dropout"),
+    ],
+)
+def test_a_member_that_cannot_be_is_refused(member: dict[str, Any], said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        config.check(ensemble({}, member))
+
+
+def test_an_ensemble_has_members_and_nothing_else_has() -> None:
+    with pytest.raises(ConfigError, match="members"):
+        config.check(ensemble())
+    with pytest.raises(ConfigError, match="members"):
+        config.check(Config(variants=["v"], model=Model(members=[{}])))

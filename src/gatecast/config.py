@@ -275,6 +275,8 @@ def check(config: Config, recipes: dict[str, str] | None = None) -> None:
         config: the composed configuration.
         recipes: chosen recipe of each Hydra group (``source``, ``model``, ``trainer``), for the message.
 
+    Members of an ensemble take the types of the schema, in place.
+
     Raises:
         ConfigError: RANGE or CHOICE, naming the key and the file.
     """
@@ -422,15 +424,18 @@ def members(model: Model) -> list[Model]:
     ]
 
 
-def _check_types(changes: dict[str, Any], where: str) -> None:
+def _typed(changes: dict[str, Any], where: str) -> dict[str, Any]:
+    """The values in the types of the schema, as those of a recipe are."""
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
     try:
-        OmegaConf.merge(OmegaConf.structured(Model), changes)
+        whole = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(Model), changes))
+        return {key: getattr(whole, key) for key in changes}
     except OmegaConfBaseException as error:
         reason = str(error).splitlines()[0]
-        raise ConfigError("VALUE", f"{where}: {reason}", f"Correct {where}.") from None
+        what = f"{where}: `{error.full_key}` cannot be used: {reason}"
+        raise ConfigError("VALUE", what, "Correct the value.") from None
 
 
 def _check_model(model: Model, where: str) -> None:
@@ -446,7 +451,9 @@ def _check_model(model: Model, where: str) -> None:
         here = f"{where}, member {k + 1}"
         for key in sorted(set(changes) - {f.name for f in fields(Model)}):
             _one_of(key, tuple(f.name for f in fields(Model)), here, "setting")
-        _check_types(changes, here)
+        model.members[k] = changes = _typed(changes, here)
+        _one_of(changes.get("kind", "recurrent"), KINDS[:2], here, "kind")
+        _require(changes.get("seeds", 1) >= 1, here, "seeds", changes.get("seeds"), "1 or more")
     for member in members(model):
         _check_model(member, f"{where}, a member")
     _one_of(model.cell, CELLS, where, "cell")

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -47,12 +48,16 @@ def entry(
             sys.argv[0] = str(script)  # other ranks of a training are started by this name
             for name, value in _ENVIRONMENT.items():
                 os.environ.setdefault(name, value)
+            signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # what is under way is ended
             try:
                 sys.argv[1:] = _help_header(main) + _choose_recipes(sys.argv[1:], groups)
                 _run(main, root)
             except GatecastError as error:
                 print(f"\n{error}", file=sys.stderr)
                 raise SystemExit(2) from None
+            except KeyboardInterrupt:
+                print("\ninterrupted", file=sys.stderr)
+                raise SystemExit(130) from None
 
         return command
 

@@ -41,14 +41,14 @@ def test_every_member_sees_its_own_look_back(
     for k, (member, sizes) in enumerate(zip(net.members, spec.members, strict=True)):
         rows = sizes.lookback + sizes.horizon
         alone = Batch(*(v[:, -rows:] if v.ndim > 1 and v.shape[1] > rows else v for v in batch))
-        assert torch.equal(net.each(batch)[k], member.quantiles(alone))  # type: ignore[operator]
+        assert torch.equal(net.each(batch, [k])[0], member.quantiles(alone))  # type: ignore[operator]
 
 
 def test_the_forecast_is_the_mean_of_the_members_that_count(
     net: EnsembleForecaster, spec: InputSpec, make_batch: Batches
 ) -> None:
     batch = make_batch(spec)
-    each = net.each(batch)
+    each = net.each(batch, [0, 1, 2])
     assert torch.allclose(net.quantiles(batch), each.mean(0))
     net.counts[1] = False
     assert torch.allclose(net.quantiles(batch), (each[0] + each[2]) / 2)
@@ -63,7 +63,7 @@ def test_a_member_far_worse_than_the_best_is_left_out(
     batch = make_batch(spec, missing=0.2)
     actual = batch.target[:, spec.lookback :].unsqueeze(-1).expand(-1, -1, 11)
     each = torch.stack([actual + 1.0, actual + 1.05, actual + 1.3])
-    monkeypatch.setattr(net, "each", lambda _: each)
+    monkeypatch.setattr(net, "each", lambda *_: each)
     errors = veto(net, [batch, batch])
     assert net.counts.tolist() == [True, True, False]
     assert errors[1] / errors[0] == pytest.approx(1.05, rel=1e-4)
@@ -80,3 +80,39 @@ def test_sizes_of_members_survive_json(spec: InputSpec) -> None:
     import json
 
     assert InputSpec.from_json(json.loads(json.dumps(spec.to_json()))) == spec
+
+
+@pytest.mark.parametrize("history", ["unknown", "zero"])
+def test_a_series_without_a_scale_of_its_own_does_not_decide(
+    history: str,
+    net: EnsembleForecaster,
+    spec: InputSpec,
+    make_batch: Batches,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    batch = make_batch(spec, n=4)
+    target, mask = batch.target.clone(), batch.mask.clone()
+    target[0, : spec.lookback] = 0
+    mask[0, : spec.lookback] = float(history == "zero")
+    target[0, spec.lookback :] = 1e6
+    batch = batch._replace(target=target, mask=mask)
+    actual = target[:, spec.lookback :].unsqueeze(-1).expand(-1, -1, 11)
+    each = torch.stack([actual + 1.0, actual + 1.05, actual + 5.0])
+    each[:, 0] = 0.0
+    monkeypatch.setattr(net, "each", lambda *_: each)
+    veto(net, [batch])
+    assert net.counts.tolist() == [True, True, False]
+
+
+def test_a_member_that_is_not_finite_is_left_out(
+    net: EnsembleForecaster,
+    spec: InputSpec,
+    make_batch: Batches,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    batch = make_batch(spec, missing=0.3)
+    actual = batch.target[:, spec.lookback :].unsqueeze(-1).expand(-1, -1, 11)
+    each = torch.stack([actual + 1.0, actual * torch.nan, actual + torch.inf])
+    monkeypatch.setattr(net, "each", lambda *_: each)
+    veto(net, [batch])
+    assert net.counts.tolist() == [True, False, False]

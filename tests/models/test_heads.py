@@ -12,6 +12,7 @@ from hypothesis.extra import numpy as hnp
 from utilsforecast.losses import quantile_loss
 
 from gatecast.config import MEDIAN, QUANTILES
+from gatecast.models import heads
 from gatecast.models.heads import initial_bias, monotone_quantiles, pinball
 
 Q = len(QUANTILES)
@@ -87,3 +88,14 @@ def test_a_small_spread_weight_leaves_the_absolute_error_of_the_median() -> None
     forecast, target = torch.randn(5, Q).sort(-1).values, torch.randn(5)
     error = (target - forecast[:, MEDIAN]).abs()
     assert torch.allclose(pinball(forecast, target, spread_weight=0.0), error)
+
+
+def test_a_forecast_before_a_training_does_not_stop_it() -> None:
+    """Constants made in inference mode cannot take part in a backward pass."""
+    heads._steps.cache_clear()
+    heads._slopes.cache_clear()
+    with torch.inference_mode():
+        pinball(monotone_quantiles(torch.randn(2, Q)), torch.randn(2))
+    raw = torch.randn(2, Q, requires_grad=True)
+    pinball(monotone_quantiles(raw), torch.randn(2)).sum().backward()
+    assert raw.grad is not None

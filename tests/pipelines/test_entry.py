@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -60,3 +62,35 @@ def test_a_command_that_needs_a_recipe_names_the_choices() -> None:
         "bilstm, dilated_lstm, ensemble, gru, linear, lstm, lstm_experts, rnn, stacked_lstm"
         in done.stderr
     )
+
+
+@pytest.mark.parametrize(("sent", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_command_that_is_stopped_ends_what_is_under_way(
+    tmp_path: Path, sent: signal.Signals, code: int
+) -> None:
+    """Also outside a training: what the block around the work does at its end is done."""
+    shutil.copytree(ROOT / "conf", tmp_path / "conf")
+    shutil.copy(ROOT / "params.yaml", tmp_path)
+    (tmp_path / "pipelines").mkdir()
+    script = tmp_path / "pipelines" / "wait.py"
+    script.write_text(
+        '"""Wait."""\nimport time\nfrom gatecast.entry import entry\n'
+        "@entry()\ndef main(config):\n    try:\n"
+        "        print('begun', flush=True)\n        time.sleep(60)\n"
+        "    finally:\n        print('ended', flush=True)\nmain()\n"
+    )
+    env = os.environ | {"PYTHONPATH": str(ROOT / "src")}
+    process = subprocess.Popen(
+        [sys.executable, str(script)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=env,
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "begun\n"
+    process.send_signal(sent)
+    out, err = process.communicate(timeout=60)
+    assert out == "ended\n"
+    assert process.returncode == code
+    assert "Traceback" not in err

@@ -148,8 +148,10 @@ def test_a_run_of_a_living_process_is_left_alone(workplace: Path) -> None:
     ],
 )
 def test_a_number_that_another_process_has_now_deceives_nobody(
-    tag: str, value: str, closed: bool, workplace: Path
+    tag: str, value: str, closed: bool, workplace: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(processes, "_machine", lambda: "this one")
+
     def body(run_id: str) -> None:
         tracking.client().set_tag(run_id, tag, value)
         assert (tracking.close_dead_runs("tiny") == [run_id]) is closed
@@ -164,6 +166,17 @@ def test_a_run_of_another_container_of_this_host_is_left_alone(workplace: Path) 
         assert tracking.close_dead_runs("tiny") == []
 
     run_of(body=body)
+
+
+@pytest.mark.parametrize("machine", ["another", ""])
+def test_a_run_of_another_machine_with_this_name_is_left_alone(
+    machine: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Machines made from one image, containers of a set: all may be called the same."""
+    theirs = processes.this_process() | {"gatecast.boot": "another pid:[1]"}
+    theirs["gatecast.machine"] = machine
+    monkeypatch.setattr(processes, "_machine", lambda: "this one" if machine else "")
+    assert not processes.gone(theirs)
 
 
 def test_without_proc_a_process_is_asked_for_by_its_number(

@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -160,6 +162,53 @@ def test_a_training_that_stopped_early_but_was_never_packaged_is_the_same_packag
     second = trainer.train("v", demo_panel, TINY, fit, seed=1)
     assert same(first.net, second.net)
     assert first.outcome == second.outcome
+
+
+def test_a_training_killed_after_it_stopped_early_trains_no_further(
+    workplace: Path, demo_panel: Panel, smoke: Fit
+) -> None:
+    """Between the last checkpoint and the note that all is complete."""
+    fit = replace(smoke, max_epochs=30, patience=1, learning_rate=0.5, averaging=0.0)
+    first = trainer.train("v", demo_panel, TINY, fit, seed=1)
+    next(workplace.glob("checkpoints/v/*/complete.json")).unlink()
+    second = trainer.train("v", demo_panel, TINY, fit, seed=1)
+    assert same(first.net, second.net)
+    assert first.outcome == second.outcome
+
+
+def test_a_training_goes_on_where_its_project_was_moved_to(
+    workplace: Path, demo_panel: Panel, smoke: Fit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its best epoch is not its last: that must not be forgotten."""
+    fit = replace(smoke, max_epochs=4, learning_rate=0.5, averaging=0.0)
+    first = trainer.train("v", demo_panel, TINY, fit, seed=1)
+    next(workplace.glob("checkpoints/v/*/complete.json")).unlink()
+    moved = workplace / "elsewhere"
+    moved.mkdir()
+    (workplace / "checkpoints").rename(moved / "checkpoints")
+    monkeypatch.chdir(moved)
+    second = trainer.train("v", demo_panel, TINY, fit, seed=1)
+    assert same(first.net, second.net)
+    assert first.outcome == second.outcome
+
+
+def test_a_best_checkpoint_that_cannot_be_read_is_trained_anew(
+    workplace: Path, demo_panel: Panel, smoke: Fit
+) -> None:
+    first = trainer.train("v", demo_panel, TINY, smoke, seed=1)
+    for name in ("best", "last"):
+        next(workplace.glob(f"checkpoints/v/*/{name}.ckpt")).write_bytes(b"half of it")
+    assert same(first.net, trainer.train("v", demo_panel, TINY, smoke, seed=1).net)
+
+
+def test_a_panel_whose_gaps_hide_everything_is_refused(
+    workplace: Path, make_panel: Callable[..., Panel], smoke: Fit
+) -> None:
+    """A known value every hundred rows: no window of twelve has one before its origin."""
+    y = np.full(1000, np.nan)
+    y[::100] = 1.0
+    with pytest.raises(TrainError, match=r"NO-WINDOW.*before and after"):
+        trainer.train("v", make_panel({"a": y}), TINY, smoke, seed=1)
 
 
 @pytest.mark.parametrize("change", ["recipe", "trainer", "seed", "data"])

@@ -12,6 +12,7 @@ from gatecast.models.heads import pinball
 from gatecast.models.inputs import Batch, InputSpec
 from gatecast.models.normalisation import location_scale
 
+_LIMIT = 10.0  # spreads that an error counts as, at most
 _WORSE = 1.1  # times the error of the best member is the most that a member may have
 
 
@@ -37,16 +38,17 @@ class EnsembleForecaster(nn.Module):
         self.members = nn.ModuleList(build(member, sizes) for member, sizes in pairs)
         self.register_buffer("counts", torch.ones(len(spec.members), dtype=torch.bool))
 
-    def each(self, batch: Batch) -> Tensor:
-        """(M, B, H, Q) forecast of every member, in units of the target."""
+    def each(self, batch: Batch, which: list[int]) -> Tensor:
+        """(len(which), B, H, Q) forecasts of these members, in units of the target."""
         out = []
-        for member, spec in zip(self.members, self.spec.members, strict=True):
-            out.append(member.quantiles(batch.newest(spec.lookback + spec.horizon)))  # type: ignore[operator]
+        for k in which:
+            spec = self.spec.members[k]
+            out.append(self.members[k].quantiles(batch.newest(spec.lookback + spec.horizon)))  # type: ignore[operator]
         return torch.stack(out)
 
     def quantiles(self, batch: Batch) -> Tensor:
         """(B, H, Q) mean forecast of the members that count, in units of the target."""
-        return self.each(batch)[self.counts].mean(0)
+        return self.each(batch, torch.nonzero(self.counts).flatten().tolist()).mean(0)
 
 
 @torch.no_grad()
@@ -54,7 +56,8 @@ def veto(net: EnsembleForecaster, validation: Iterable[Batch]) -> list[float]:
     """Leave out members whose own error is over a tenth above the best member's.
 
     Anything finer than a veto would fit the validation span. Errors are quantile losses relative to the spread of
-    what was known at each origin.
+    what was known at each origin, each counted as ``_LIMIT`` at most; origins that have seen nothing but zeros or
+    unknown values are not counted.
 
     Args:
         net: whose ``counts`` are set.
@@ -63,12 +66,16 @@ def veto(net: EnsembleForecaster, validation: Iterable[Batch]) -> list[float]:
     Returns:
         The error of each member alone.
     """
-    total, n, rows = torch.zeros(len(net.counts)), torch.zeros(()), net.spec.lookback
+    everyone, rows = list(range(len(net.counts))), net.spec.lookback
+    total, n = torch.zeros(len(everyone)), torch.zeros(())
     for batch in validation:
         past = batch.target[:, :rows], batch.mask[:, :rows]
         y, known = batch.target[:, rows:], batch.mask[:, rows:]
         scale = location_scale(*past, rows, 1)[1][:, 0]  # (B, 1)
-        total += (pinball(net.each(batch), y) * (known / scale)).sum((1, 2))
+        known = known * (past[0] * past[1]).any(1, keepdim=True)
+        loss = pinball(net.each(batch, everyone), y) / scale  # (M, B, H)
+        loss = loss.nan_to_num(nan=_LIMIT, posinf=_LIMIT).clamp_max(_LIMIT)
+        total += (loss * known).sum((1, 2))
         n += known.sum()
     alone = total / n.clamp_min(1)
     net.counts.copy_(alone <= _WORSE * alone.min())

@@ -114,8 +114,9 @@ class RecurrentForecaster(nn.Module):
         s, forks = self.spec, forks or self.spec.forks
         quantiles, frame = self(batch, forks)
         first = s.lookback - (forks - 1) * s.segment
-        ahead = (v[:, first:].unfold(1, s.horizon, s.segment) for v in (batch.target, batch.mask))
-        y, known = (v[:, :forks] for v in ahead)  # (B, K, H)
+        y, known = (
+            v[:, first:].unfold(1, s.horizon, s.segment) for v in (batch.target, batch.mask)
+        )  # (B, K, H)
         seen = batch.mask[:, : s.lookback].unfold(1, s.window, s.segment)[:, -forks:].any(-1, True)
         y = normalise(to_space(y, s), known, frame.base, frame.unit, 10.0)
         count = known * seen

@@ -20,10 +20,11 @@ def monotone_quantiles(raw: Tensor) -> Tensor:
 def _steps(dtype: torch.dtype, device: torch.device) -> Tensor:
     """(Q, Q) which steps lead from the median to each level, and in which direction."""
     n = len(QUANTILES)
-    level, step = torch.arange(n), torch.arange(n).unsqueeze(1)
-    up = (step > MEDIAN) & (step <= level)
-    down = (step < MEDIAN) & (step >= level)
-    return (up.float() - down.float()).to(device, dtype)
+    with torch.inference_mode(False):  # kept for training too, whoever asks first
+        level, step = torch.arange(n), torch.arange(n).unsqueeze(1)
+        up = (step > MEDIAN) & (step <= level)
+        down = (step < MEDIAN) & (step >= level)
+        return (up.float() - down.float()).to(device, dtype)
 
 
 def initial_bias(spread: float) -> Tensor:
@@ -57,8 +58,9 @@ def _slopes(
     spread_weight: float, dtype: torch.dtype, device: torch.device
 ) -> tuple[Tensor, Tensor]:
     """(Q,), (Q,) what one unit of error above and below each level costs."""
-    levels = torch.tensor(QUANTILES)
-    share = torch.full_like(levels, spread_weight)
-    share[MEDIAN] = 1.0
-    share = 2 * share / share.sum()
-    return (levels * share).to(device, dtype), ((levels - 1) * share).to(device, dtype)
+    with torch.inference_mode(False):
+        levels = torch.tensor(QUANTILES)
+        share = torch.full_like(levels, spread_weight)
+        share[MEDIAN] = 1.0
+        share = 2 * share / share.sum()
+        return (levels * share).to(device, dtype), ((levels - 1) * share).to(device, dtype)

@@ -154,12 +154,12 @@ def _seasonal(target: Tensor, mask: Tensor, spec: InputSpec, forks: int) -> Fram
     filled, have = seasonal_fill(z, known, m)  # (B, R)
     both = (known[:, m:] & have[:, :-m]).to(z.dtype)
     change = (filled[:, m:] - filled[:, :-m]) * both
-    sums = trailing_sum(torch.stack([both, change.abs()]), window - m, segment)
+    sums = trailing_sum(torch.stack([both, change.abs()]).double(), window - m, segment)
     n, total = sums.unsqueeze(-1)  # (B, T, 1) each
     mean, spread, magnitude = (v.to(z.dtype) for v in _moments(z, mask, window, segment))
     level = torch.ones_like(magnitude) if spec.log_floor else magnitude
     level = level.where(level > 0, level.new_ones(()))
-    relative = total / n.clamp_min(1) / level + _CHANGE_FLOOR  # (B, T, 1)
+    relative = (total / n.clamp_min(1)).to(z.dtype) / level + _CHANGE_FLOOR  # (B, T, 1)
     unit, spread = relative * level, spread / level + 1e-3
 
     changes = change.unfold(1, window - m, segment)  # (B, T, W - m)
@@ -198,7 +198,7 @@ def to_space(y: Tensor, spec: InputSpec) -> Tensor:
 def from_space(z: Tensor, spec: InputSpec) -> Tensor:
     """Inverse of :func:`to_space`; non-negative targets stay so."""
     if spec.log_floor:
-        return z.clamp_max(80.0).exp()
+        return z.clamp_max(88.0).exp()
     return z.clamp_min(0) if spec.nonnegative else z
 
 

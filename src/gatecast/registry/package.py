@@ -24,7 +24,7 @@ from gatecast.models.inputs import InputSpec
 from gatecast.training.feed import Scaling
 from gatecast.training.trainer import Trained
 
-SCHEMA = 1
+SCHEMA = 2
 MODELS = Path("models")
 FILES = ("package.json", "weights.safetensors")
 
@@ -129,7 +129,14 @@ def load(folder: Path, expected: str | None = None) -> NetPredictor:
         net = build(model, spec)
         net.load_state_dict(load_file(folder / "weights.safetensors"))
         scaling, meta = Scaling.from_json(content["scaling"]), PanelMeta.from_json(content["panel"])
-    except (KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
+    except (
+        KeyError,
+        TypeError,
+        ValueError,
+        AttributeError,
+        RuntimeError,
+        SafetensorError,
+    ) as error:
         raise RegistryError(
             "PACKAGE-READ",
             f"the package in {folder} cannot be rebuilt: {error}",

@@ -12,10 +12,18 @@ def this_process() -> dict[str, str]:
     """Tags that tell this process from every other, also from a later one with its number."""
     return {
         "gatecast.host": socket.gethostname(),
+        "gatecast.machine": _machine(),
         "gatecast.boot": _boot(),
         "gatecast.pid": str(os.getpid()),
         "gatecast.pid_started": _started(os.getpid()) or "",
     }
+
+
+def _machine() -> str:
+    """This installation of the operating system; empty where it has no id."""
+    with suppress(OSError):
+        return Path("/etc/machine-id").read_text().strip()
+    return ""
 
 
 def _boot() -> str:
@@ -41,8 +49,8 @@ def gone(tags: dict[str, str]) -> bool:
     boot, _, numbers = tags.get("gatecast.boot", "").partition(" ")
     my_boot, _, my_numbers = _boot().partition(" ")
     pid = int(tags["gatecast.pid"])
-    if boot != my_boot:
-        return True
+    if boot != my_boot:  # the machine was started again, or it is another of the same name
+        return bool(_machine()) and tags.get("gatecast.machine") == _machine()
     if numbers != my_numbers:
         return False  # a container with other process numbers: cannot be known from here
     if my_boot:

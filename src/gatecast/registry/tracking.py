@@ -191,7 +191,9 @@ def close_dead_runs(source: str) -> list[str]:
     runs = store.search_runs(
         [found.experiment_id], f"attributes.status = 'RUNNING' and {mine}", max_results=1000
     )
-    closed = [r for r in runs if processes.gone(r.data.tags)]
+    gone = [r.info.run_id for r in runs if processes.gone(r.data.tags)]
+    # read again: a process may have closed its run and ended in between
+    closed = [r for r in map(store.get_run, gone) if r.info.status == "RUNNING"]
     for run in closed:
         pid, by = run.data.tags["gatecast.pid"], Path(sys.argv[0]).name
         why = f"its process {pid} ended without closing it; {by} (process {os.getpid()}) did"
@@ -206,6 +208,13 @@ def lightning_logger(source: str, run_id: str) -> Any:
     from pytorch_lightning.loggers import MLFlowLogger
 
     class RunLogger(MLFlowLogger):
+        def log_metrics(self, metrics: Any, step: int | None = None) -> None:
+            """A store that takes no metrics (a full disk, a server that is away) does not end the training."""
+            try:
+                super().log_metrics(metrics, step)
+            except Exception as error:
+                print(f"MLflow does not take metrics of step {step}: {str(error).splitlines()[0]}")
+
         def finalize(self, status: str = "success") -> None:
             """The package is still to be written."""
 

@@ -288,7 +288,7 @@ class TrainingWindows:
     """Random training windows: a series at random, an origin of it at random, never one without a known target.
 
     An origin has a whole window of history where its series allows it. Where a drawn origin has no known target,
-    it is moved forward to the next that has one (or back to the last).
+    it is moved forward to the next that has one.
 
     Args:
         panel: the data set.

@@ -21,6 +21,7 @@ from pytorch_lightning.utilities.exceptions import SIGTERMException
 from torch import Tensor
 
 from gatecast.config import Fit, Model
+from gatecast.errors import TrainError
 from gatecast.models.forecaster import RecurrentForecaster
 from gatecast.models.inputs import Batch, InputSpec
 from gatecast.training.runtime import Ranks
@@ -161,12 +162,18 @@ class ForecasterModule(pl.LightningModule):
         """Validation ends every epoch: the epoch's numbers are logged together.
 
         Raises:
+            TrainError: NO-WINDOW if nothing could be scored.
             Diverged: on every rank, if the validation loss is not finite.
         """
-        training, validation = (
-            (loss / count.clamp_min(1)).item()
-            for loss, count in (self._training, self._summed(self._validation))
-        )
+        sums = {"training": self._training, "validation": self._summed(self._validation)}
+        for span, (_, count) in sums.items():
+            if count == 0:
+                raise TrainError(
+                    "NO-WINDOW",
+                    f"no {span} window has a known value both before and after its origin.",
+                    "Gaps are longer than the look-back: choose a longer `window` in conf/model/, or bring more data.",
+                )
+        training, validation = ((loss / count).item() for loss, count in sums.values())
         if not math.isfinite(validation):
             raise Diverged(
                 self.global_step, self.rate(self.global_step - 1), validation, validation=True

@@ -64,6 +64,11 @@ class Job:
         return self.folder / "last.ckpt"
 
     @property
+    def best(self) -> Path:
+        """The checkpoint of the epoch with the least validation loss."""
+        return self.folder / "best.ckpt"
+
+    @property
     def complete(self) -> Path:
         """Written when the fit has ended: its outcome."""
         return self.folder / "complete.json"
@@ -86,8 +91,8 @@ def lead(
         TrainError, SystemExit: see :func:`gatecast.training.trainer.train`.
     """
     runtime.tune_allocator()
-    if job.complete.is_file():
-        print(f"resuming from {job.folder}, which is complete")
+    if job.complete.is_file() and readable(job.best):
+        print(f"  {job.label}resuming from {job.folder}, which is complete")
     else:
         trainer = _trainer(job, logger, callbacks)
         with runtime.launching(), _reported(job, trainer):
@@ -101,7 +106,7 @@ def lead(
         with disk_errors(job.complete):
             atomic.write_json(job.complete, outcome)
     module = job.module()
-    best = torch.load(job.folder / "best.ckpt", map_location="cpu", weights_only=True)
+    best = torch.load(job.best, map_location="cpu", weights_only=True)
     module.load_state_dict(best["state_dict"])
     return module.average, dict(json.loads(job.complete.read_text(encoding="utf-8")))
 
@@ -109,7 +114,7 @@ def lead(
 def follow(job: Job) -> None:
     """Fit as another rank; what stops all ranks alike is reported by rank 0."""
     runtime.tune_allocator()
-    if not job.complete.is_file():
+    if not (job.complete.is_file() and readable(job.best)):
         with suppress(Diverged, SIGTERMException):
             _fit(job, _trainer(job))
 
@@ -120,18 +125,18 @@ def _trainer(
     for library in ("pytorch_lightning", "lightning_fabric"):
         logging.getLogger(library).setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", module="pytorch_lightning")
-    best = ModelCheckpoint(job.folder, "best", monitor="val_loss", enable_version_counter=False)
-    last = ModelCheckpoint(
+    best = _Checkpoint(job.folder, job.best.stem, monitor="val_loss", enable_version_counter=False)
+    last = _Checkpoint(
         job.folder, job.last.stem, save_on_train_epoch_end=True, enable_version_counter=False
     )
-    stop = EarlyStopping("val_loss", patience=job.fit.patience)
+    stop = _EarlyStopping("val_loss", patience=job.fit.patience)
     callbacks: list[Callback] = [best, last, stop, *more]
     if job.ranks.rank == 0:
         callbacks += [Progress(job.label), *([] if job.label else [RichModelSummary(max_depth=2)])]
     many = job.ranks.world > 1
     try:
         return pl.Trainer(
-            accelerator=job.fit.accelerator,
+            accelerator=_accelerator(job.fit.accelerator),
             devices=job.ranks.local,
             num_nodes=job.ranks.world // job.ranks.local,
             strategy=DDPStrategy(broadcast_buffers=False) if many else "auto",
@@ -152,6 +157,33 @@ def _trainer(
             f"{' '.join(str(error).split())}",
             "Choose another trainer recipe: trainer=auto takes what there is.",
         ) from None
+
+
+def _accelerator(wanted: str) -> str:
+    """``auto``: a CUDA device if there is one, else the CPU. (Apple's GPUs lack the float64 of the scaling.)"""
+    if wanted == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    return "cuda" if wanted == "gpu" else wanted
+
+
+class _Checkpoint(ModelCheckpoint):
+    """Remembers the best epoch also where the project folder was moved in between."""
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        here = Path(str(self.dirpath))
+        moved = dict(state, dirpath=str(here))
+        for key in ("best_model_path", "kth_best_model_path", "last_model_path"):
+            moved[key] = str(here / Path(state[key]).name) if state[key] else ""
+        kept = state["best_k_models"].items()
+        moved["best_k_models"] = {str(here / Path(path).name): score for path, score in kept}
+        super().load_state_dict(moved)
+
+
+class _EarlyStopping(EarlyStopping):
+    """Trains no further epoch after a resume if it had stopped already."""
+
+    def on_train_start(self, trainer: pl.Trainer, _: pl.LightningModule) -> None:
+        trainer.should_stop = trainer.should_stop or self.wait_count >= self.patience
 
 
 def _fit(job: Job, trainer: pl.Trainer) -> None:

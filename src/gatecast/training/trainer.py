@@ -86,7 +86,6 @@ def train(
         SystemExit: 143 after SIGTERM, 130 after Ctrl-C; the last checkpoint is kept.
     """
     runtime.follow_launcher()
-    runtime.follow_launcher()
     ranks = runtime.ranks(fit)
     runtime.set_threads(fit.threads, ranks.local)
     spec, scaling = input_spec(panel, model), fit_scaling(panel)
@@ -98,7 +97,7 @@ def train(
     else:
         from gatecast.training import recurrent
 
-        folder = _folder(variant, panel, model, fit, seed)
+        folder = _folder(variant, panel, model, fit, seed, spec)
         job = recurrent.Job(panel, model, fit, seed, spec, scaling, ranks, folder, label)
         net, outcome = recurrent.lead(job, logger, callbacks)
     outcome["parameters"] = sum(t.numel() for t in net.state_dict().values())
@@ -123,7 +122,7 @@ def assist(variant: str, panel: Panel, model: Model, fit: Fit, seed: int) -> Non
     from gatecast.training import recurrent
 
     spec, scaling = input_spec(panel, model), fit_scaling(panel)
-    folder = _folder(variant, panel, model, fit, seed)
+    folder = _folder(variant, panel, model, fit, seed, spec)
     recurrent.follow(recurrent.Job(panel, model, fit, seed, spec, scaling, ranks, folder))
 
 
@@ -209,7 +208,7 @@ def _member(
     return {name: w.numpy() for name, w in trained.net.state_dict().items()}, trained.outcome
 
 
-def _folder(variant: str, panel: Panel, model: Model, fit: Fit, seed: int) -> Path:
+def _folder(variant: str, panel: Panel, model: Model, fit: Fit, seed: int, spec: InputSpec) -> Path:
     """Where the checkpoints are: another folder whenever resuming would be wrong."""
     facts = {
         "model": asdict(model),
@@ -217,6 +216,7 @@ def _folder(variant: str, panel: Panel, model: Model, fit: Fit, seed: int) -> Pa
         "seed": seed,
         "data": panel.meta.data_hash,
         "code": __version__,
+        "weights": {name: list(w.shape) for name, w in build(model, spec).state_dict().items()},
     }
     text = json.dumps(facts, sort_keys=True)
     return CHECKPOINTS / variant / hashlib.sha256(text.encode()).hexdigest()[:16]
