@@ -155,6 +155,7 @@ class Model:
     experts: int = 8  # experts: linear maps that the gate mixes
     decoder_cell: str = "gru"  # seq2seq, autoregressive, segment: rnn | lstm | gru
     attention: str = "none"  # seq2seq: none | additive | dot, over the states up to the origin
+    teacher_forcing: float = 0.0  # seq2seq: share of training batches that are shown true values
     paths: int = 100  # autoregressive: trajectories that are sampled
     pieces: int = 4  # segment: parts of the horizon, each decoded by one step
     head: str = "quantile"  # quantile | point | normal | student | negative_binomial | event
@@ -454,6 +455,8 @@ def _check_model(model: Model, where: str) -> None:
         model.forks <= model.steps, where, "forks", model.forks, f"at most `steps` ({model.steps})"
     )
     _require(0 <= model.dropout < 1, where, "dropout", model.dropout, "from 0 up to 1")
+    forcing = model.teacher_forcing
+    _require(0 <= forcing <= 1, where, "teacher_forcing", forcing, "from 0 to 1")
     for key in ("emphasis", "spread_weight"):
         _require(getattr(model, key) >= 0, where, key, getattr(model, key), "0 or more")
     _require(

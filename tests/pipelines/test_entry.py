@@ -56,4 +56,4 @@ def test_a_mistake_on_the_command_line_is_one_coded_paragraph(
 def test_a_command_that_needs_a_recipe_names_the_choices() -> None:
     done = run("train")
     assert done.returncode != 0
-    assert "ensemble, gru, linear, lstm, lstm_experts, rnn" in done.stderr
+    assert "deepar, ensemble, gru, linear, lstm, lstm_experts, rnn, seggru, seq2seq" in done.stderr

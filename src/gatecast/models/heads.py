@@ -266,8 +266,23 @@ def _log_count(y: Tensor, mean: Tensor, dispersion: Tensor) -> Tensor:
 _COUNTS = 64  # points at which a distribution function of counts is known
 
 
+def _counts(mean: Tensor, dispersion: Tensor) -> Tensor:
+    """(...) -> (..., 64) counts that cover a negative binomial: all of them if they are few, else dense where it is.
+
+    Far apart ones follow the gamma distribution of the same variance (Wilson & Hilferty 1931: its cube root is nearly
+    normal; near 0 its distribution function is a power).
+    """
+    k = torch.arange(_COUNTS, device=mean.device, dtype=mean.dtype)
+    size = (1 / (dispersion + 1 / mean)).unsqueeze(-1)
+    power = (3 / size).clamp_min(3.0)
+    low, high = (1 - 1 / (9 * size) + z / (3 * size.sqrt()) for z in (-6, 8))
+    low, high = (v.clamp_min(0.0) ** (3 / power) for v in (low, high))
+    spread = mean.unsqueeze(-1) * (low + (high - low) * k / (_COUNTS - 1)) ** power
+    return torch.where(spread[..., -1:] < _COUNTS, k, torch.maximum(k, spread.round()))
+
+
 def count_quantile(level: Tensor, mean: Tensor, dispersion: Tensor) -> Tensor:
-    """Quantiles of a negative binomial: exact where its mass lies below 64, interpolated above.
+    """Quantiles of a negative binomial: exact where its mass lies below 64, else to about a hundredth of the level.
 
     Args:
         level, mean, dispersion: (...) that broadcast.
@@ -276,10 +291,7 @@ def count_quantile(level: Tensor, mean: Tensor, dispersion: Tensor) -> Tensor:
         (...) whole numbers, float32.
     """
     mean, dispersion = torch.broadcast_tensors(mean.double(), dispersion.double())
-    spread = (mean + dispersion * mean.square()).sqrt()
-    most = (mean + 12 * spread).unsqueeze(-1)
-    k = torch.arange(_COUNTS, device=mean.device, dtype=mean.dtype)
-    counts = torch.maximum(k, (most * (k / (_COUNTS - 1)) ** 3).round())  # (..., 64)
+    counts = _counts(mean, dispersion)
     mass = _log_count(counts, mean.unsqueeze(-1), dispersion.unsqueeze(-1)).exp()
     gap, step = counts.diff(dim=-1), mass.diff(dim=-1)
     between = gap * (mass[..., 1:] + mass[..., :-1]) / 2 + step / 2  # trapezoid; exact if gap is 1

@@ -130,10 +130,20 @@ class SequentialDecoder(Decoder):
 
 
 class Seq2SeqDecoder(SequentialDecoder):
-    """Step by step; forecasting feeds back the own median. Source: Sutskever et al. 2014."""
+    """Step by step; forecasting feeds back the own median. Source: Sutskever et al. 2014.
+
+    Training shows the true values to a share of its batches only; the others are decoded as in forecasting. Shown
+    nothing else, a decoder learns to trust the value before more than its own will deserve (Bengio et al. 2015).
+    """
+
+    def __init__(
+        self, model: Model, head: Head, spec: InputSpec, n_state: int, n_step: int
+    ) -> None:
+        super().__init__(model, head, spec, n_state, n_step)
+        self.teacher_forcing = model.teacher_forcing
 
     def forward(self, origins: Origins, previous: Tensor | None = None) -> Tensor:
-        if previous is not None and self.training:
+        if previous is not None and self.training and torch.rand(()) < self.teacher_forcing:
             return self.shown(origins, previous)
         frame = origins.frame
         centre = frame.x @ self.skip.T  # (B, K, H)
