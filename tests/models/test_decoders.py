@@ -22,7 +22,12 @@ from gatecast.models.decoders import (
 from gatecast.models.forecaster import DECODERS, HEADS
 from gatecast.models.inputs import InputSpec
 from gatecast.models.normalisation import Frame
-from gatecast.models.sequential import Attention, AutoregressiveDecoder, SegmentDecoder
+from gatecast.models.sequential import (
+    Attention,
+    AutoregressiveDecoder,
+    SegmentDecoder,
+    Seq2SeqDecoder,
+)
 
 KINDS = ["direct", "experts"]
 
@@ -177,14 +182,25 @@ SEQUENTIAL: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("kind", SEQUENTIAL)
 @pytest.mark.parametrize("cell", ["rnn", "lstm", "gru"])
-def test_a_step_that_is_shown_the_value_before_it_sees_no_later_one(kind: str, cell: str) -> None:
+def test_a_step_that_is_shown_the_truth_sees_the_steps_before_it_only(kind: str, cell: str) -> None:
     net = decoder(kind=kind, decoder_cell=cell, teacher_forcing=1.0, **SEQUENTIAL[kind]).train()
     known = origins(torch.randn(2, 3, 8), torch.randn(2, 3, 5, 3), torch.randn(2, 3, 6))
-    previous = torch.randn(2, 3, 5)
-    later = previous.clone()
-    later[..., 2] += 1
-    moved = (net(known, previous) - net(known, later)).abs().amax((0, 1, 3))
-    assert (moved > 1e-6).tolist() == [False, False, True, True, True]
+    truth = torch.randn(2, 3, 5)
+    other = truth.clone()
+    other[..., 2] += 1
+    moved = (net(known, truth) - net(known, other)).abs().amax((0, 1, 3))
+    assert (moved > 1e-6).tolist() == [False, False, False, True, True]
+
+
+def test_an_unknown_truth_is_shown_as_what_was_to_be_expected() -> None:
+    net = decoder(kind="seq2seq", teacher_forcing=1.0).train()
+    assert isinstance(net, Seq2SeqDecoder)
+    known = origins(torch.randn(2, 3, 8), torch.randn(2, 3, 5, 3), torch.randn(2, 3, 6))
+    expected = known.frame.x @ net.skip.T
+    unknown = torch.full_like(expected, torch.nan)
+    assert torch.allclose(net(known, unknown), net(known, expected), atol=1e-6)
+    net(known, unknown).sum().backward()
+    assert all(p.grad is None or p.grad.isfinite().all() for p in net.parameters())
 
 
 def test_forecasting_feeds_back_what_training_would_have_been_shown() -> None:
@@ -192,9 +208,7 @@ def test_forecasting_feeds_back_what_training_would_have_been_shown() -> None:
     net = decoder(kind="seq2seq", attention="dot", teacher_forcing=1.0)
     known = origins(torch.randn(2, 3, 8), torch.randn(2, 3, 5, 3), torch.randn(2, 3, 6))
     alone = net(known)
-    medians = alone[..., MEDIAN]
-    previous = torch.cat([known.frame.x[..., -1:], medians[..., :-1]], -1)
-    assert torch.allclose(net.train()(known, previous), alone, atol=1e-5)
+    assert torch.allclose(net.train()(known, alone[..., MEDIAN]), alone, atol=1e-5)
 
 
 def test_attention_is_a_mean_of_the_states_up_to_each_origin() -> None:
@@ -215,7 +229,7 @@ def test_trajectories_are_draws_from_the_distribution_of_the_first_step() -> Non
     """Equal shares: the quantiles of the first step are those of its normal distribution."""
     net = decoder(kind="autoregressive", head="normal", paths=400)
     known = origins(torch.randn(2, 3, 8), torch.randn(2, 3, 5, 3), torch.randn(2, 3, 6))
-    shown = net(known, known.frame.x[..., -1:].expand(2, 3, 5))
+    shown = net(known, torch.zeros(2, 3, 5))
     expected = net.head.quantiles(shown)[:, :, 0]
     assert torch.allclose(net.quantiles(known)[:, :, 0], expected, atol=0.01)
 

@@ -50,7 +50,7 @@ class Decoder(nn.Module):
         head: makes parameters of what is decoded.
 
     Attributes:
-        fed: whether a step reads the value before it.
+        fed: whether a step reads the value before it, so that training shows it the truth.
     """
 
     fed = False
@@ -59,12 +59,12 @@ class Decoder(nn.Module):
         super().__init__()
         self.head = head
 
-    def forward(self, origins: Origins, previous: Tensor | None = None) -> Tensor:
+    def forward(self, origins: Origins, truth: Tensor | None = None) -> Tensor:
         """Decode.
 
         Args:
             origins: what is known.
-            previous: (B, K, H) in normalised units: the value before each step, where training may show it.
+            truth: (B, K, H) targets in normalised units, NaN where unknown, which training may show to later steps.
 
         Returns:
             (B, K, H, P') parameters of the head.
@@ -121,7 +121,7 @@ class DirectDecoder(Decoder):
         with torch.no_grad():
             self.steps.out.bias.copy_(head.bias(0.5))
 
-    def forward(self, origins: Origins, previous: Tensor | None = None) -> Tensor:
+    def forward(self, origins: Origins, truth: Tensor | None = None) -> Tensor:
         raw = self.steps(origins.state, origins.step)  # (B, K, H, P)
         return self.head(raw, origins.frame.x @ self.skip.T, origins.frame)
 
@@ -151,7 +151,7 @@ class ExpertsDecoder(Decoder):
             self.out.weight.mul_(0.1)
             self.out.bias.copy_(head.bias(1.0).repeat(horizon))
 
-    def forward(self, origins: Origins, previous: Tensor | None = None) -> Tensor:
+    def forward(self, origins: Origins, truth: Tensor | None = None) -> Tensor:
         _, step, frame = origins
         state = self.dropout(origins.state)
         horizon = step.shape[2]

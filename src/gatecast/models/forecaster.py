@@ -143,7 +143,7 @@ class RecurrentForecaster(nn.Module):
         first = s.lookback - (forks - 1) * s.segment
         ahead = (v[:, first:].unfold(1, s.horizon, s.segment) for v in (batch.target, batch.mask))
         y, known = (v[:, :forks] for v in ahead)  # (B, K, H)
-        parameters = self.decoder(origins, self._previous(y, known, frame))
+        parameters = self.decoder(origins, self._truth(y, known, frame))
         seen = batch.mask[:, : s.lookback].unfold(1, s.window, s.segment)[:, -forks:].any(-1, True)
         target, scored = head.target(y, known, frame)
         count = scored * seen
@@ -151,13 +151,12 @@ class RecurrentForecaster(nn.Module):
         loss = head.loss(parameters.to(y.dtype), target)  # bfloat16 knows no .975
         return (loss * weight).sum(), count.sum()
 
-    def _previous(self, y: Tensor, known: Tensor, frame: Frame) -> Tensor | None:
-        """(B, K, H) normalised value before each step; where it is unknown, that of a season before."""
+    def _truth(self, y: Tensor, known: Tensor, frame: Frame) -> Tensor | None:
+        """(B, K, H) normalised targets, NaN where unknown, for a decoder that is fed."""
         if not self.decoder.fed:
             return None
         z = normalise(to_space(y, self.spec), known, frame.base, frame.unit)
-        z = z.where(known > 0, _lag(frame.x, self.spec.season_length, self.spec.horizon))
-        return torch.cat([frame.x[..., -1:], z[..., :-1]], -1)
+        return z.masked_fill(known == 0, torch.nan)
 
     def quantiles(self, batch: Batch) -> Tensor:
         """(B, H, Q) forecast from the last origin, in units of the target."""

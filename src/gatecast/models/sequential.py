@@ -1,8 +1,11 @@
 """Recurrent decoders: a small cell of their own, started from the encoder's state at each origin.
 
     segment         the horizon in parts, each decoded by one step from the same state      (SegRNN, Lin et al. 2023)
-    seq2seq         step by step, fed the value before: the true one in training, the own median in forecasting
+    seq2seq         step by step, fed the value before: the true one, or its own median
     autoregressive  step by step, fed what it drew: sampled trajectories                  (DeepAR, Salinas et al. 2020)
+
+The last two are fed the value before as how far it lies from the linear forecast of it. Fed the value itself, a decoder
+first has to learn that forecast (demo, 450 steps: WAPE .125 in place of .106).
 
 Axes as in :mod:`gatecast.models.inputs`; N = B K origins are one batch, and a loop runs over steps of the horizon only.
 """
@@ -87,7 +90,7 @@ class Attention(nn.Module):
 class SequentialDecoder(Decoder):
     """What both step-by-step decoders share: a cell over the horizon, and the linear skip of the direct decoder.
 
-    A step reads the value before it (the newest value, at the first), its own inputs and an embedding of the step.
+    A step reads the error of the step before (0 at the first), its own inputs and an embedding of the step.
     """
 
     fed = True
@@ -120,13 +123,15 @@ class SequentialDecoder(Decoder):
         out: Tensor = self.out(drop(asked, self.dropout, self.training))
         return out
 
-    def shown(self, origins: Origins, previous: Tensor) -> Tensor:
-        """(B, K, H, P') parameters where every step is shown the true value before it (B, K, H)."""
-        value = previous.flatten(0, 1).T.unsqueeze(-1)  # (H, N, 1)
-        x = torch.cat([value, self.features(origins)], -1)
-        hidden, _ = self.cell(x, self.cell.start(origins.state.flatten(0, 1)))
+    def shown(self, origins: Origins, truth: Tensor) -> Tensor:
+        """(B, K, H, P') parameters where every step is shown the true value before it."""
         frame = origins.frame
-        return self.head(self.raw(hidden, origins), frame.x @ self.skip.T, frame)
+        centre = frame.x @ self.skip.T  # (B, K, H)
+        error = (truth - centre)[..., :-1].nan_to_num(0.0)
+        error = torch.cat([torch.zeros_like(centre[..., :1]), error], -1)
+        x = torch.cat([error.flatten(0, 1).T.unsqueeze(-1), self.features(origins)], -1)
+        hidden, _ = self.cell(x, self.cell.start(origins.state.flatten(0, 1)))
+        return self.head(self.raw(hidden, origins), centre, frame)
 
 
 class Seq2SeqDecoder(SequentialDecoder):
@@ -142,19 +147,20 @@ class Seq2SeqDecoder(SequentialDecoder):
         super().__init__(model, head, spec, n_state, n_step)
         self.teacher_forcing = model.teacher_forcing
 
-    def forward(self, origins: Origins, previous: Tensor | None = None) -> Tensor:
-        if previous is not None and self.training and torch.rand(()) < self.teacher_forcing:
-            return self.shown(origins, previous)
+    def forward(self, origins: Origins, truth: Tensor | None = None) -> Tensor:
+        if truth is not None and self.training and torch.rand(()) < self.teacher_forcing:
+            return self.shown(origins, truth)
         frame = origins.frame
         centre = frame.x @ self.skip.T  # (B, K, H)
         hidden = self.cell.start(origins.state.flatten(0, 1))
-        value, raws = frame.x[..., -1:], []  # (B, K, 1)
+        error, raws = torch.zeros_like(centre[..., :1]), []  # (B, K, 1)
         for k, features in enumerate(self.features(origins)):
-            x = torch.cat([value.flatten(0, 1), features], -1)
+            x = torch.cat([error.flatten(0, 1), features], -1)
             out, hidden = self.cell(x.unsqueeze(0), hidden)
             raws.append(self.raw(out, origins))  # (B, K, 1, P)
-            value = self.head.median(raws[-1], centre[..., k : k + 1], frame)
-            value = value.clamp(-_LIMIT, _LIMIT)
+            expected = centre[..., k : k + 1]
+            value = self.head.median(raws[-1], expected, frame)
+            error = value.clamp(-_LIMIT, _LIMIT) - expected
         return self.head(torch.cat(raws, 2), centre, frame)
 
 
@@ -177,10 +183,10 @@ class AutoregressiveDecoder(SequentialDecoder):
         order = torch.rand(spec.horizon, model.paths, generator=generator).argsort(-1)
         self.register_buffer("levels", (order + 0.5) / model.paths)
 
-    def forward(self, origins: Origins, previous: Tensor | None = None) -> Tensor:
-        """As :meth:`Decoder.forward`; ``previous`` must be given: without it there is no one set of parameters."""
-        assert previous is not None
-        return self.shown(origins, previous)
+    def forward(self, origins: Origins, truth: Tensor | None = None) -> Tensor:
+        """As :meth:`Decoder.forward`; ``truth`` must be given: without it there is no one set of parameters."""
+        assert truth is not None
+        return self.shown(origins, truth)
 
     def quantiles(self, origins: Origins) -> Tensor:
         return _path_quantiles(self.paths(origins))
@@ -192,15 +198,16 @@ class AutoregressiveDecoder(SequentialDecoder):
         shape = (*centre.shape[:2], n_paths)
         state = origins.state.flatten(0, 1).repeat_interleave(n_paths, 0)  # (N S, units)
         hidden = self.cell.start(state)
-        value, drawn = frame.x[..., -1:].expand(shape), []  # (B, K, S)
+        error, drawn = centre.new_zeros(shape), []  # (B, K, S)
         for k, features in enumerate(self.features(origins)):
             shared = features.repeat_interleave(n_paths, 0)  # (N S, n_step + 8)
-            x = torch.cat([value.reshape(-1, 1), shared], -1)
+            x = torch.cat([error.reshape(-1, 1), shared], -1)
             out, hidden = self.cell(x.unsqueeze(0), hidden)
             raw = self.out(out[0]).unflatten(0, shape)  # (B, K, S, P)
-            parameters = self.head(raw, centre[..., k : k + 1], frame).float()
+            expected = centre[..., k : k + 1]
+            parameters = self.head(raw, expected, frame).float()
             drawn.append(self.head.icdf(parameters, self.levels[k]))
-            value = drawn[-1].clamp(-_LIMIT, _LIMIT)
+            error = drawn[-1].clamp(-_LIMIT, _LIMIT) - expected
         return torch.stack(drawn, 2)
 
 
@@ -235,7 +242,7 @@ class SegmentDecoder(Decoder):
             self.out.weight.mul_(0.3)
             self.out.bias.copy_(head.bias(0.5).repeat(self.length))
 
-    def forward(self, origins: Origins, previous: Tensor | None = None) -> Tensor:
+    def forward(self, origins: Origins, truth: Tensor | None = None) -> Tensor:
         frame, (*shape, horizon) = origins.frame, origins.step.shape[:3]
         rows = pad(self.row(origins.step), (0, 0, 0, self.pieces * self.length - horizon))
         rows = rows.unflatten(2, (self.pieces, self.length)).flatten(3)  # (B, K, M, L 4)
