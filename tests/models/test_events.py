@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from gatecast.config import Model
+from gatecast.errors import ConfigError
 from gatecast.models.events import Event, labels
 from gatecast.models.forecaster import RecurrentForecaster
 from gatecast.models.inputs import Batch, InputSpec
@@ -71,6 +72,14 @@ def test_a_nearer_threshold_is_likelier(
     batch = make_batch(spec)
     near, far = (net_of(spec, threshold=t).probabilities(batch) for t in (21.0, 29.0))
     assert (near > far).all()
+
+
+def test_an_event_has_no_quantiles_and_says_so(
+    make_spec: Callable[..., InputSpec], make_batch: Callable[..., Batch]
+) -> None:
+    spec = make_spec()
+    with pytest.raises(ConfigError, match="probabilities"):
+        net_of(spec).quantiles(make_batch(spec))
 
 
 @pytest.mark.parametrize("weight", [1.0, 4.0])

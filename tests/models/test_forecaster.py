@@ -433,3 +433,90 @@ def test_the_registry_builds_every_kind_and_nothing_else(make_spec: Specs) -> No
         assert type(build(Model(kind=kind, units=4), spec)) is expected
     with pytest.raises(KeyError):
         build(Model(kind="os.system"), make_spec())
+
+
+# --- counts ----------------------------------------------------------------------------------------------
+
+COUNTS: dict[str, dict[str, Any]] = {
+    "direct": {},
+    "experts": {"decoder": "experts"},
+    "segment": {"decoder": "segment"},
+    "seq2seq": {"decoder": "seq2seq"},
+    "autoregressive": {"decoder": "autoregressive", "paths": 9},
+}
+
+
+@pytest.fixture
+def counts(make_spec: Specs, make_batch: Batches, make_net: Nets) -> Callable[..., Any]:
+    """A net for counts, and a batch of them."""
+
+    def make(decoder: str, missing: float = 0.2) -> tuple[RecurrentForecaster, Batch]:
+        spec = make_spec(normalisation="mean", nonnegative=True)
+        recipe = COUNTS[decoder] | {"head": "negative_binomial", "normalisation": "mean"}
+        batch = make_batch(spec, n=5, missing=missing)
+        few = (batch.target / 10).round().clamp_min(0)
+        return make_net(spec, **recipe), batch._replace(target=few)
+
+    return make
+
+
+@pytest.mark.parametrize("decoder", COUNTS)
+def test_a_forecast_of_counts_is_whole_and_in_order(
+    decoder: str, counts: Callable[..., Any]
+) -> None:
+    net, batch = counts(decoder)
+    out = net.quantiles(batch)
+    assert (out >= 0).all()
+    assert (out.diff(dim=-1) >= 0).all()
+    if decoder != "autoregressive":  # between two trajectories lies a fraction
+        assert torch.allclose(out, out.round(), atol=1e-4)
+
+
+@pytest.mark.parametrize("decoder", COUNTS)
+@pytest.mark.parametrize("fork", [0, 1])
+def test_a_forecast_of_counts_sees_what_came_before_its_origin_and_nothing_after(
+    decoder: str, fork: int, counts: Callable[..., Any]
+) -> None:
+    net, batch = counts(decoder, missing=0.0)
+    at = origin(net.spec, fork)
+    after = changed(batch, "target", slice(at, None), 5.0)
+    assert moved(net, batch, after)[: fork + 1].max() < 1e-5
+    newest = changed(batch, "target", slice(at - 1, at), 50.0)
+    assert moved(net, batch, newest)[fork, 0] > 0.5
+
+
+@pytest.mark.parametrize("decoder", COUNTS)
+def test_counts_of_one_sequence_depend_on_no_other(
+    decoder: str, counts: Callable[..., Any]
+) -> None:
+    net, batch = counts(decoder)
+    alone = net.quantiles(Batch(*(v[2:3] for v in batch)))
+    assert torch.allclose(net.quantiles(batch)[2:3], alone, atol=1e-3)
+
+
+@pytest.mark.parametrize("decoder", COUNTS)
+def test_a_series_of_zeros_and_one_without_values_have_finite_counts(
+    decoder: str, counts: Callable[..., Any]
+) -> None:
+    for missing in (0.0, 1.0):
+        net, batch = counts(decoder, missing=missing)
+        zeros = batch._replace(target=torch.zeros_like(batch.target))
+        assert net.quantiles(zeros).isfinite().all()
+        loss, _ = net.train().loss(zeros)
+        loss.backward()
+        assert all(p.grad is None or p.grad.isfinite().all() for p in net.parameters())
+
+
+@pytest.mark.parametrize("decoder", ["segment", "seq2seq", "autoregressive"])
+def test_the_same_input_gives_the_same_forecast(
+    decoder: str, make_spec: Specs, make_batch: Batches, make_net: Nets
+) -> None:
+    """Sampled or not, in whatever order the sequences come."""
+    spec = make_spec()
+    net, batch = make_net(spec, **RECIPES[decoder]), make_batch(spec, n=5)
+    first = net.quantiles(batch)
+    torch.manual_seed(99)
+    assert torch.equal(net.quantiles(batch), first)
+    order = torch.tensor([3, 0, 4, 1, 2])
+    turned = net.quantiles(Batch(*(v[order] for v in batch)))
+    assert torch.allclose(turned, first[order], atol=1e-5)

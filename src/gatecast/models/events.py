@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn.functional import softplus
 
 from gatecast.config import Model
+from gatecast.errors import ConfigError
 from gatecast.models.heads import Head
 from gatecast.models.inputs import InputSpec
 from gatecast.models.normalisation import Frame, to_space
@@ -54,7 +55,7 @@ class Event(Head):
         return torch.full((1,), -2.0)
 
     def forward(self, raw: Tensor, centre: Tensor, frame: Frame) -> Tensor:
-        limit = to_space(centre.new_tensor(self.threshold), self.spec)
+        limit = to_space(torch.full_like(frame.unit, self.threshold), self.spec)
         beyond = centre - ((limit - frame.base) / frame.unit).clamp(-10, 10)
         return raw + (self.slope * (beyond if self.above else -beyond)).unsqueeze(-1)
 
@@ -66,6 +67,18 @@ class Event(Head):
         survived = softplus(parameters.squeeze(-1)).cumsum(-1)  # -log(1 - P)
         happened = -torch.log(-torch.expm1(-survived.clamp_min(1e-6)))
         return torch.where(target > 0, self.weight * happened, survived)
+
+    def quantiles(self, parameters: Tensor) -> Tensor:
+        """Refuse.
+
+        Raises:
+            ConfigError: EVENT, always.
+        """
+        raise ConfigError(
+            "EVENT",
+            "a model with `head: event` forecasts a probability, it has no quantiles of the target.",
+            "Ask it for `probabilities(batch)`; for evaluate, promote and score choose another `head`.",
+        )
 
     def by_step(self, parameters: Tensor) -> Tensor:
         """(..., H, 1) -> (..., H) P(by step k)."""

@@ -215,7 +215,7 @@ class NegativeBinomial(Distribution):
         return torch.stack([mean + 1e-4, dispersion + 1e-3, unit], -1)
 
     def median(self, raw: Tensor, centre: Tensor, frame: Frame) -> Tensor:
-        return self.icdf(self(raw, centre, frame), raw.new_tensor(0.5))
+        return self.icdf(self(raw, centre, frame), torch.full_like(centre, 0.5))
 
     def target(self, y: Tensor, known: Tensor, frame: Frame) -> tuple[Tensor, Tensor]:
         return y.round().clamp_min(0).where(known > 0, y.new_zeros(())), known
