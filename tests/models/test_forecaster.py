@@ -115,7 +115,7 @@ def test_the_newest_covariates_change_step_one(
 
 
 @pytest.mark.parametrize("decoder", RECIPES)
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(
     cell=st.sampled_from(CELLS),
     season=st.integers(1, 5),
@@ -302,7 +302,7 @@ def test_a_recipe_whose_window_is_shorter_than_a_season_works_or_says_what_is_wr
 
 
 @pytest.mark.parametrize("decoder", RECIPES)
-@settings(max_examples=6, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(seed=st.integers(0, 1000), missing=st.sampled_from([0.0, 0.5, 0.95, 1.0]))
 def test_quantiles_of_a_forecast_never_cross(
     decoder: str, seed: int, missing: float, make_kind: Specs, make_batch: Batches, make_net: Nets

@@ -198,8 +198,9 @@ class Student(Distribution):
 class NegativeBinomial(Distribution):
     """Counts, with a variance of mean + dispersion mean²; scaled by the mean of the window.
 
-    Both as in Salinas et al. 2020 (equations 4 and 5); the mean is nearly ``raw + centre`` while that is well above 0.
-    Parameters: (mean, dispersion, unit), the mean in units of the target.
+    As in Salinas et al. 2020 (sections 3.1 and 3.3); the mean, in normalised units, is nearly ``raw + centre`` while
+    that is well above 0. Targets are rounded to whole numbers. Parameters: (mean, dispersion, unit), the mean in units
+    of the target.
     """
 
     width = 2

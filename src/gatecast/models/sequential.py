@@ -223,7 +223,7 @@ class SegmentDecoder(Decoder):
     """Parts of the horizon, side by side: each is one step of the cell from the same state.
 
     A part reads an embedding of its position and the projected inputs of its own steps. Nothing is fed back, so that
-    errors do not add up. Source: SegRNN, Lin et al. 2023, section 4.3 ("parallel multi-step forecasting").
+    errors do not add up. Source: SegRNN ("parallel multi-step forecasting"), Lin et al. 2023.
     """
 
     def __init__(
