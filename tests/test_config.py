@@ -140,6 +140,10 @@ def test_a_value_of_a_source_recipe_out_of_range_is_refused(path: str, value: An
         ("segment", 0),
         ("dropout", 1.0),
         ("dropout", -0.1),
+        ("pieces", 0),
+        ("paths", 0),
+        ("teacher_forcing", 1.1),
+        ("event_weight", 0.0),
         ("ridge", []),
         ("ridge", [1.0, 0.0]),
     ],
@@ -188,6 +192,11 @@ def test_a_value_of_a_trainer_recipe_out_of_range_is_refused(path: str, value: A
         ("model.cell", "ltsm", "lstm"),
         ("model.activation", "tahn", "tanh"),
         ("model.recurrent_activation", "hard-sigmoid", "hard_sigmoid"),
+        ("model.decoder", "seq2seg", "seq2seq"),
+        ("model.decoder_cell", "gruu", "gru"),
+        ("model.attention", "adative", "additive"),
+        ("model.head", "studnet", "student"),
+        ("model.loss", "hubber", "huber"),
         ("fit.precision", "bf16-mix", "bf16-mixed"),
     ],
 )
@@ -261,6 +270,39 @@ def test_a_demo_too_small_is_refused(key: str, value: int) -> None:
     config.check(wrong)
     wrong.feed.demo = Demo(**{key: value})
     with pytest.raises(ConfigError, match=f"demo.{key}"):
+        config.check(wrong)
+
+
+@pytest.mark.parametrize(
+    ("recipe", "told"),
+    [
+        ({"attention": "dot"}, "`decoder: seq2seq`"),
+        ({"decoder": "autoregressive"}, "`head: quantile`"),
+        ({"decoder": "autoregressive", "head": "point"}, "`head: point`"),
+        ({"decoder": "seq2seq", "head": "event", "event": {"above": 1.0}}, "`decoder: seq2seq`"),
+        ({"head": "negative_binomial"}, "`normalisation: mean`"),
+        ({"normalisation": "mean"}, "`head: negative_binomial`"),
+        ({"head": "event"}, "`event`"),
+        ({"event": {"above": 1.0}}, "`head: event`"),
+    ],
+    ids=str,
+)
+def test_parts_of_a_model_that_do_not_go_together_are_refused(
+    recipe: dict[str, Any], told: str
+) -> None:
+    wrong = good()
+    wrong.model = Model(**recipe)
+    with pytest.raises(ConfigError, match=told) as caught:
+        config.check(wrong, {"model": "mine"})
+    assert caught.value.code == "COMBINATION"
+    assert "conf/model/mine.yaml" in str(caught.value)
+
+
+@pytest.mark.parametrize("event", [{"above": 1.0, "below": 0.0}, {"over": 1.0}])
+def test_an_event_has_one_threshold(event: dict[str, float]) -> None:
+    wrong = good()
+    wrong.model = Model(head="event", event=event)
+    with pytest.raises(ConfigError, match="one threshold"):
         config.check(wrong)
 
 

@@ -35,6 +35,12 @@ ACTIVATIONS = (
     "softsign",
     "linear",
 )
+DECODERS = ("direct", "experts", "seq2seq", "autoregressive", "segment")
+DECODER_CELLS = ("rnn", "lstm", "gru")
+ATTENTIONS = ("none", "additive", "dot")
+HEADS = ("quantile", "point", "normal", "student", "negative_binomial", "event")
+DISTRIBUTIONS = ("normal", "student", "negative_binomial")
+LOSSES = ("mae", "mse", "huber")
 BASELINES = ("naive", "seasonal_naive")
 METRICS = ("mase", "smape", "rmsse", "wape", "wql")
 PRECISIONS = ("32-true", "bf16-mixed", "64-true")
@@ -163,9 +169,20 @@ class Model:
         "window"  # what a step reads of its window: window | segment (its newest rows only)
     )
     project: bool = True  # a layer between a step's inputs and the recurrent one
-    normalisation: str = "level"  # level | seasonal | auto: seasonal where values stay well above 0
-    decoder: str = "direct"  # direct | experts
-    experts: int = 8  # linear maps that the gate mixes
+    normalisation: str = (
+        "level"  # level | seasonal | mean | auto: seasonal where values stay well above 0
+    )
+    decoder: str = "direct"  # direct | experts | seq2seq | autoregressive | segment
+    experts: int = 8  # experts: linear maps that the gate mixes
+    decoder_cell: str = "gru"  # seq2seq, autoregressive, segment: rnn | lstm | gru
+    attention: str = "none"  # seq2seq: none | additive | dot, over the states up to the origin
+    teacher_forcing: float = 0.0  # seq2seq: share of training batches that are shown true values
+    paths: int = 100  # autoregressive: trajectories that are sampled
+    pieces: int = 4  # segment: parts of the horizon, each decoded by one step
+    head: str = "quantile"  # quantile | point | normal | student | negative_binomial | event
+    loss: str = "mae"  # point: mae | mse | huber
+    event: dict[str, float] = field(default_factory=dict)  # event: {above: 150.0} or {below: …}
+    event_weight: float = 1.0  # event: how much more a step counts by which it has happened
     emphasis: float = (
         0.0  # how much more an error counts where a series changes more, relative to its level
     )
@@ -458,9 +475,14 @@ def _check_model(model: Model, where: str) -> None:
         _check_model(member, f"{where}, a member")
     _one_of(model.cell, CELLS, where, "cell")
     _one_of(model.reads, ("window", "segment"), where, "reads")
-    _one_of(model.normalisation, ("level", "seasonal", "auto"), where, "normalisation")
-    _one_of(model.decoder, ("direct", "experts"), where, "decoder")
-    for key in ("layers", "steps", "forks", "experts", "seeds", "wider"):
+    _one_of(model.normalisation, ("level", "seasonal", "mean", "auto"), where, "normalisation")
+    _one_of(model.decoder, DECODERS, where, "decoder")
+    _one_of(model.decoder_cell, DECODER_CELLS, where, "decoder_cell")
+    _one_of(model.attention, ATTENTIONS, where, "attention")
+    _one_of(model.head, HEADS, where, "head")
+    _one_of(model.loss, LOSSES, where, "loss")
+    _check_combination(model, where)
+    for key in (*("layers", "steps", "forks", "experts", "seeds", "wider", "paths", "pieces"),):
         _require(getattr(model, key) >= 1, where, key, getattr(model, key), "1 or more")
     _check_layers(model, where)
     for key in ("window", "segment"):
@@ -469,6 +491,8 @@ def _check_model(model: Model, where: str) -> None:
     _require(
         model.forks <= model.steps, where, "forks", model.forks, f"at most `steps` ({model.steps})"
     )
+    forcing = model.teacher_forcing
+    _require(0 <= forcing <= 1, where, "teacher_forcing", forcing, "from 0 to 1")
     for key in ("emphasis", "spread_weight"):
         _require(getattr(model, key) >= 0, where, key, getattr(model, key), "0 or more")
     _require(
@@ -515,6 +539,46 @@ def _check_layers(model: Model, where: str) -> None:
     )
     for key in ("dropout", "input_dropout", "recurrent_dropout"):
         _require(0 <= getattr(model, key) < 1, where, key, getattr(model, key), "from 0 up to 1")
+
+
+def _check_combination(model: Model, where: str) -> None:
+    """Refuse parts that do not go together."""
+    refused = [
+        (
+            model.attention != "none" and model.decoder != "seq2seq",
+            f"`attention: {model.attention}` is of `decoder: seq2seq`, not of {model.decoder!r}",
+        ),
+        (
+            model.decoder == "autoregressive" and model.head not in DISTRIBUTIONS,
+            f"`decoder: autoregressive` samples from a distribution, `head: {model.head}` is none of "
+            + ", ".join(DISTRIBUTIONS),
+        ),
+        (
+            model.head == "event" and model.decoder == "seq2seq",
+            "`head: event` has no value to hand from step to step, as `decoder: seq2seq` does",
+        ),
+        (
+            (model.head == "negative_binomial") != (model.normalisation == "mean"),
+            f"`head: negative_binomial` and `normalisation: mean` need each other; there are"
+            f" `head: {model.head}` and `normalisation: {model.normalisation}`",
+        ),
+        (
+            (model.head == "event") != bool(model.event),
+            f"`event` and `head: event` need each other; `event` is {model.event}",
+        ),
+    ]
+    for wrong, what in refused:
+        if wrong:
+            raise ConfigError("COMBINATION", f"{where}: {what}.", f"Change one of them in {where}.")
+    thresholds = {name: float(value) for name, value in model.event.items()}
+    _require(
+        not thresholds or (len(thresholds) == 1 and thresholds.keys() <= {"above", "below"}),
+        where,
+        "event",
+        thresholds,
+        "one threshold: {above: …} or {below: …}",
+    )
+    _require(model.event_weight > 0, where, "event_weight", model.event_weight, "above 0")
 
 
 def _check_fit(fit: Fit, where: str) -> None:

@@ -1,16 +1,33 @@
-"""The direct decoder and the seasonal forecast it starts from."""
+"""Decoders on their own: what a step reads, and the seasonal forecast they start from."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import Tensor
 
 from gatecast.config import MEDIAN, QUANTILES, Model
-from gatecast.models.decoders import DirectDecoder, ExpertsDecoder, seasonal_mean
+from gatecast.models.decoders import (
+    Decoder,
+    DirectDecoder,
+    ExpertsDecoder,
+    Origins,
+    seasonal_mean,
+)
+from gatecast.models.forecaster import DECODERS, HEADS
 from gatecast.models.inputs import InputSpec
+from gatecast.models.normalisation import Frame
+from gatecast.models.sequential import (
+    Attention,
+    AutoregressiveDecoder,
+    SegmentDecoder,
+    Seq2SeqDecoder,
+)
 
 KINDS = ["direct", "experts"]
 
@@ -49,23 +66,35 @@ SPEC = InputSpec(5, 3, 6, 3, 4, 4, n_known=3)
 
 
 def decoder(
-    dropout: float = 0.0, kind: str = "direct", spec: InputSpec = SPEC
-) -> DirectDecoder | ExpertsDecoder:
+    dropout: float = 0.0, kind: str = "direct", spec: InputSpec = SPEC, **recipe: Any
+) -> Decoder:
     torch.manual_seed(0)
-    model = Model(units=8, dropout=dropout, experts=3)
-    return {"direct": DirectDecoder, "experts": ExpertsDecoder}[kind](model, spec, 3).eval()
+    model = Model(units=8, dropout=dropout, experts=3, decoder=kind, **recipe)
+    return DECODERS[kind](model, HEADS[model.head](model, spec), spec, 8, 3).eval()
+
+
+def origins(state: Tensor, step: Tensor, x: Tensor) -> Origins:
+    """Origins that are all the encoder's states, in a frame of base 0 and unit 1."""
+    one = torch.ones(*state.shape[:2], 1)
+    return Origins(state, step, Frame(x, x, 0 * one, one, one))
+
+
+def decode(net: Decoder, state: Tensor, step: Tensor, x: Tensor) -> Tensor:
+    return net(origins(state, step, x))
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_quantiles_of_every_step_are_in_order(kind: str) -> None:
-    out = decoder(kind=kind)(torch.randn(2, 4, 8), torch.randn(2, 4, 5, 3), torch.randn(2, 4, 6))
+    out = decode(
+        decoder(kind=kind), torch.randn(2, 4, 8), torch.randn(2, 4, 5, 3), torch.randn(2, 4, 6)
+    )
     assert out.shape == (2, 4, 5, len(QUANTILES))
     assert (out.diff(dim=-1) >= 0).all()
 
 
 def test_an_untrained_decoder_starts_near_the_seasonal_forecast() -> None:
     net, x = decoder(), torch.randn(50, 1, 6)
-    out = net(torch.zeros(50, 1, 8), torch.zeros(50, 1, 5, 3), x)[..., MEDIAN]
+    out = decode(net, torch.zeros(50, 1, 8), torch.zeros(50, 1, 5, 3), x)[..., MEDIAN]
     seasonal = x @ seasonal_mean(6, 5, 3).T
     assert (out - seasonal).abs().max() < 0.6 * seasonal.std()
 
@@ -76,7 +105,7 @@ def test_inputs_of_a_step_change_that_step_only(kind: str) -> None:
     step = torch.randn(1, 1, 5, 3)
     changed = step.clone()
     changed[0, 0, 2] += 1
-    moved = (net(state, step, x) - net(state, changed, x)).abs().amax(-1)[0, 0]
+    moved = (decode(net, state, step, x) - decode(net, state, changed, x)).abs().amax(-1)[0, 0]
     assert (moved > 1e-6).tolist() == [False, False, True, False, False]
 
 
@@ -86,7 +115,7 @@ def test_an_origin_is_decoded_from_its_own_state_alone(kind: str) -> None:
     step = torch.randn(1, 3, 5, 3)
     changed = state.clone()
     changed[0, 1] += 1
-    moved = (net(state, step, x) - net(changed, step, x)).abs().amax((-1, -2))[0]
+    moved = (decode(net, state, step, x) - decode(net, changed, step, x)).abs().amax((-1, -2))[0]
     assert (moved > 1e-6).tolist() == [False, True, False]
 
 
@@ -96,11 +125,12 @@ def test_dropout_is_the_same_for_all_steps_of_an_origin() -> None:
     with torch.no_grad():
         net.steps.embedding.zero_()
         net.skip.zero_()
-    out = net(torch.ones(1, 2, 8), torch.ones(1, 2, 5, 3), torch.ones(1, 2, 6))
+    out = decode(net, torch.ones(1, 2, 8), torch.ones(1, 2, 5, 3), torch.ones(1, 2, 6))
     assert torch.equal(out[:, :, :1].expand_as(out), out)
     torch.manual_seed(1)
     draws = [
-        net(torch.ones(1, 2, 8), torch.ones(1, 2, 5, 3), torch.ones(1, 2, 6))[0] for _ in range(8)
+        decode(net, torch.ones(1, 2, 8), torch.ones(1, 2, 5, 3), torch.ones(1, 2, 6))[0]
+        for _ in range(8)
     ]
     assert any(not torch.equal(one[0], one[1]) for one in draws)
 
@@ -134,7 +164,7 @@ def test_the_gate_of_a_step_is_a_mixture() -> None:
         net.steps.out.weight.zero_()  # type: ignore[union-attr]
         net.steps.out.bias.zero_()  # type: ignore[union-attr]
     x = torch.randn(2, 4, 6)
-    out = net(10 * torch.randn(2, 4, 8), torch.randn(2, 4, 5, 3), x)[..., MEDIAN]
+    out = decode(net, 10 * torch.randn(2, 4, 8), torch.randn(2, 4, 5, 3), x)[..., MEDIAN]
     assert torch.allclose(out, x.sum(-1, keepdim=True).expand_as(out), atol=1e-4)
 
 
@@ -142,3 +172,107 @@ def test_without_anything_known_ahead_experts_have_no_layer_per_step() -> None:
     net = decoder(kind="experts", spec=InputSpec(5, 3, 6, 3, 4, 4))
     assert isinstance(net, ExpertsDecoder)
     assert net.steps is None
+
+
+SEQUENTIAL: dict[str, dict[str, Any]] = {
+    "seq2seq": {},
+    "autoregressive": {"head": "normal", "paths": 50},
+}
+
+
+@pytest.mark.parametrize("kind", SEQUENTIAL)
+@pytest.mark.parametrize("cell", ["rnn", "lstm", "gru"])
+def test_a_step_that_is_shown_the_truth_sees_the_steps_before_it_only(kind: str, cell: str) -> None:
+    net = decoder(kind=kind, decoder_cell=cell, teacher_forcing=1.0, **SEQUENTIAL[kind]).train()
+    known = origins(torch.randn(2, 3, 8), torch.randn(2, 3, 5, 3), torch.randn(2, 3, 6))
+    truth = torch.randn(2, 3, 5)
+    other = truth.clone()
+    other[..., 2] += 1
+    moved = (net(known, truth) - net(known, other)).abs().amax((0, 1, 3))
+    assert (moved > 1e-6).tolist() == [False, False, False, True, True]
+
+
+def test_an_unknown_truth_is_shown_as_what_was_to_be_expected() -> None:
+    net = decoder(kind="seq2seq", teacher_forcing=1.0).train()
+    assert isinstance(net, Seq2SeqDecoder)
+    known = origins(torch.randn(2, 3, 8), torch.randn(2, 3, 5, 3), torch.randn(2, 3, 6))
+    expected = known.frame.x @ net.skip.T
+    unknown = torch.full_like(expected, torch.nan)
+    assert torch.allclose(net(known, unknown), net(known, expected), atol=1e-6)
+    net(known, unknown).sum().backward()
+    assert all(p.grad is None or p.grad.isfinite().all() for p in net.parameters())
+
+
+def test_forecasting_feeds_back_what_training_would_have_been_shown() -> None:
+    """Shown its own medians, a decoder gives the forecast that it gives by itself."""
+    net = decoder(kind="seq2seq", attention="dot", teacher_forcing=1.0)
+    known = origins(torch.randn(2, 3, 8), torch.randn(2, 3, 5, 3), torch.randn(2, 3, 6))
+    alone = net(known)
+    assert torch.allclose(net.train()(known, alone[..., MEDIAN]), alone, atol=1e-5)
+
+
+def test_attention_is_a_mean_of_the_states_up_to_each_origin() -> None:
+    torch.manual_seed(0)
+    states = torch.randn(2, 5, 8)
+    for kind in ("dot", "additive"):
+        attention = Attention(kind, 8)
+        asked = torch.randn(2, 3, 4, 8)
+        same = attention(asked, torch.ones(2, 5, 8))
+        assert torch.allclose(same, torch.ones_like(same), atol=1e-5)
+        changed = states.clone()
+        changed[:, 3] += 1  # the state of the second of three origins
+        moved = (attention(asked, states) - attention(asked, changed)).abs().amax((0, 2, 3))
+        assert (moved > 1e-6).tolist() == [False, True, True]
+
+
+def test_trajectories_are_draws_from_the_distribution_of_the_first_step() -> None:
+    """Equal shares: the quantiles of the first step are those of its normal distribution."""
+    net = decoder(kind="autoregressive", head="normal", paths=400)
+    known = origins(torch.randn(2, 3, 8), torch.randn(2, 3, 5, 3), torch.randn(2, 3, 6))
+    shown = net(known, torch.zeros(2, 3, 5))
+    expected = net.head.quantiles(shown)[:, :, 0]
+    assert torch.allclose(net.quantiles(known)[:, :, 0], expected, atol=0.01)
+
+
+def test_each_trajectory_goes_on_from_its_own_draw() -> None:
+    net = decoder(kind="autoregressive", head="normal", paths=200)
+    assert isinstance(net, AutoregressiveDecoder)
+    with torch.no_grad():  # the cell hands on the value alone: x_k = x_(k - 1) + noise
+        net.skip.zero_()
+        net.out.weight.zero_()
+        net.out.bias.copy_(torch.tensor([0.0, -20.0]))
+        net.levels[0] = torch.linspace(0.0025, 0.9975, 200)
+    net.cell = Echo()  # type: ignore[assignment]
+    with torch.no_grad():
+        net.out.weight[0, 0] = 1.0
+    known = origins(torch.zeros(1, 1, 8), torch.zeros(1, 1, 5, 3), torch.ones(1, 1, 6))
+    paths = net.paths(known)[0, 0].detach()  # (H, S)
+    assert (paths.std(-1).diff() > 0).all()  # a random walk spreads
+    assert torch.corrcoef(paths[:2])[0, 1] > 0.5
+
+
+class Echo(torch.nn.Module):
+    """A cell without memory, whose output is the value it is fed."""
+
+    def start(self, state: Tensor) -> Tensor:
+        return state
+
+    def forward(self, x: Tensor, hidden: Tensor) -> tuple[Tensor, Tensor]:
+        return x[..., :1].expand(*x.shape[:2], 8) * torch.eye(8)[0], hidden
+
+
+@pytest.mark.parametrize("horizon", [1, 5, 7])
+@pytest.mark.parametrize("pieces", [1, 2, 3, 9])
+def test_a_part_of_the_horizon_reads_its_own_steps_only(horizon: int, pieces: int) -> None:
+    spec = InputSpec(horizon, 3, 6, 3, 4, 4, n_known=3)
+    net = decoder(kind="segment", spec=spec, pieces=pieces)
+    assert isinstance(net, SegmentDecoder)
+    state, x = torch.randn(1, 2, 8), torch.randn(1, 2, 6)
+    step = torch.randn(1, 2, horizon, 3)
+    changed = step.clone()
+    changed[:, :, -1] += 1
+    out = decode(net, state, step, x)
+    assert out.shape == (1, 2, horizon, len(QUANTILES))
+    moved = (out - decode(net, state, changed, x)).abs().amax((0, 1, 3)) > 1e-6
+    last = (horizon - 1) // net.length * net.length  # where the last part begins
+    assert moved.tolist() == [k >= last for k in range(horizon)]

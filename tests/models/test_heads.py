@@ -1,4 +1,4 @@
-"""The quantile head: levels in order, a sensible start, and the loss of Koenker & Bassett."""
+"""Heads: levels in order, a sensible start, losses and quantiles as scipy and torch.distributions have them."""
 
 from __future__ import annotations
 
@@ -9,11 +9,22 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from scipy import stats
 from utilsforecast.losses import quantile_loss
 
-from gatecast.config import MEDIAN, QUANTILES
+from gatecast.config import MEDIAN, QUANTILES, Model
 from gatecast.models import heads
-from gatecast.models.heads import initial_bias, monotone_quantiles, pinball
+from gatecast.models.forecaster import HEADS
+from gatecast.models.heads import (
+    Head,
+    count_quantile,
+    initial_bias,
+    monotone_quantiles,
+    pinball,
+    student_quantile,
+)
+from gatecast.models.inputs import InputSpec
+from gatecast.models.normalisation import Frame
 
 Q = len(QUANTILES)
 
@@ -99,3 +110,126 @@ def test_a_forecast_before_a_training_does_not_stop_it() -> None:
     raw = torch.randn(2, Q, requires_grad=True)
     pinball(monotone_quantiles(raw), torch.randn(2)).sum().backward()
     assert raw.grad is not None
+
+
+# --- distributions ---------------------------------------------------------------------------------------
+
+SPEC = InputSpec(5, 3, 6, 3, 4, 4)
+DISTRIBUTIONS = ["normal", "student", "negative_binomial"]
+
+
+def head(kind: str, **recipe: object) -> Head:
+    return HEADS[kind](Model(head=kind, **recipe), SPEC)  # type: ignore[arg-type]
+
+
+def some(kind: str, unit: float = 1.0) -> torch.Tensor:
+    """(2, 3, 5, P') parameters of random raw numbers, in a frame of base 0."""
+    torch.manual_seed(0)
+    one = torch.ones(2, 3, 1)
+    frame = Frame(one, one, 0 * one, unit * one, one)
+    net = head(kind)
+    return net(torch.randn(2, 3, 5, net.width), torch.randn(2, 3, 5), frame)
+
+
+@pytest.mark.parametrize("kind", ["normal", "student"])
+def test_the_loss_of_a_distribution_is_its_negative_log_likelihood(kind: str) -> None:
+    parameters, y = some(kind), torch.randn(2, 3, 5) * 3
+    location, scale, *rest = parameters.unbind(-1)
+    if kind == "normal":
+        expected = torch.distributions.Normal(location, scale).log_prob(y)
+    else:
+        expected = torch.distributions.StudentT(rest[0], location, scale).log_prob(y)
+    assert torch.allclose(head(kind).loss(parameters, y), -expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("unit", [0.3, 1.0, 5e4])
+def test_the_loss_of_counts_is_their_negative_log_likelihood(unit: float) -> None:
+    parameters = some("negative_binomial", unit)
+    mean, dispersion, _ = parameters.double().numpy().transpose(3, 0, 1, 2)
+    size = 1 / dispersion
+    y = np.random.default_rng(0).poisson(mean)
+    expected = stats.nbinom.logpmf(y, size, size / (size + mean))
+    got = head("negative_binomial").loss(parameters, torch.tensor(y, dtype=torch.float32))
+    np.testing.assert_allclose(got, -expected, rtol=1e-4, atol=1e-4)
+
+
+def test_counts_are_scored_in_units_of_the_target_and_unknown_ones_are_hidden() -> None:
+    y, known = torch.tensor([[[7.0, -1e6, 3.0]]]), torch.tensor([[[1.0, 0.0, 1.0]]])
+    frame = Frame(*(torch.ones(1, 1, 1) * v for v in (1, 1, 0, 4, 1)))
+    target, scored = head("negative_binomial").target(y, known, frame)
+    assert target.tolist() == [[[7.0, 0.0, 3.0]]]
+    assert torch.equal(scored, known)
+
+
+def test_quantiles_of_a_normal_head_are_those_of_the_distribution() -> None:
+    parameters = some("normal")
+    expected = stats.norm.ppf(QUANTILES, parameters[..., :1], parameters[..., 1:])
+    np.testing.assert_allclose(head("normal").quantiles(parameters), expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("freedom", [2.0, 2.2, 3.0, 5.0, 12.0, 80.0, 1e4])
+def test_quantiles_of_students_t_agree_with_scipy(freedom: float) -> None:
+    levels = torch.tensor([0.0005, *QUANTILES, 0.9995])
+    got = student_quantile(levels, torch.tensor(freedom))
+    np.testing.assert_allclose(got, stats.t.ppf(levels.numpy(), freedom), rtol=3e-3, atol=2e-3)
+
+
+@pytest.mark.parametrize("mean", [0.01, 0.4, 3.0, 20.0])
+@pytest.mark.parametrize("dispersion", [0.001, 0.2, 2.0])
+def test_quantiles_of_small_counts_are_exact(mean: float, dispersion: float) -> None:
+    size = 1 / dispersion
+    if stats.nbinom.ppf(0.999999, size, size / (size + mean)) > 63:
+        return
+    levels = torch.tensor(QUANTILES, dtype=torch.float64)
+    got = count_quantile(levels, torch.tensor(mean), torch.tensor(dispersion))
+    p = 1 / (1 + torch.tensor(mean) * torch.tensor(dispersion)).double().item()
+    assert got.tolist() == stats.nbinom.ppf(np.array(QUANTILES), size, p).tolist()
+
+
+@pytest.mark.parametrize("mean", [20.0, 300.0, 5e4])
+@pytest.mark.parametrize("dispersion", [0.01, 0.2, 2.0])
+def test_quantiles_of_large_counts_are_right_to_a_hundredth(mean: float, dispersion: float) -> None:
+    """The share of the distribution below each is the level."""
+    size = 1 / dispersion
+    got = count_quantile(torch.tensor(QUANTILES), torch.tensor(mean), torch.tensor(dispersion))
+    below = stats.nbinom.cdf(got.numpy(), size, size / (size + mean))
+    before = stats.nbinom.cdf(got.numpy() - 1, size, size / (size + mean))
+    levels = np.array(QUANTILES)
+    assert (before - 0.015 <= levels).all()
+    assert (below + 0.015 >= levels).all()
+
+
+@pytest.mark.parametrize("kind", DISTRIBUTIONS)
+def test_quantiles_of_a_distribution_never_cross(kind: str) -> None:
+    assert (head(kind).quantiles(some(kind, 3.0)).diff(dim=-1) >= 0).all()
+
+
+@pytest.mark.parametrize("loss", ["mae", "mse", "huber"])
+def test_a_point_is_trained_by_its_own_loss_and_its_spread_does_not_move_it(loss: str) -> None:
+    net = head("point", loss=loss)
+    raw = torch.randn(2, 3, 5, 1, requires_grad=True)
+    y, one = torch.randn(2, 3, 5) * 3, torch.ones(2, 3, 1)
+    parameters = net(raw, torch.zeros(2, 3, 5), Frame(one, one, 0 * one, one, one))
+    (got,) = torch.autograd.grad(net.loss(parameters, y).sum(), raw)
+    losses = torch.nn.functional
+    kinds = {"mae": losses.l1_loss, "mse": losses.mse_loss, "huber": losses.huber_loss}
+    alone = kinds[loss](raw.squeeze(-1), y, reduction="sum")
+    (expected,) = torch.autograd.grad(alone, raw)
+    assert torch.allclose(got, expected, atol=1e-5)
+    assert torch.equal(parameters[..., MEDIAN], raw.squeeze(-1))
+
+
+def test_the_spread_of_a_point_learns_the_quantiles_of_its_errors() -> None:
+    torch.manual_seed(0)
+    net = head("point", loss="mse")
+    one = torch.ones(4000, 1, 1)
+    frame = Frame(one, one, 0 * one, one, one)
+    y = torch.randn(4000, 1, 5) * torch.tensor([0.5, 1.0, 1.0, 1.0, 2.0])
+    optimizer = torch.optim.Adam(net.parameters(), 0.05)
+    for _ in range(300):
+        parameters = net(torch.zeros(4000, 1, 5, 1), torch.zeros(4000, 1, 5), frame)
+        optimizer.zero_grad()
+        net.loss(parameters, y).mean().backward()
+        optimizer.step()
+    width = (parameters[0, 0, :, -1] - parameters[0, 0, :, 0]).detach()
+    np.testing.assert_allclose(width, 2 * 1.96 * np.array([0.5, 1, 1, 1, 2]), rtol=0.1)

@@ -59,8 +59,8 @@ def test_a_command_that_needs_a_recipe_names_the_choices() -> None:
     done = run("train")
     assert done.returncode != 0
     assert (
-        "bilstm, dilated_lstm, ensemble, gru, linear, lstm, lstm_experts, rnn, stacked_lstm"
-        in done.stderr
+        "bilstm, deepar, dilated_lstm, ensemble, gru, linear, lstm, lstm_experts, rnn, seggru, "
+        "seq2seq, stacked_lstm" in done.stderr
     )
 
 

@@ -512,3 +512,11 @@ def test_negative_values_are_never_logged(make_panel: Panels) -> None:
     y = -np.random.default_rng(0).uniform(90, 110, 60)
     spec = input_spec(make_panel({"a": y}), Model(normalisation="seasonal"))
     assert spec.log_floor == 0
+
+
+def test_a_negative_value_is_no_count(make_panel: Panels) -> None:
+    counts = Model(head="negative_binomial", normalisation="mean")
+    values = np.arange(40.0)
+    assert input_spec(make_panel({"a": values}), counts).normalisation == "mean"
+    with pytest.raises(TrainError, match="COUNTS"):
+        input_spec(make_panel({"a": values - 1}), counts)

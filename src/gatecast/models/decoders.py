@@ -1,22 +1,80 @@
-"""Decoders: all steps of the horizon at once, from the last state of the encoder.
+"""Decoders: from the states of the encoder at an origin to the parameters of a head, for every step of the horizon.
 
-    direct    a layer per step over the state, the step's own inputs and a step embedding; one linear skip
-    experts   a linear map of the state; linear maps of the look-back, mixed per step by a gate from the state
+    direct          a layer per step over the state, the step's own inputs and a step embedding; one linear skip
+    experts         a linear map of the state; linear maps of the look-back, mixed per step by a gate from the state
+    segment         one recurrent step per part of the horizon, all from the same state (models/sequential.py)
+    seq2seq         a recurrent step per step of the horizon, fed its own median (models/sequential.py)
+    autoregressive  the same, fed what it samples: trajectories (models/sequential.py)
 
-Both answer (B, K, H, Q) quantiles in normalised units.
+All decode every origin of every sequence as one batch, and answer (B, K, H, P') parameters of their head.
 """
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import dropout as drop
 from torch.nn.functional import relu
 
-from gatecast.config import QUANTILES, Model
-from gatecast.models.heads import initial_bias, monotone_quantiles
+from gatecast.config import Model
+from gatecast.models.heads import Head
 from gatecast.models.inputs import InputSpec
-from gatecast.models.normalisation import widths
+from gatecast.models.normalisation import Frame, widths
+
+
+class Origins(NamedTuple):
+    """What is known at K origins of each sequence.
+
+    Attributes:
+        states: (B, T, units) of the encoder, or (B, K, units) where nothing attends to earlier ones; the last K are
+            those of the origins.
+        step: (B, K, H, n_step) what is known ahead of each step of the horizon, and lags.
+        frame: normalisation of the K origins.
+    """
+
+    states: Tensor
+    step: Tensor
+    frame: Frame
+
+    @property
+    def state(self) -> Tensor:
+        """(B, K, units), the newest state at each origin."""
+        return self.states[:, -self.step.shape[1] :]
+
+
+class Decoder(nn.Module):
+    """What every decoder can do.
+
+    Args:
+        head: makes parameters of what is decoded.
+
+    Attributes:
+        fed: whether a step reads the value before it, so that training shows it the truth.
+    """
+
+    fed = False
+
+    def __init__(self, head: Head) -> None:
+        super().__init__()
+        self.head = head
+
+    def forward(self, origins: Origins, truth: Tensor | None = None) -> Tensor:
+        """Decode.
+
+        Args:
+            origins: what is known.
+            truth: (B, K, H) targets in normalised units, NaN where unknown, which training may show to later steps.
+
+        Returns:
+            (B, K, H, P') parameters of the head.
+        """
+        raise NotImplementedError
+
+    def quantiles(self, origins: Origins) -> Tensor:
+        """(B, K, H, Q) in normalised units."""
+        return self.head.quantiles(self(origins))
 
 
 class StepLayer(nn.Module):
@@ -52,68 +110,66 @@ class StepLayer(nn.Module):
         return out
 
 
-class DirectDecoder(nn.Module):
+class DirectDecoder(Decoder):
     """A hidden layer per step, and a linear skip of the look-back that starts out as a seasonal mean."""
 
-    def __init__(self, model: Model, spec: InputSpec, n_step: int) -> None:
-        super().__init__()
-        self.steps = StepLayer(
-            model.state_units, n_step, spec.horizon, len(QUANTILES), model.dropout
-        )
-        seasonal = spec.normalisation == "seasonal"
-        start = torch.zeros(spec.horizon, widths(spec)[0])
-        self.skip = nn.Parameter(
-            start if seasonal else seasonal_mean(spec.window, spec.horizon, spec.season_length)
-        )
+    def __init__(
+        self, model: Model, head: Head, spec: InputSpec, n_state: int, n_step: int
+    ) -> None:
+        super().__init__(head)
+        self.steps = StepLayer(n_state, n_step, spec.horizon, head.width, model.dropout)
+        self.skip = nn.Parameter(seasonal_skip(spec))
         with torch.no_grad():
-            self.steps.out.bias.copy_(initial_bias(0.5))
+            self.steps.out.bias.copy_(head.bias(0.5))
 
-    def forward(self, state: Tensor, step: Tensor, x: Tensor) -> Tensor:
-        """(B, K, units), (B, K, H, n_step), (B, K, D) -> (B, K, H, Q) in normalised units."""
-        return monotone_quantiles(self.steps(state, step)) + (x @ self.skip.T).unsqueeze(-1)
+    def forward(self, origins: Origins, truth: Tensor | None = None) -> Tensor:
+        raw = self.steps(origins.state, origins.step)  # (B, K, H, P)
+        return self.head(raw, origins.frame.x @ self.skip.T, origins.frame)
 
 
-class ExpertsDecoder(nn.Module):
+class ExpertsDecoder(Decoder):
     """Gated linear experts: E linear maps of the look-back, one softmax gate per step from the recurrent state.
 
     The maps start between seasonal naive and a seasonal mean. A linear map of the state adds location and spread;
     where covariates are known ahead, a :class:`StepLayer` moves each step by what is known of it.
     """
 
-    def __init__(self, model: Model, spec: InputSpec, n_step: int) -> None:
-        super().__init__()
+    def __init__(
+        self, model: Model, head: Head, spec: InputSpec, n_state: int, n_step: int
+    ) -> None:
+        super().__init__(head)
         n_experts, horizon = model.experts, spec.horizon
         self.dropout = nn.Dropout(model.dropout)
-        self.out = nn.Linear(model.state_units, horizon * len(QUANTILES))
-        self.gate = nn.Linear(model.state_units, horizon * n_experts)
+        self.out = nn.Linear(n_state, horizon * head.width)
+        self.gate = nn.Linear(n_state, horizon * n_experts)
         starts = [
             _expert(spec, share / max(1, n_experts - 1)) for share in range(n_experts)
         ]  # (H, D) each
         self.experts = nn.Parameter(torch.cat(starts))  # (E H, D)
         known = spec.n_known + spec.n_calendar + len(spec.known_cards)
-        self.steps = (
-            StepLayer(model.state_units, n_step, horizon, 1, model.dropout) if known else None
-        )
+        self.steps = StepLayer(n_state, n_step, horizon, 1, model.dropout) if known else None
         with torch.no_grad():
             self.out.weight.mul_(0.1)
-            self.out.bias.copy_(initial_bias(1.0).repeat(horizon))
+            self.out.bias.copy_(head.bias(1.0).repeat(horizon))
 
-    def forward(self, state: Tensor, step: Tensor, x: Tensor) -> Tensor:
-        """(B, K, units), (B, K, H, n_step), (B, K, D) -> (B, K, H, Q) in normalised units."""
-        state = self.dropout(state)
+    def forward(self, origins: Origins, truth: Tensor | None = None) -> Tensor:
+        _, step, frame = origins
+        state = self.dropout(origins.state)
         horizon = step.shape[2]
         gate = self.gate(state).unflatten(-1, (-1, horizon)).softmax(-2)  # (B, K, E, H)
-        mixed = ((x @ self.experts.T).unflatten(-1, (-1, horizon)) * gate).sum(-2)  # (B, K, H)
+        mixed = ((frame.x @ self.experts.T).unflatten(-1, (-1, horizon)) * gate).sum(
+            -2
+        )  # (B, K, H)
         if self.steps is not None:
             mixed = mixed + self.steps(state, step).squeeze(-1)
-        raw = self.out(state).unflatten(-1, (horizon, -1))  # (B, K, H, Q)
-        return monotone_quantiles(raw) + mixed.unsqueeze(-1)
+        raw = self.out(state).unflatten(-1, (horizon, -1))  # (B, K, H, P)
+        return self.head(raw, mixed, frame)
 
 
 def _expert(spec: InputSpec, share: float) -> Tensor:
     """(H, D) weights of a forecast between the base (share 0) and the mean of all seasons (share 1)."""
     m = spec.season_length
-    if spec.normalisation == "level":
+    if spec.normalisation != "seasonal":
         naive = seasonal_mean(spec.window, spec.horizon, m, 1.0)
         return naive + share * (seasonal_mean(spec.window, spec.horizon, m, 0.0) - naive)
     width = widths(spec)[0]
@@ -123,6 +179,13 @@ def _expert(spec: InputSpec, share: float) -> Tensor:
         for j in range(n):
             weights[k, width - (j + 1) * m + k % m] = -share * (n - j) / (n + 1)
     return weights
+
+
+def seasonal_skip(spec: InputSpec) -> Tensor:
+    """(H, D) weights that a linear skip of the look-back starts from: a forecast between last season and mean."""
+    if spec.normalisation == "seasonal":  # the base is the last season already
+        return torch.zeros(spec.horizon, widths(spec)[0])
+    return seasonal_mean(spec.window, spec.horizon, spec.season_length)
 
 
 def seasonal_mean(window: int, horizon: int, season_length: int, newest: float = 0.5) -> Tensor:

@@ -12,15 +12,31 @@ from torch import Tensor, nn
 
 from gatecast.config import Model
 from gatecast.models import normalisation
-from gatecast.models.decoders import DirectDecoder, ExpertsDecoder
+from gatecast.models.decoders import Decoder, DirectDecoder, ExpertsDecoder, Origins
 from gatecast.models.encoders import RecurrentEncoder
-from gatecast.models.heads import pinball
+from gatecast.models.events import Event
+from gatecast.models.heads import Head, NegativeBinomial, Normal, Point, Quantile, Student
 from gatecast.models.inputs import Batch, InputSpec
 from gatecast.models.normalisation import Frame, from_space, normalise, to_space, widths
+from gatecast.models.sequential import AutoregressiveDecoder, SegmentDecoder, Seq2SeqDecoder
 
-DECODERS: dict[str, type[DirectDecoder | ExpertsDecoder]] = {
+DECODERS: dict[
+    str,
+    type[DirectDecoder | ExpertsDecoder | SegmentDecoder | Seq2SeqDecoder | AutoregressiveDecoder],
+] = {
     "direct": DirectDecoder,
     "experts": ExpertsDecoder,
+    "segment": SegmentDecoder,
+    "seq2seq": Seq2SeqDecoder,
+    "autoregressive": AutoregressiveDecoder,
+}
+HEADS: dict[str, type[Head]] = {
+    "quantile": Quantile,
+    "point": Point,
+    "normal": Normal,
+    "student": Student,
+    "negative_binomial": NegativeBinomial,
+    "event": Event,
 }
 _PER_ROW = 4  # width of the projected covariates of one row of a segment
 
@@ -69,8 +85,12 @@ class RecurrentForecaster(nn.Module):
         n_static = spec.n_static + self.static_codes.width
         n_step = widths(spec)[1] + spec.segment * (_PER_ROW if n_row else 0) + n_static
         self.encoder = RecurrentEncoder(model, n_step)
-        self.decoder = DECODERS[model.decoder](model, spec, n_known + 2 + n_static)
-        self.emphasis, self.spread_weight = model.emphasis, model.spread_weight
+        self.attends = model.attention != "none"
+        head = HEADS[model.head](model, spec)
+        self.decoder: Decoder = DECODERS[model.decoder](
+            model, head, spec, model.state_units, n_known + 2 + n_static
+        )
+        self.emphasis = model.emphasis
 
     def forward(self, batch: Batch, forks: int) -> tuple[Tensor, Frame]:
         """Forecast from the last ``forks`` origins of each sequence.
@@ -78,6 +98,11 @@ class RecurrentForecaster(nn.Module):
         Returns:
             (B, K, H, Q) quantiles in normalised units, and the frame of the K origins.
         """
+        origins = self.origins(batch, forks)
+        return self.decoder.quantiles(origins), origins.frame
+
+    def origins(self, batch: Batch, forks: int) -> Origins:
+        """Encode, and gather what is known at the last ``forks`` origins of each sequence."""
         s = self.spec
         past = batch.target[:, : s.lookback], batch.mask[:, : s.lookback]
         frame = normalisation.frame(*past, s, forks)
@@ -92,7 +117,8 @@ class RecurrentForecaster(nn.Module):
             ]
             projected = self.row(rows)[:, s.window - s.segment :]  # (B, T S, 4)
             features.append(projected.unflatten(1, (s.steps, s.segment)).flatten(2))
-        state = self.encoder(torch.cat(features, -1), forks)  # (B, K, units)
+        wanted = None if self.attends else forks
+        states = self.encoder(torch.cat(features, -1), wanted)  # (B, T or K, units)
 
         ahead = (
             known[:, s.lookback - (forks - 1) * s.segment :]
@@ -103,26 +129,35 @@ class RecurrentForecaster(nn.Module):
             [_lag(frame.x, lag, s.horizon) for lag in (s.season_length, frame.x.shape[-1])], -1
         )  # (B, K, H, 2)
         step = torch.cat([ahead, lags, static[:, None, None].expand(-1, forks, s.horizon, -1)], -1)
-        return self.decoder(state, step, frame.x), frame
+        return Origins(states, step, frame)
 
     def loss(self, batch: Batch, forks: int | None = None) -> tuple[Tensor, Tensor]:
-        """Quantile loss (normalised units) of the last ``forks`` origins (None: as many as the recipe says).
+        """Loss of the head at the last ``forks`` origins (None: as many as the recipe says).
 
         Returns:
             Its sum over known targets, and their number.
         """
         s, forks = self.spec, forks or self.spec.forks
-        quantiles, frame = self(batch, forks)
+        origins = self.origins(batch, forks)
+        frame, head = origins.frame, self.decoder.head
         first = s.lookback - (forks - 1) * s.segment
         y, known = (
             v[:, first:].unfold(1, s.horizon, s.segment) for v in (batch.target, batch.mask)
         )  # (B, K, H)
+        parameters = self.decoder(origins, self._truth(y, known, frame))
         seen = batch.mask[:, : s.lookback].unfold(1, s.window, s.segment)[:, -forks:].any(-1, True)
-        y = normalise(to_space(y, s), known, frame.base, frame.unit, 10.0)
-        count = known * seen
+        target, scored = head.target(y, known, frame)
+        count = scored * seen
         weight = count * (1 + self.emphasis * frame.relative) / (1 + 0.06 * self.emphasis)
-        loss = pinball(quantiles.to(y.dtype), y, self.spread_weight)  # bfloat16 knows no .975
+        loss = head.loss(parameters.to(y.dtype), target)  # bfloat16 knows no .975
         return (loss * weight).sum(), count.sum()
+
+    def _truth(self, y: Tensor, known: Tensor, frame: Frame) -> Tensor | None:
+        """(B, K, H) normalised targets, NaN where unknown, for a decoder that is fed."""
+        if not self.decoder.fed:
+            return None
+        z = normalise(to_space(y, self.spec), known, frame.base, frame.unit)
+        return z.masked_fill(known == 0, torch.nan)
 
     def quantiles(self, batch: Batch) -> Tensor:
         """(B, H, Q) forecast from the last origin, in units of the target."""
@@ -130,6 +165,12 @@ class RecurrentForecaster(nn.Module):
         base, unit = frame.base[:, 0, :, None], frame.unit[:, 0, :, None]
         rising = quantiles[:, 0].cummax(-1).values  # rounding may have crossed what lies closest
         return from_space(rising * unit + base, self.spec)
+
+    def probabilities(self, batch: Batch) -> Tensor:
+        """(B, H) probability, seen from the last origin, that the event has happened by each step."""
+        head = self.decoder.head
+        assert isinstance(head, Event)
+        return head.by_step(self.decoder(self.origins(batch, 1)))[:, 0]
 
 
 def _lag(x: Tensor, lag: int, horizon: int) -> Tensor:

@@ -137,11 +137,12 @@ def resolve_shape(
             )
     if model.kind == "linear":
         return {"window": window, "segment": 1, "steps": 1, "forks": 1}
+    differs = model.normalisation in ("seasonal", "auto")
     return {
         "window": window,
         "segment": segment,
         "steps": model.steps,
         "forks": min(model.forks, max(1, _AHEAD // horizon)),
-        "normalisation": model.normalisation if window >= 2 * m else "level",
+        "normalisation": "level" if differs and window < 2 * m else model.normalisation,
         "reads": model.reads,
     }

@@ -5,6 +5,7 @@ Every normalisation is an affine map of the (maybe logged) target, ``o = (f(y) -
     level       base is the mean of the window, unit its spread
     seasonal    base is the last season, unit the mean change from season to season; f is the logarithm where the
                 training data are positive. The window is seen as its seasonal differences.
+    mean        base is 0, unit the mean magnitude of the window, for counts (DeepAR, Salinas et al. 2020)
 
 A :class:`Frame` holds base and unit of every origin, and what the model sees of each window.
 """
@@ -128,11 +129,33 @@ def frame(target: Tensor, mask: Tensor, spec: InputSpec, forks: int) -> Frame:
         spec: says which normalisation.
         forks: K, the last origins, for which forecasts are wanted.
     """
-    return {"level": _level, "seasonal": _seasonal}[spec.normalisation](target, mask, spec, forks)
+    kinds = {"level": _level, "seasonal": _seasonal, "mean": _mean}
+    return kinds[spec.normalisation](target, mask, spec, forks)
 
 
 def _level(target: Tensor, mask: Tensor, spec: InputSpec, forks: int) -> Frame:
     location, scale = location_scale(target, mask, spec.window, spec.segment)  # (B, T, 1)
+    relative = scale / (location.abs() + scale)
+    return _affine(target, mask, location, scale, relative, spec, forks)
+
+
+def _mean(target: Tensor, mask: Tensor, spec: InputSpec, forks: int) -> Frame:
+    magnitude = _moments(_hide(target, mask), mask, spec.window, spec.segment)[2].to(target.dtype)
+    unit = magnitude.where(magnitude > 0, magnitude.new_ones(()))  # (B, T, 1)
+    out = _affine(target, mask, torch.zeros_like(unit), unit, unit, spec, forks)
+    return out._replace(relative=torch.ones_like(out.relative))  # the encoder reads log(unit)
+
+
+def _affine(
+    target: Tensor,
+    mask: Tensor,
+    location: Tensor,
+    scale: Tensor,
+    relative: Tensor,
+    spec: InputSpec,
+    forks: int,
+) -> Frame:
+    """A frame of the values as they are, less a location and over a scale, (B, T, 1) each."""
     rows, seen = (v.unfold(1, spec.window, spec.segment) for v in (target, mask))  # (B, T, W)
     read = normalise(rows[..., -spec.read :], seen[..., -spec.read :], location, scale)
     origin = slice(-forks, None)
@@ -140,7 +163,6 @@ def _level(target: Tensor, mask: Tensor, spec: InputSpec, forks: int) -> Frame:
     if spec.read < spec.window:
         x = normalise(rows[:, origin], seen[:, origin], location[:, origin], scale[:, origin])
     drift = torch.diff(location, dim=1, prepend=location[:, :1]) / scale
-    relative = scale / (location.abs() + scale)
     inputs = [read, seen[..., -spec.segment :], relative.log(), drift.clamp(-10, 10)]
     return Frame(
         torch.cat(inputs, -1), x, location[:, origin], scale[:, origin], relative[:, origin]
@@ -184,7 +206,7 @@ def _seasonal(target: Tensor, mask: Tensor, spec: InputSpec, forks: int) -> Fram
 
 def widths(spec: InputSpec) -> tuple[int, int]:
     """D and F of a :class:`Frame`: width of the normalised window, and of what the encoder reads of the target."""
-    if spec.normalisation == "level":
+    if spec.normalisation != "seasonal":
         return spec.window, spec.read + spec.segment + 2
     changes = spec.window - spec.season_length
     return changes, min(spec.read, changes) + spec.read + spec.segment + 2

@@ -62,13 +62,23 @@ def _cards(channels: list[Channel], role: str) -> list[int]:
 
 
 def input_spec(panel: Panel, model: Model) -> InputSpec:
-    """Sizes of a model for this panel."""
+    """Sizes of a model for this panel.
+
+    Raises:
+        TrainError: COUNTS if the recipe takes targets for counts, and one of them is negative.
+    """
     if model.kind == "ensemble":
         specs = [input_spec(panel, member) for member in members(model)]
         return replace(max(specs, key=lambda spec: spec.lookback), members=specs)
     meta = panel.meta
     usual = int(np.median(panel.split_points[0]))
     least, mean = _extent(panel)
+    if model.head == "negative_binomial" and least < 0:
+        raise TrainError(
+            "COUNTS",
+            f"`head: negative_binomial` forecasts counts, but a training value is {least:g}.",
+            "Choose `head: normal` or `student`, and `normalisation: level`.",
+        )
     if model.normalisation == "auto":
         model = replace(model, normalisation="seasonal" if _stays_positive(panel) else "level")
     shape = resolve_shape(model, meta.season_length, meta.horizon, meta.steps_per_day, usual)
