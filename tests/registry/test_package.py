@@ -169,7 +169,9 @@ def test_pickled_weights_are_refused_without_being_run(folder: Path, tmp_path: P
 
 
 @pytest.mark.parametrize(
-    "text", ["", "{", "[]", "null", "{}", '"text"', '{"schema": 1}'], ids=lambda t: t or "empty"
+    "text",
+    ["", "{", "[]", "null", "{}", '"text"', f'{{"schema": {package.SCHEMA}}}'],
+    ids=lambda t: t or "empty",
 )
 def test_a_description_that_cannot_be_read_is_refused(text: str, folder: Path) -> None:
     (folder / "package.json").write_text(text)
