@@ -161,7 +161,7 @@ class Model:
     residual: bool = False  # each recurrent layer adds to what it reads
     dilations: list[int] = field(default_factory=list)  # steps a state reaches back, by layer
     window: int | None = None  # rows one encoder step sees
-    wider: int = 1  # times the rows that `window: null` resolves to
+    wider: float = 1.0  # times the rows that `window: null` resolves to
     segment: int | None = None  # rows between two encoder steps
     steps: int = 14  # encoder steps in a sequence
     forks: int = 7  # last steps of a training sequence that forecast (and are scored)
@@ -188,7 +188,7 @@ class Model:
     )
     spread_weight: float = 1.0  # of every other quantile level, beside the median's 1
     ridge: list[float] = field(
-        default_factory=lambda: [0.001, 0.01, 0.1, 1.0]
+        default_factory=lambda: [0.001, 0.01, 0.1, 1.0, 10.0]
     )  # linear: penalties tried
     members: list[dict[str, Any]] = field(default_factory=list)  # ensemble: what each changes
     seeds: int = 1  # how many times a member of an ensemble is trained, each with a seed of its own
@@ -475,14 +475,16 @@ def _check_model(model: Model, where: str) -> None:
         _check_model(member, f"{where}, a member")
     _one_of(model.cell, CELLS, where, "cell")
     _one_of(model.reads, ("window", "segment"), where, "reads")
-    _one_of(model.normalisation, ("level", "seasonal", "mean", "auto"), where, "normalisation")
+    _one_of(
+        model.normalisation, ("level", "log", "seasonal", "mean", "auto"), where, "normalisation"
+    )
     _one_of(model.decoder, DECODERS, where, "decoder")
     _one_of(model.decoder_cell, DECODER_CELLS, where, "decoder_cell")
     _one_of(model.attention, ATTENTIONS, where, "attention")
     _one_of(model.head, HEADS, where, "head")
     _one_of(model.loss, LOSSES, where, "loss")
     _check_combination(model, where)
-    for key in (*("layers", "steps", "forks", "experts", "seeds", "wider", "paths", "pieces"),):
+    for key in (*("layers", "steps", "forks", "experts", "seeds", "paths", "pieces"),):
         _require(getattr(model, key) >= 1, where, key, getattr(model, key), "1 or more")
     _check_layers(model, where)
     for key in ("window", "segment"):
@@ -493,6 +495,7 @@ def _check_model(model: Model, where: str) -> None:
     )
     forcing = model.teacher_forcing
     _require(0 <= forcing <= 1, where, "teacher_forcing", forcing, "from 0 to 1")
+    _require(model.wider > 0, where, "wider", model.wider, "above 0")
     for key in ("emphasis", "spread_weight"):
         _require(getattr(model, key) >= 0, where, key, getattr(model, key), "0 or more")
     _require(

@@ -71,7 +71,15 @@ def test_a_seasonal_normalisation_needs_two_seasons_in_a_window(window: int, kep
 
 def test_the_closed_form_has_one_step_that_sees_twice_as_far() -> None:
     found = resolve_shape(Model(kind="linear"), 24, 24, 24)
-    assert found == {"window": 2 * 168, "segment": 1, "steps": 1, "forks": 1}
+    sizes = {"window": 2 * 168, "segment": 1, "steps": 1, "forks": 1}
+    assert found == sizes | {"normalisation": "level"}
+
+
+@pytest.mark.parametrize(("wider", "window"), [(2, 720), (1, 720), (0.5, 360), (0.01, 24)])
+def test_narrower_is_a_share_of_what_the_rules_leave(wider: float, window: int) -> None:
+    """Four times the horizon would be 2,880 rows; thirty seasons are 720."""
+    found = resolve_shape(Model(kind="linear", wider=wider), 24, 720, 24)
+    assert found["window"] == window
 
 
 def test_the_closed_form_takes_a_given_window_as_it_is() -> None:

@@ -45,11 +45,12 @@ def batch_of(x: np.ndarray, y: np.ndarray, known: np.ndarray, mask: np.ndarray) 
     rows = np.concatenate([x, np.where(mask, y, 0)], 1)
     seen = np.concatenate([np.ones_like(x), mask], 1)
     tensor = lambda a: torch.tensor(a, dtype=torch.float32)  # noqa: E731
-    codes = torch.zeros((n, W + H, 0), dtype=torch.int64)
+    length = rows.shape[1]
+    codes = torch.zeros((n, length, 0), dtype=torch.int64)
     return Batch(
         tensor(rows),
         tensor(seen),
-        torch.zeros(n, W + H, 0),
+        torch.zeros(n, length, 0),
         tensor(known),
         codes,
         codes,
@@ -80,7 +81,7 @@ def fitted(
     spec: InputSpec, training: Batch, validation: Batch, penalties: list[float]
 ) -> tuple[LinearForecaster, dict[float, float]]:
     net = LinearForecaster(Model(kind="linear"), spec)
-    scores = fit(net, lambda: [training], lambda: [validation], penalties)
+    scores = fit(net, lambda: [training], lambda: [training], lambda: [validation], penalties)
     return net, scores
 
 
@@ -116,6 +117,36 @@ def test_what_is_known_ahead_gets_numpys_ridge_of_what_is_left_over(spec: InputS
     expected = np.linalg.solve(ahead.T @ ahead + 1e-3 * N * np.eye(2), ahead.T @ left.ravel())
     np.testing.assert_allclose(net.known, expected, atol=1e-3)
     assert net.known[0] == pytest.approx(0.7, abs=0.05)
+
+
+def test_what_is_known_ahead_is_left_out_where_it_helps_by_less_than_a_hundredth(
+    spec: InputSpec,
+) -> None:
+    x, y, known = world(1, effect=0.02, noise=0.5)
+    net, _ = fitted(spec, batch_of(x, y, known, ALL), batch_of(x, y, known, ALL), [0.01])
+    assert not net.known.any()
+
+
+def test_each_block_of_steps_uses_the_windows_in_which_it_is_known(make_spec: Specs) -> None:
+    """A horizon of 100 steps has blocks of 48, 48 and 4."""
+    sizes = {"n_past": 0, "n_static": 0, "past_cards": [], "known_cards": [], "static_cards": []}
+    spec = make_spec(
+        horizon=100, season_length=6, window=W, segment=1, steps=1, forks=1, n_known=0,
+        n_calendar=0, **sizes
+    )  # fmt: skip
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(30, 6, (N, W)), rng.normal(30, 6, (N, 100))
+    mask = np.ones((N, 100))
+    mask[:100, 60:] = 0  # the second block is unknown in part, the third wholly
+    batch = batch_of(x, y, np.zeros((N, W + 100, 0)), mask)
+    net, _ = fitted(spec, batch, batch, [0.1])
+    z, location, scale = scaled(x)
+    target = (y - location) / scale
+    known_in = {(0, 48): slice(N), (48, 96): slice(100, N), (96, 100): slice(100, N)}
+    for steps, use in known_in.items():
+        block = slice(*steps)
+        expected = ridge(z[use], target[use, block], 0.1)
+        np.testing.assert_allclose(net.weight[:, block], expected, atol=2e-4)
 
 
 def test_a_covariate_that_drives_the_target_moves_the_forecast(spec: InputSpec) -> None:
@@ -201,7 +232,8 @@ def test_quantiles_are_those_of_the_held_out_residuals_of_the_step(spec: InputSp
     net, _ = fitted(spec, batch, batch, [0.1])
     z, location, scale = scaled(x)
     residual = (y - location) / scale - z @ net.weight.numpy()
-    np.testing.assert_allclose(net.spread, np.quantile(residual, QUANTILES, 0).T, atol=1e-3)
+    expected = np.quantile(residual, QUANTILES, 0).T
+    np.testing.assert_allclose(net.spread, expected - expected[:, [MEDIAN]], atol=1e-3)
 
 
 def test_few_held_out_windows_pool_the_residuals_of_all_steps(spec: InputSpec) -> None:
@@ -215,7 +247,8 @@ def test_few_held_out_windows_pool_the_residuals_of_all_steps(spec: InputSpec) -
     )
     z, location, scale = scaled(x[few])
     residual = (y[few] - location) / scale - z @ net.weight.numpy()
-    np.testing.assert_allclose(net.spread, [np.quantile(residual, QUANTILES)] * H, atol=1e-3)
+    expected = np.quantile(residual, QUANTILES)
+    np.testing.assert_allclose(net.spread, [expected - expected[MEDIAN]] * H, atol=1e-3)
 
 
 def test_quantiles_of_the_closed_form_never_cross(spec: InputSpec) -> None:
@@ -238,8 +271,8 @@ def test_several_batches_are_one_sample(spec: InputSpec) -> None:
     whole = batch_of(x, y, known, ALL)
     parts = [Batch(*(v[i : i + 100] for v in whole)) for i in range(0, N, 100)]
     one, many = (LinearForecaster(Model(kind="linear"), spec) for _ in range(2))
-    fit(one, lambda: [whole], lambda: [whole], [0.1])
-    fit(many, lambda: parts, lambda: parts, [0.1])
+    fit(one, lambda: [whole], lambda: [whole], lambda: [whole], [0.1])
+    fit(many, lambda: parts, lambda: parts, lambda: parts, [0.1])
     for a, b in zip(one.state_dict().values(), many.state_dict().values(), strict=True):
         assert torch.allclose(a, b, atol=1e-5)
 

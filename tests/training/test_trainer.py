@@ -14,7 +14,7 @@ import pytest
 import torch
 from torch import nn
 
-from gatecast.config import Fit, Model
+from gatecast.config import QUANTILES, Fit, Model
 from gatecast.data.panel import Panel
 from gatecast.errors import TrainError
 from gatecast.models.build import build
@@ -27,7 +27,7 @@ LINEAR = Model(kind="linear")
 _CHILD = """
 import sys
 from pathlib import Path
-from gatecast.config import Fit, Model
+from gatecast.config import QUANTILES, Fit, Model
 from gatecast.data.panel import Panel
 from gatecast.training import trainer
 
@@ -103,7 +103,8 @@ def test_the_outcome_counts_epochs_steps_and_parameters(
 ) -> None:
     trained = trainer.train("v", demo_panel, TINY, smoke, seed=1)
     assert (trained.outcome["epochs"], trained.outcome["steps"]) == (2, 8)
-    assert trained.outcome["parameters"] == sum(p.numel() for p in trained.net.parameters())
+    weights = sum(p.numel() for p in trained.net.parameters())
+    assert trained.outcome["parameters"] == weights + demo_panel.meta.horizon * len(QUANTILES)
     assert set(trained.cost) == {"train_seconds", "train_cpu_seconds"}
 
 

@@ -96,8 +96,9 @@ def make_axis(
 
 
 def choose(frequency: str, n_stamps: int, holidays: str | None, regular: bool = True) -> list[str]:
-    """Names of the calendar features that a panel of this frequency and length can learn from.
+    """Names of the calendar features that a model of this frequency can learn from so many stamps of training.
 
+    The day of the year needs two years: of one, nobody knows what was season and what was growth.
     ``regular`` false leaves only the holidays: the clock of the feed means nothing.
     """
     step = offset(frequency)
@@ -112,7 +113,7 @@ def choose(frequency: str, n_stamps: int, holidays: str | None, regular: bool = 
         names.append("time_of_day")
     if length <= pd.Timedelta(days=1) or step.name.startswith("B"):
         names.append("day_of_week")
-    if n_stamps * length >= pd.Timedelta(days=365) and length < pd.Timedelta(days=300):
+    if n_stamps * length >= pd.Timedelta(days=728) and length < pd.Timedelta(days=300):
         names.append("day_of_year")
     if holidays and length <= pd.Timedelta(days=1):
         names.append("holiday")

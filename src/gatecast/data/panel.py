@@ -250,8 +250,10 @@ def build(
         series[channel.name] = _encode(aligned[channel.name], channel)
 
     n_known = int(end.max())
-    features = calendar.choose(frequency, n_known, feed.holidays, feed.calendar)
     splits = _splits(task.splits, axis, n_known, season_length, horizon)
+    features = calendar.choose(
+        frequency, _n_training(splits, axis, n_known), feed.holidays, feed.calendar
+    )
     meta = PanelMeta(
         source=feed.name,
         frequency=frequency,
@@ -339,6 +341,13 @@ def _splits(
     last = len(axis) - 1
     ends = {"train_end": min(train_end, last), "validation_end": min(validation_end, last)}
     return {"by": "time", **{name: str(axis[at]) for name, at in ends.items()}}
+
+
+def _n_training(splits: dict[str, Any], axis: pd.DatetimeIndex, n_known: int) -> int:
+    """Stamps from the start of the axis to the end of training."""
+    if splits["by"] == "time":
+        return int(axis.get_loc(pd.Timestamp(splits["train_end"])))
+    return n_known - int(splits["validation"]) - int(splits["test"])
 
 
 def _hash(panel: Panel) -> str:

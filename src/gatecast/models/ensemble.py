@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from gatecast.config import Model, members
+from gatecast.models.calibration import Calibrated
 from gatecast.models.heads import pinball
 from gatecast.models.inputs import Batch, InputSpec
 from gatecast.models.normalisation import location_scale
@@ -16,7 +17,7 @@ _LIMIT = 10.0  # spreads that an error counts as, at most
 _WORSE = 1.1  # times the error of the best member is the most that a member may have
 
 
-class EnsembleForecaster(nn.Module):
+class EnsembleForecaster(Calibrated):
     """Members built from their own recipes, and which of them count.
 
     The mean of quantiles (rather than of distribution functions) keeps intervals as sharp as the members' own.
@@ -30,10 +31,9 @@ class EnsembleForecaster(nn.Module):
     counts: Tensor  # (M,) bool
 
     def __init__(self, model: Model, spec: InputSpec) -> None:
-        super().__init__()
+        super().__init__(spec)
         from gatecast.models.build import build
 
-        self.spec = spec
         pairs = zip(members(model), spec.members, strict=True)
         self.members = nn.ModuleList(build(member, sizes) for member, sizes in pairs)
         self.register_buffer("counts", torch.ones(len(spec.members), dtype=torch.bool))
@@ -46,7 +46,7 @@ class EnsembleForecaster(nn.Module):
             out.append(self.members[k].quantiles(batch.newest(spec.lookback + spec.horizon)))  # type: ignore[operator]
         return torch.stack(out)
 
-    def quantiles(self, batch: Batch) -> Tensor:
+    def raw_quantiles(self, batch: Batch) -> Tensor:
         """(B, H, Q) mean forecast of the members that count, in units of the target."""
         return self.each(batch, torch.nonzero(self.counts).flatten().tolist()).mean(0)
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from gatecast.config import Model
 from gatecast.models import normalisation
+from gatecast.models.calibration import Calibrated
 from gatecast.models.decoders import Decoder, DirectDecoder, ExpertsDecoder, Origins
 from gatecast.models.encoders import RecurrentEncoder
 from gatecast.models.events import Event
@@ -65,7 +66,7 @@ class Embeddings(nn.Module):
         )
 
 
-class RecurrentForecaster(nn.Module):
+class RecurrentForecaster(Calibrated):
     """See the module's docstring.
 
     Args:
@@ -74,8 +75,7 @@ class RecurrentForecaster(nn.Module):
     """
 
     def __init__(self, model: Model, spec: InputSpec) -> None:
-        super().__init__()
-        self.spec = spec
+        super().__init__(spec)
         self.past_codes, self.known_codes, self.static_codes = map(
             Embeddings, (spec.past_cards, spec.known_cards, spec.static_cards)
         )
@@ -159,8 +159,8 @@ class RecurrentForecaster(nn.Module):
         z = normalise(to_space(y, self.spec), known, frame.base, frame.unit)
         return z.masked_fill(known == 0, torch.nan)
 
-    def quantiles(self, batch: Batch) -> Tensor:
-        """(B, H, Q) forecast from the last origin, in units of the target."""
+    def raw_quantiles(self, batch: Batch) -> Tensor:
+        """(B, H, Q) forecast from the last origin before calibration, in units of the target."""
         quantiles, frame = self(batch, 1)
         base, unit = frame.base[:, 0, :, None], frame.unit[:, 0, :, None]
         rising = quantiles[:, 0].cummax(-1).values  # rounding may have crossed what lies closest

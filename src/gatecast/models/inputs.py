@@ -10,6 +10,7 @@ Axes, here and in every model:
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
+from math import ceil
 from typing import Any, NamedTuple
 
 from torch import Tensor
@@ -28,6 +29,7 @@ class InputSpec:
     ``*_cards``: number of codes (unknown included) of each categorical channel.
     ``nonnegative``: training targets come close to zero but never cross it, so forecasts do not either.
     ``log_floor``: smallest value whose logarithm is taken; 0: the target is used as it is.
+    ``log_shift``: added to the target before its logarithm is taken, where it may be 0.
     ``normalisation``, ``reads``: as in :class:`gatecast.config.Model`, resolved.
     ``members``: specs of an ensemble's members; the ensemble's own look-back is the longest of theirs.
     """
@@ -48,6 +50,7 @@ class InputSpec:
     nonnegative: bool = False
     normalisation: str = "level"
     log_floor: float = 0.0
+    log_shift: float = 0.0
     reads: str = "window"
     members: list[InputSpec] = field(default_factory=list)
 
@@ -109,7 +112,8 @@ def resolve_shape(
 
     A step is one season (the largest divisor of it up to 96 rows, if it is longer; one row without a season). It
     sees the whole seasons that cover twice the horizon, and at least a week where a day is a season, else three
-    seasons. The closed form has a single step that sees twice as far. Neither looks back further than thirty seasons,
+    seasons. The closed form has a single step that sees twice as far. ``wider`` above 1 multiplies that; below 1 it
+    is the share taken of what all rules leave. Neither looks back further than thirty seasons,
     nor sees further than half of what lies before the horizon in ``history``, the rows a usual series has for
     training: windows must be many. Long horizons are forecast from fewer forks. Where a window has no two seasons
     there is no seasonal change to normalise by: ``seasonal`` becomes ``level``.
@@ -121,13 +125,13 @@ def resolve_shape(
     segment = model.segment or (m if m <= 96 else max(d for d in range(1, 97) if m % d == 0))
     least = 7 * m if steps_per_day and m == steps_per_day else 3 * m
     window = -(-max(2 * horizon, least, 8) // m) * m
-    window *= 2 if model.kind == "linear" else model.wider
+    window = ceil(window * (2 if model.kind == "linear" else 1) * max(model.wider, 1) / m) * m
     if m > 1:
         before = 0 if model.kind == "linear" else (model.steps - 1) * segment
         window = min(window, max(_SEASONS * m - before, 2 * m) // m * m)
     if history is not None:
         window = min(window, max((history - horizon) // 2 // m, 1) * m)
-    window = model.window or window
+    window = model.window or max(round(window * min(model.wider, 1) / m), 1) * m
     for name, value, least in (("window", window, m), ("segment", window, segment)):
         if value < least:
             raise ConfigError(
@@ -135,14 +139,12 @@ def resolve_shape(
                 f"`window: {window}` is shorter than {'a season' if name == 'window' else 'a segment'} ({least} rows).",
                 "Choose a longer `window` in conf/model/, or null.",
             )
-    if model.kind == "linear":
-        return {"window": window, "segment": 1, "steps": 1, "forks": 1}
     differs = model.normalisation in ("seasonal", "auto")
-    return {
+    shape = {
         "window": window,
-        "segment": segment,
-        "steps": model.steps,
-        "forks": min(model.forks, max(1, _AHEAD // horizon)),
         "normalisation": "level" if differs and window < 2 * m else model.normalisation,
-        "reads": model.reads,
     }
+    if model.kind == "linear":
+        return shape | {"segment": 1, "steps": 1, "forks": 1}
+    forks = min(model.forks, max(1, _AHEAD // horizon))
+    return shape | {"segment": segment, "steps": model.steps, "forks": forks, "reads": model.reads}

@@ -3,6 +3,7 @@
 Every normalisation is an affine map of the (maybe logged) target, ``o = (f(y) - base) / unit``:
 
     level       base is the mean of the window, unit its spread
+    log         as level, of the logarithm: for what is never negative, and skewed
     seasonal    base is the last season, unit the mean change from season to season; f is the logarithm where the
                 training data are positive. The window is seen as its seasonal differences.
     mean        base is 0, unit the mean magnitude of the window, for counts (DeepAR, Salinas et al. 2020)
@@ -129,7 +130,7 @@ def frame(target: Tensor, mask: Tensor, spec: InputSpec, forks: int) -> Frame:
         spec: says which normalisation.
         forks: K, the last origins, for which forecasts are wanted.
     """
-    kinds = {"level": _level, "seasonal": _seasonal, "mean": _mean}
+    kinds = {"level": _level, "log": _log, "seasonal": _seasonal, "mean": _mean}
     return kinds[spec.normalisation](target, mask, spec, forks)
 
 
@@ -137,6 +138,12 @@ def _level(target: Tensor, mask: Tensor, spec: InputSpec, forks: int) -> Frame:
     location, scale = location_scale(target, mask, spec.window, spec.segment)  # (B, T, 1)
     relative = scale / (location.abs() + scale)
     return _affine(target, mask, location, scale, relative, spec, forks)
+
+
+def _log(target: Tensor, mask: Tensor, spec: InputSpec, forks: int) -> Frame:
+    z = _hide(to_space(target, spec), mask)
+    location, scale = location_scale(z, mask, spec.window, spec.segment)
+    return _affine(z, mask, location, scale, scale, spec, forks)
 
 
 def _mean(target: Tensor, mask: Tensor, spec: InputSpec, forks: int) -> Frame:
@@ -214,13 +221,13 @@ def widths(spec: InputSpec) -> tuple[int, int]:
 
 def to_space(y: Tensor, spec: InputSpec) -> Tensor:
     """The space in which errors are measured: the logarithm where training targets are positive, else as it is."""
-    return y.clamp_min(spec.log_floor).log() if spec.log_floor else y
+    return (y + spec.log_shift).clamp_min(spec.log_floor).log() if spec.log_floor else y
 
 
 def from_space(z: Tensor, spec: InputSpec) -> Tensor:
     """Inverse of :func:`to_space`; non-negative targets stay so."""
     if spec.log_floor:
-        return z.clamp_max(88.0).exp()
+        return (z.clamp_max(88.0).exp() - spec.log_shift).clamp_min(0)
     return z.clamp_min(0) if spec.nonnegative else z
 
 

@@ -24,7 +24,7 @@ from gatecast.models.inputs import InputSpec
 from gatecast.training.feed import Scaling
 from gatecast.training.trainer import Trained
 
-SCHEMA = 2
+SCHEMA = 3
 MODELS = Path("models")
 FILES = ("package.json", "weights.safetensors")
 

@@ -82,7 +82,9 @@ def input_spec(panel: Panel, model: Model) -> InputSpec:
     if model.normalisation == "auto":
         model = replace(model, normalisation="seasonal" if _stays_positive(panel) else "level")
     shape = resolve_shape(model, meta.season_length, meta.horizon, meta.steps_per_day, usual)
-    logs = shape.get("normalisation") == "seasonal" and 0 < least < np.inf
+    kind = shape["normalisation"]
+    shift = 0.01 * mean if kind == "log" else 0.0
+    logs = kind in ("log", "seasonal") and 0 < least + shift < np.inf
     return InputSpec(
         horizon=meta.horizon,
         season_length=meta.season_length,
@@ -95,7 +97,8 @@ def input_spec(panel: Panel, model: Model) -> InputSpec:
         static_cards=_cards(meta.static, "static"),
         n_calendar=sum(calendar.WIDTH[name] for name in meta.calendar),
         nonnegative=0 <= least <= 0.05 * mean,
-        log_floor=least / 2 if logs else 0.0,
+        log_floor=(least + shift) / 2 if logs else 0.0,
+        log_shift=shift,
     )
 
 
@@ -350,6 +353,20 @@ class TrainingWindows:
         begin = self.panel.indptr[series]
         known = next_known(self.panel.observed, begin + origin, begin + self.high[series]) - begin
         return Windows(series, np.where(known < origin + self.horizon, origin, known))
+
+
+def all_training_windows(panel: Panel, spec: InputSpec, most: int) -> Windows:
+    """Every training window, by series and origin, thinned evenly to at most ``most``.
+
+    Raises:
+        TrainError: NO-WINDOW as for :class:`TrainingWindows`.
+    """
+    of = TrainingWindows(panel, spec, 1, 0)
+    count = (of.high - of.low).clip(0)
+    total = np.cumsum(count)
+    number = np.arange(0, total[-1], max(1, -(-int(total[-1]) // most)))
+    series = np.searchsorted(total, number, side="right")
+    return Windows(series, of.low[series] + number - total[series] + count[series])
 
 
 def validation_windows(panel: Panel, most: int) -> Windows:

@@ -12,7 +12,7 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -25,13 +25,14 @@ from torch import nn
 from gatecast import __version__, config
 from gatecast.config import Fit, Model
 from gatecast.data.panel import Panel
+from gatecast.models import calibration
 from gatecast.models.build import build
-from gatecast.models.inputs import Batch, InputSpec
+from gatecast.models.inputs import InputSpec
 from gatecast.training import runtime
 from gatecast.training.feed import (
     PanelFeed,
     Scaling,
-    TrainingWindows,
+    all_training_windows,
     batches,
     fit_scaling,
     input_spec,
@@ -39,7 +40,8 @@ from gatecast.training.feed import (
 )
 
 CHECKPOINTS = Path("checkpoints")
-_LINEAR_STEPS = 100  # times 1,024 windows: more change nothing in the third digit
+_LINEAR_WINDOWS = 100_000  # that the closed form is fitted to, at most
+_KNOWN_WINDOWS = 10_000  # of them, for its weights of what is known ahead
 _OF_THE_MACHINE = ("accelerator", "devices", "threads", "log_every")  # may change over a resume
 
 
@@ -91,7 +93,7 @@ def train(
     spec, scaling = input_spec(panel, model), fit_scaling(panel)
     wall, cpu = time.perf_counter(), sum(os.times()[:4])
     if model.kind == "linear":
-        net, outcome = _fit_linear(panel, model, fit, seed, spec, scaling, label)
+        net, outcome = _fit_linear(panel, model, fit, spec, scaling, label)
     elif model.kind == "ensemble":
         net, outcome = _fit_ensemble(variant, panel, model, fit, seed, spec, scaling)
     else:
@@ -100,12 +102,23 @@ def train(
         folder = _folder(variant, panel, model, fit, seed, spec)
         job = recurrent.Job(panel, model, fit, seed, spec, scaling, ranks, folder, label)
         net, outcome = recurrent.lead(job, logger, callbacks)
+    if not label and model.head != "event":  # a member of an ensemble is not calibrated on its own
+        _calibrate(net, panel, fit, spec, scaling)
     outcome["parameters"] = sum(t.numel() for t in net.state_dict().values())
     cost = {
         "train_seconds": time.perf_counter() - wall,
         "train_cpu_seconds": sum(os.times()[:4]) - cpu,  # with those of processes that have ended
     }
     return Trained(net.eval(), spec, scaling, outcome, cost)
+
+
+def _calibrate(net: nn.Module, panel: Panel, fit: Fit, spec: InputSpec, scaling: Scaling) -> None:
+    """Calibrate the intervals of a fitted net on the validation span."""
+    assert isinstance(net, calibration.Calibrated)
+    feed = PanelFeed(panel, spec, scaling, panel.meta)
+    windows = validation_windows(panel, fit.max_validation_windows)
+    held_out = batches(feed, windows, panel.split_points[1], 256)
+    net.eval().calibrate(held_out)
 
 
 def assist(variant: str, panel: Panel, model: Model, fit: Fit, seed: int) -> None:
@@ -135,7 +148,6 @@ def _fit_linear(
     panel: Panel,
     model: Model,
     fit: Fit,
-    seed: int,
     spec: InputSpec,
     scaling: Scaling,
     label: str,
@@ -145,18 +157,17 @@ def _fit_linear(
     net = build(model, spec)
     assert isinstance(net, linear.LinearForecaster)
     feed = PanelFeed(panel, spec, scaling, panel.meta)
-    sampler = TrainingWindows(panel, spec, 1024, seed)
-    steps = max(1, min(_LINEAR_STEPS, int((sampler.high - sampler.low).clip(0).sum()) // 1024))
-    windows = [sampler.draw(0, step) for step in range(steps)]
-    train_end, validation_end, _ = panel.split_points
+    windows, few = (
+        all_training_windows(panel, spec, most) for most in (_LINEAR_WINDOWS, _KNOWN_WINDOWS)
+    )
     held_out = validation_windows(panel, fit.max_validation_windows)
-
-    def training() -> Iterator[Batch]:
-        for drawn in windows:
-            yield feed.batch(drawn, train_end[drawn.series])
-
+    train_end, validation_end, _ = panel.split_points
     scores = linear.fit(
-        net, training, lambda: batches(feed, held_out, validation_end, 1024), model.ridge
+        net,
+        lambda: batches(feed, windows, train_end, 1024),
+        lambda: batches(feed, few, train_end, 1024),
+        lambda: batches(feed, held_out, validation_end, 1024),
+        model.ridge,
     )
     best = min(scores, key=lambda k: scores[k])
     for penalty, score in scores.items():
@@ -181,14 +192,20 @@ def _fit_ensemble(
     net = build(model, spec)
     assert isinstance(net, EnsembleForecaster)
     alone = replace(fit, devices=1, threads=fit.threads or 1)
+    recipes = {f"member {k}": recipe for k, recipe in enumerate(config.members(model), 1)}
     tasks: dict[str, members.Task] = {
-        f"member {k}": partial(_member, f"{variant}/{k}", panel, recipe, alone, 1000 * seed + k)
-        for k, recipe in enumerate(config.members(model), 1)
+        name: partial(_member, f"{variant}/{k}", panel, recipe, alone, 1000 * seed + k)
+        for k, (name, recipe) in enumerate(recipes.items(), 1)
     }
-    places = members.places(alone)
-    print(f"  {len(tasks)} members, {min(len(places), len(tasks))} at a time", flush=True)
+    closed = [name for name, recipe in recipes.items() if recipe.kind == "linear"]
+    fitted = {name: tasks.pop(name)() for name in closed}  # seconds: no process of its own pays
+    if tasks:
+        places = members.places(alone)
+        print(f"  {len(tasks)} nets, {min(len(places), len(tasks))} at a time", flush=True)
+        fitted |= members.run(tasks, places)
     outcome: dict[str, Any] = {}
-    for k, (weights, what) in enumerate(members.run(tasks, places).values()):
+    for k, name in enumerate(recipes):
+        weights, what = fitted[name]
         net.members[k].load_state_dict({name: torch.from_numpy(w) for name, w in weights.items()})
         outcome |= {f"member_{k + 1}_{name}": value for name, value in what.items()}
     feed = PanelFeed(panel, spec, scaling, panel.meta)
@@ -196,7 +213,7 @@ def _fit_ensemble(
     scores = veto(net.eval(), batches(feed, held_out, panel.split_points[1], 256))
     for k, (counts, score) in enumerate(zip(net.counts.tolist(), scores, strict=True), 1):
         print(f"  member {k}: validation error {score:.4f}{'' if counts else '  <- left out'}")
-    return net, outcome | {"members": len(tasks), "members_left_out": int((~net.counts).sum())}
+    return net, outcome | {"members": len(fitted), "members_left_out": int((~net.counts).sum())}
 
 
 def _member(
