@@ -47,7 +47,16 @@ STORE, LOCK = Path("tune.db"), Path(".tune.lock")
 _STARTUP = 5  # trials that run to their end before any is pruned
 _DEATHS = 2  # of its process, then a trial is given up
 _SPARED = 5  # the first 1/5 of the epochs prunes nothing: the weight average has yet to settle
-_OF_THE_TRIAL = ("DIVERGED", "NO-WINDOW", "SHAPE", "NAN-FORECAST", "RANGE", "CHOICE", "COMBINATION")
+_OF_THE_TRIAL = (
+    "DIVERGED",
+    "NO-WINDOW",
+    "COUNTS",
+    "SHAPE",
+    "NAN-FORECAST",
+    "RANGE",
+    "CHOICE",
+    "COMBINATION",
+)
 _OF_THE_MACHINE = ("accelerator", "devices", "threads", "log_every")
 
 
