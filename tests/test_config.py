@@ -13,7 +13,18 @@ from typing import Any
 import pytest
 
 from gatecast import config
-from gatecast.config import Config, Covariates, Demo, Feed, Fit, Model, RawFile, Splits, Task
+from gatecast.config import (
+    Config,
+    Covariates,
+    Demo,
+    Feed,
+    Fit,
+    Model,
+    RawFile,
+    Search,
+    Splits,
+    Task,
+)
 from gatecast.errors import ConfigError
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -94,6 +105,29 @@ def test_a_value_of_params_yaml_out_of_range_is_refused(path: str, value: Any) -
     error = refused(path, value)
     assert error.code == "RANGE"
     assert f"params.yaml: `{path}` is {value!r}" in str(error)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"trials": 0}, "`trials` is 0"),
+        ({"minutes": 0.0}, "`minutes` is 0.0"),
+        ({"space": {}}, "`space` is {}"),
+        ({"space": {"units": {"low": 8}}}, "`space.units` is (8, None)"),
+        ({"space": {"units": {"low": 8, "high": "x"}}}, "`space.units` is (8, 'x')"),
+        ({"space": {"units": {"low": 8, "high": 8}}}, "`space.units.low` is 8"),
+        ({"space": {"units": {"low": 0, "high": 8, "log": True}}}, "above 0 for `log`"),
+        ({"space": {"units": 8}}, "`space.units` is 8"),
+        ({"space": {"units": {"low": 8, "hihg": 16}}}, "`hihg`"),
+    ],
+)
+def test_a_tuning_recipe_out_of_range_is_refused(changes: dict[str, Any], said: str) -> None:
+    wrong = good()
+    wrong.search = Search(**{"space": {"units": {"low": 8, "high": 64}}} | changes)
+    with pytest.raises(ConfigError) as caught:
+        config.check(wrong, {"tune": "mine"})
+    assert "conf/tune/mine.yaml" in str(caught.value)
+    assert said in str(caught.value)
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 Hydra checks keys and types against these dataclasses; :func:`check` checks ranges. Both happen before
 any work starts. ``params.yaml`` fills the top level, a source recipe fills ``feed``, a model recipe
-``model``, a trainer recipe ``fit``.
+``model``, a trainer recipe ``fit``, a tuning recipe ``search``.
 """
 
 from __future__ import annotations
@@ -227,6 +227,27 @@ class Fit:
 
 
 @dataclass
+class Range:
+    """What one setting is tried at: numbers from ``low`` to ``high``, or ``choices``, which go before a range."""
+
+    low: Any = None
+    high: Any = None
+    log: bool = False  # evenly in their logarithm
+    choices: list[Any] = field(default_factory=list)
+
+
+@dataclass
+class Search:
+    """A tuning recipe: how many trials, for how long, over which settings of the model and the trainer recipe."""
+
+    trials: int = (
+        20  # that end by themselves (pruned and failed ones too), over all runs of the command
+    )
+    minutes: float | None = None  # no trial of this run begins later; null: no limit
+    space: dict[str, Any] = field(default_factory=dict)  # of Range, by setting
+
+
+@dataclass
 class Backtest:
     """Rolling origins of the comparison: rows between two origins (null: the recipe's, else the horizon)."""
 
@@ -256,12 +277,14 @@ class Config:
     horizon: int | None = None
     season_length: int | None = None
     trainer: str = "auto"
+    tune: str = "default"
     variants: list[str] = field(default_factory=list)
     backtest: Backtest = field(default_factory=Backtest)
     promote: Promote = field(default_factory=Promote)
     feed: Feed | None = None
     model: Model | None = None
     fit: Fit | None = None
+    search: Search | None = None
     variant: str = ""  # name of the chosen model recipe
     check: bool = False  # ingest: report on a feed, write nothing
     fingerprint: bool = False  # ingest: only note which raw files there are
@@ -290,9 +313,9 @@ def check(config: Config, recipes: dict[str, str] | None = None) -> None:
 
     Args:
         config: the composed configuration.
-        recipes: chosen recipe of each Hydra group (``source``, ``model``, ``trainer``), for the message.
+        recipes: chosen recipe of each Hydra group (``source``, ``model``, ``trainer``, ``tune``), for the message.
 
-    Members of an ensemble take the types of the schema, in place.
+    Members of an ensemble and ranges of a search take the types of the schema, in place.
 
     Raises:
         ConfigError: RANGE or CHOICE, naming the key and the file.
@@ -332,6 +355,8 @@ def check(config: Config, recipes: dict[str, str] | None = None) -> None:
         _check_model(config.model, f"conf/model/{recipes.get('model', '?')}.yaml")
     if config.fit is not None:
         _check_fit(config.fit, f"conf/trainer/{recipes.get('trainer', config.trainer)}.yaml")
+    if config.search is not None:
+        _check_search(config.search, f"conf/tune/{recipes.get('tune', config.tune)}.yaml")
 
 
 def _check_feed(feed: Feed, where: str) -> None:
@@ -441,13 +466,13 @@ def members(model: Model) -> list[Model]:
     ]
 
 
-def _typed(changes: dict[str, Any], where: str) -> dict[str, Any]:
+def _typed(changes: dict[str, Any], where: str, schema: type = Model) -> dict[str, Any]:
     """The values in the types of the schema, as those of a recipe are."""
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
     try:
-        whole = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(Model), changes))
+        whole = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(schema), changes))
         return {key: getattr(whole, key) for key in changes}
     except OmegaConfBaseException as error:
         reason = str(error).splitlines()[0]
@@ -611,6 +636,31 @@ def _check_fit(fit: Fit, where: str) -> None:
     _require(
         fit.threads is None or fit.threads >= 1, where, "threads", fit.threads, "1 or more, or null"
     )
+
+
+def _check_search(search: Search, where: str) -> None:
+    _require(search.trials >= 1, where, "trials", search.trials, "1 or more")
+    minutes = search.minutes
+    _require(minutes is None or minutes > 0, where, "minutes", minutes, "above 0, or null")
+    _require(bool(search.space), where, "space", search.space, "of at least one setting")
+    for name, given in search.space.items():
+        if not isinstance(given, Range):
+            _require(
+                isinstance(given, dict),
+                where,
+                f"space.{name}",
+                given,
+                "`low` and `high`, or `choices`",
+            )
+            given = Range(**_typed(given, f"{where}, `space.{name}`", Range))
+        search.space[name] = r = given
+        if r.choices:
+            continue
+        key, ends = f"space.{name}", (r.low, r.high)
+        numbers = all(type(end) in (int, float) for end in ends)
+        _require(numbers, where, key, ends, "two numbers, `low` and `high`, or a list of `choices`")
+        _require(r.low < r.high, where, f"{key}.low", r.low, f"below `high` ({r.high})")
+        _require(not r.log or r.low > 0, where, f"{key}.low", r.low, "above 0 for `log`")
 
 
 def data_dir() -> Path | None:

@@ -36,7 +36,7 @@ def entry(
     """Decorate a command's ``main(config)``.
 
     Args:
-        groups: Hydra groups the command needs. A group that ``params.yaml`` names (``source``, ``trainer``)
+        groups: Hydra groups the command needs. A group that ``params.yaml`` names (``source``, ``trainer``, ``tune``)
             may be left out on the command line.
     """
 
@@ -135,6 +135,8 @@ def _run(main: Callable[[schema.Config], None], root: Path) -> None:
             config.source = choices["source"]
         if "trainer" in choices:
             config.trainer = choices["trainer"]
+        if "tune" in choices:
+            config.tune = choices["tune"]
         config.variant = choices.get("model", "")
         if config.feed is not None:
             config.feed.name = config.source
@@ -197,7 +199,9 @@ def _known_keys(path: str) -> set[str]:
     from omegaconf import OmegaConf
 
     node = OmegaConf.structured(
-        schema.Config(feed=schema.Feed(), model=schema.Model(), fit=schema.Fit())
+        schema.Config(
+            feed=schema.Feed(), model=schema.Model(), fit=schema.Fit(), search=schema.Search()
+        )
     )
     for part in path.split(".")[:-1]:
         node = node.get(part.split("[")[0]) if part in node else None

@@ -48,6 +48,10 @@ class TrainError(GatecastError):
     """A variant cannot be trained."""
 
 
+class TuneError(GatecastError):
+    """A search over settings cannot be carried out."""
+
+
 class EvaluationError(GatecastError):
     """A variant cannot be compared."""
 

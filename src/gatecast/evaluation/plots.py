@@ -1,4 +1,4 @@
-"""Pictures of a comparison: error by horizon step, and forecast fans of an easy, a typical and a hard series."""
+"""Pictures of a comparison (error by horizon step, fans of an easy, a typical and a hard series) and of a search."""
 
 from __future__ import annotations
 
@@ -100,6 +100,41 @@ def _fan(ax, panel: Panel, backtest: Backtest, result: Result, at: int) -> None:
         )
     ax.plot(ahead, result.forecast.point[at], color="C0", linewidth=1.6, label="median")
     ax.tick_params(axis="x", rotation=25, labelsize=7)
+
+
+def search(
+    scores: list[tuple[int, float, str]],
+    importances: dict[str, float],
+    base: float | None,
+    title: str,
+    path: Path,
+) -> None:
+    """Scores of a search's trials in their order with the best so far, and which settings made the difference.
+
+    Args:
+        scores: (trial, score, state) of each, ``complete`` or ``pruned``; less is better.
+        importances: share by setting; may be empty.
+        base: the score to beat, if there is one.
+        title: what is searched by what.
+        path: of the PNG.
+    """
+    figure, (left, right) = _axes(2, 11, 4)
+    ended = [(number, score) for number, score, its in scores if its == "complete"]
+    top = 1.02 * max(score for _, score in ended)  # what was pruned may lie far above
+    pruned = [(number, min(score, top)) for number, score, its in scores if its == "pruned"]
+    left.scatter(*zip(*ended, strict=True), s=24, color="C0", label="complete")
+    if pruned:
+        left.scatter(*zip(*pruned, strict=True), s=24, color="0.5", marker="x", label="pruned")
+    best = np.minimum.accumulate([score for _, score in ended])
+    left.step([number for number, _ in ended], best, where="post", color="C1", label="best so far")
+    if base is not None:
+        left.axhline(base, color="0.5", linestyle=":", label="the recipe itself")
+    left.set(xlabel="trial", ylabel="validation score", title=title)
+    left.legend(frameon=False, fontsize=8)
+    names = sorted(importances, key=lambda name: importances[name])
+    right.barh(names, [importances[name] for name in names], color="C0")
+    right.set(title="importance" if names else "importance: too few trials have ended")
+    _save(figure, path)
 
 
 def _save(figure, path: Path) -> None:  # type: ignore[no-untyped-def]

@@ -137,7 +137,7 @@ def training_run(
     Args:
         source, variant: name the experiment and the run.
         params: nested; logged flat.
-        tags: added to the lineage.
+        tags: added to the lineage, and to what the run says of itself.
 
     Yields:
         The run id.
@@ -149,12 +149,12 @@ def training_run(
     everything = (
         lineage()
         | processes.this_process()
-        | tags
         | {
             "gatecast.source": source,
             "gatecast.variant": variant,
             "mlflow.source.name": "pipelines/train.py",
         }
+        | tags
     )
     run_id = store.create_run(experiment(source), run_name=variant, tags=everything).info.run_id
     store.log_batch(run_id, params=[Param(k, v[:6000]) for k, v in flatten(params).items()])

@@ -66,7 +66,7 @@ class ForecasterModule(pl.LightningModule):
         self.net = RecurrentForecaster(model, spec)
         self.average = copy.deepcopy(self.net).requires_grad_(False)
         self.settings, self.seed, self.ranks = fit, seed, ranks or Ranks()
-        self._asked_to_stop = False
+        self.asked_to_stop = False
 
     def rate(self, step: int) -> float:
         """The learning rate of a step: a short warm-up, then half a cosine."""
@@ -88,7 +88,7 @@ class ForecasterModule(pl.LightningModule):
             signal.signal(signal.SIGTERM, self._ask_to_stop)
 
     def _ask_to_stop(self, *_: Any) -> None:
-        self._asked_to_stop = True
+        self.asked_to_stop = True
 
     def on_train_epoch_start(self) -> None:
         # dropout is the same after a resume, and another on every rank
@@ -102,7 +102,7 @@ class ForecasterModule(pl.LightningModule):
             Diverged: on every rank, if the loss of a step is not finite.
             SIGTERMException: on every rank, if any was asked to stop.
         """
-        asked = torch.tensor(float(self._asked_to_stop), device=self.device)
+        asked = torch.tensor(float(self.asked_to_stop), device=self.device)
         if self._summed(asked) > 0:
             raise SIGTERMException
         first = self.global_step

@@ -1,0 +1,97 @@
+"""Search settings of one recipe on data/panel; write the best as conf/model/<model>_tuned.yaml.
+
+python pipelines/tune.py model=lstm
+python pipelines/tune.py model=lstm search.trials=50 search.minutes=60
+python pipelines/tune.py model=gru '+search.space.layers={low: 1, high: 3}' '~search.space.wider'
+
+Trials are compared by `promote.metric` on the validation span, the recipe's own values first. The same command goes on
+where it was stopped. What is searched: conf/tune/default.yaml.
+"""
+
+import time
+from dataclasses import asdict, replace
+from pathlib import Path
+
+from gatecast.config import Config
+from gatecast.entry import entry
+
+PANEL, REPORTS = Path("data/panel"), Path("reports/tune")
+
+
+@entry(groups=("trainer", "model", "tune"))
+def main(config: Config) -> None:
+    from gatecast import atomic
+    from gatecast.data.panel import Panel
+    from gatecast.evaluation import plots
+    from gatecast.ledger import shown
+    from gatecast.registry import tracking
+    from gatecast.training import runtime
+    from gatecast.tuning import recipe, study
+    from gatecast.tuning.space import Space
+
+    model, search, variant, start = config.model, config.search, config.variant, time.perf_counter()
+    assert model is not None
+    assert config.fit is not None
+    assert search is not None
+    fit = replace(config.fit, devices=1)  # small nets gain more from trials side by side
+    runtime.ranks(fit)
+    space = Space.of(search, variant, model, fit, f"conf/tune/{config.tune}.yaml")
+    for group in ("model", "trainer"):
+        recipe.target(group, variant)
+    panel = Panel.load(PANEL)
+    meta = panel.meta
+    job = study.Job(variant, panel, space, search, config.promote.metric, config.seed)
+    tracking.close_dead_runs(meta.source)
+    params = {
+        "variant": variant,
+        "seed": config.seed,
+        "source": meta.source,
+        "metric": job.metric,
+        "search": asdict(search),
+        "model": asdict(model),
+        "fit": asdict(fit),
+    }
+    tags = {
+        "mlflow.source.name": "pipelines/tune.py",
+        "gatecast.variant": variant,
+        "gatecast.data_hash": meta.data_hash,
+        "gatecast.study": job.name,
+    }
+    with tracking.training_run(meta.source, f"{variant} tuning", params, tags) as run_id:
+        print(
+            f"tune: {variant} on {meta.source}, study {job.name}, MLflow run {run_id} in {shown(tracking.uri())}"
+        )
+        for key, value in space.kept.items():
+            print(f"tune: `{key}` stays {value}: it is no single number here; list `choices`")
+        found = study.tune(job, run_id)
+        paths = recipe.write(meta.source, variant, config.trainer, found)
+        picture = REPORTS / f"{variant}.png"
+        plots.search(
+            found.scores, found.importances, found.base, f"{found.metric} of {variant}", picture
+        )
+        atomic.write_json(REPORTS / f"{variant}.json", recipe.summary(meta.source, variant, found))
+        tracking.log_metrics(run_id, {f"validation_{found.metric}": found.best})
+        for path in (*paths, picture):
+            tracking.client().log_artifact(run_id, str(path), "tune")
+    own = (
+        f"the recipe itself has {found.base:.4f}"
+        if found.base is not None
+        else "its own trial failed"
+    )
+    print(
+        f"tune: {found.metric} {found.best:.4f} ({own}) -> {', '.join(map(str, paths))}, {picture}"
+        f" in {time.perf_counter() - start:.1f} s"
+    )
+    if len(paths) > 1:
+        print(
+            f"tune: `trainer: {variant}_tuned` in params.yaml trains all variants with the new trainer recipe"
+        )
+    print(
+        f"tune: add `{variant}_tuned` to `variants` in params.yaml, then dvc repro"
+        if found.improved
+        else f"tune: nothing better than {variant} was found: {paths[0]} repeats it"
+    )
+
+
+if __name__ == "__main__":
+    main()

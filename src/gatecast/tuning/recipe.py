@@ -1,0 +1,89 @@
+"""The best of a study as a recipe in conf/model/, and as one in conf/trainer/ where its settings were searched too."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from gatecast import atomic
+from gatecast.config import Fit, Model
+from gatecast.errors import TuneError
+from gatecast.tuning.space import settings_of_trainer
+from gatecast.tuning.study import Found
+
+CONF = Path("conf")
+_MARK = "# Tuned from "
+
+
+def target(group: str, variant: str) -> Path:
+    """Where a tuned recipe is written.
+
+    Raises:
+        TuneError: EXISTS if a recipe of that name is there that tuning did not write.
+    """
+    path = CONF / group / f"{variant}_tuned.yaml"
+    if path.is_file() and _MARK not in path.read_text(encoding="utf-8"):
+        what = f"{path} is there already, and was not written by tuning."
+        raise TuneError("EXISTS", what, "Give it another name.")
+    return path
+
+
+def write(source: str, variant: str, trainer: str, found: Found) -> list[Path]:
+    """Write what was found.
+
+    Args:
+        source: of the panel.
+        variant, trainer: names of the recipes that were tuned.
+        found: the best values, and how they were found.
+
+    Returns:
+        The model recipe, and the trainer recipe if one of its settings was searched.
+    """
+    n = found.counts
+    own = "its own trial failed" if found.base is None else f"the recipe itself {found.base:.4f}"
+    head = (
+        f"{_MARK}{{base}} on {source}: the best of {sum(n.values())} trials"
+        f" ({n['pruned']} pruned, {n['failed']} failed), {found.finished}.\n"
+        f"# {found.metric} of the validation span {found.best:.4f}, {own}. Study {found.study} in tune.db.\n"
+        f"# Trained by conf/trainer/{trainer}.yaml; searched: {', '.join(found.values)}.\n"
+    )
+    paths = [target("model", variant)]
+    _write(paths[0], head, CONF / "model" / f"{variant}.yaml", found.model, found)
+    if settings_of_trainer(found.values):
+        paths.append(target("trainer", variant))
+        _write(paths[1], head, CONF / "trainer" / f"{trainer}.yaml", found.fit, found)
+    return paths
+
+
+def _write(path: Path, head: str, base: Path, best: Model | Fit, found: Found) -> None:
+    """The settings that the base recipe names, those that were searched, and what the command line has changed."""
+    values, usual = asdict(best), asdict(type(best)())
+    named = yaml.safe_load(base.read_text(encoding="utf-8")) or {}
+    others = [key for key in values if key in found.values or values[key] != usual[key]]
+    keys = dict.fromkeys([*named, *others])
+    package = "# @package fit\n" if isinstance(best, Fit) else ""
+    lines = [_line(key, values[key]) for key in keys]
+    atomic.write_text(path, package + head.format(base=base) + "".join(lines))
+
+
+def _line(key: str, value: Any) -> str:
+    flow = None if isinstance(value, list | dict) else False  # collections in one line
+    return yaml.safe_dump({key: value}, default_flow_style=flow, sort_keys=False, width=1000)
+
+
+def summary(source: str, variant: str, found: Found) -> dict[str, Any]:
+    """What ``reports/tune/<variant>.json`` holds."""
+    return {
+        "source": source,
+        "variant": variant,
+        "study": found.study,
+        "metric": found.metric,
+        "best": found.best,
+        "base": found.base,
+        "trials": found.counts,
+        "values": found.values,
+        "importances": found.importances,
+    }

@@ -1,0 +1,186 @@
+"""What is searched: the ranges of a recipe in ``conf/tune/``, laid over the model recipe that is tuned.
+
+    space = Space.of(search, "lstm", model, fit, "conf/tune/default.yaml")
+    model, fit = space.recipe(trial.params)
+
+The recipe's own values always belong to the space: ranges are widened to hold them. A setting that is no single
+number in the recipe (``units: [128, 64]``, ``window: null``) keeps its value where the space has a range of numbers.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, fields
+from typing import Any
+
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
+
+from gatecast import config
+from gatecast.config import Config, Fit, Model, Range, Search
+from gatecast.errors import ConfigError, did_you_mean
+
+_FIXED = {  # what the model is for, what scores it, and the machine
+    *("kind", "members", "seeds", "ridge", "event"),
+    *("max_validation_windows", "accelerator", "devices", "threads", "log_every"),
+}
+_MODEL = tuple(f.name for f in fields(Model) if f.name not in _FIXED)
+_FIT = tuple(f.name for f in fields(Fit) if f.name not in _FIXED)
+_TYPES = {f.name: str(f.type) for f in (*fields(Model), *fields(Fit))}
+_WHOLE, _REAL = ("int", "int | None", "Any"), ("float",)  # `units` is Any
+
+
+@dataclass(frozen=True)
+class Space:
+    """A recipe and the values that are tried in the place of its own.
+
+    ``base``: the recipe's own values; ``kept``: settings of the space that keep theirs. A list among choices is
+    known to Optuna by its JSON text.
+    """
+
+    model: Model
+    fit: Fit
+    distributions: dict[str, BaseDistribution]
+    base: dict[str, Any]
+    kept: dict[str, Any]
+
+    @classmethod
+    def of(cls, search: Search, variant: str, model: Model, fit: Fit, where: str) -> Space:
+        """Lay a search over a recipe.
+
+        Args:
+            search: the tuning recipe.
+            variant: name of the model recipe, for messages.
+            model, fit: the recipes that are tuned.
+            where: file of the tuning recipe, for messages.
+
+        Raises:
+            ConfigError: KIND if the recipe is not of a kind that is tuned; UNKNOWN-KEY; RANGE; SPACE if the recipe
+                cannot have a value of the space.
+        """
+        _refuse_kind(variant, model)
+        own = {key: getattr(model, key) for key in _MODEL} | {
+            key: getattr(fit, key) for key in _FIT
+        }
+        for key in search.space:
+            if key not in own:
+                raise ConfigError(
+                    "UNKNOWN-KEY",
+                    f"{where}: `space.{key}` is no setting that can be searched.{did_you_mean(key, own)}",
+                    f"Of a model recipe: {', '.join(_MODEL)}; of a trainer recipe: {', '.join(_FIT)}.",
+                )
+        base: dict[str, Any] = {}
+        distributions: dict[str, BaseDistribution] = {}
+        kept: dict[str, Any] = {}
+        for key, r in search.space.items():
+            if not r.choices and type(own[key]) not in (int, float):
+                kept[key] = own[key]
+                continue
+            base[key] = _label(own[key])
+            distributions[key] = _distribution(key, r, own[key], where)
+        if not base:
+            what = f"{where}: `space` has no setting that can be searched in conf/model/{variant}.yaml."
+            raise ConfigError(
+                "SPACE", what, "List `choices` for these settings: " + ", ".join(kept)
+            )
+        space = cls(model, fit, distributions, base, kept)
+        for key, r in search.space.items():
+            for value in r.choices or ([r.low, r.high] if key in base else []):
+                space._check(key, value, variant, where)
+        return space
+
+    def recipe(self, params: dict[str, Any]) -> tuple[Model, Fit]:
+        """The recipes with these values, sampled numbers to three digits.
+
+        Raises:
+            ConfigError: if they do not go together.
+        """
+        values = {key: self._rounded(key, _value(v)) for key, v in params.items()}
+        model = _with(self.model, {k: v for k, v in values.items() if k in _MODEL})
+        fit = _with(self.fit, {k: v for k, v in values.items() if k in _FIT})
+        config.check(Config(variants=["tuned"], model=model, fit=fit))
+        return model, fit
+
+    def values(self, params: dict[str, Any]) -> dict[str, Any]:
+        """The same values, as a recipe has them."""
+        model, fit = self.recipe(params)
+        return {key: getattr(model if key in _MODEL else fit, key) for key in params}
+
+    def _rounded(self, key: str, value: Any) -> Any:
+        exact = type(value) is not float or value == self.base[key]
+        return value if exact else float(f"{value:.3g}")
+
+    def _check(self, key: str, value: Any, variant: str, where: str) -> None:
+        """Each value must go with the recipe's others."""
+        try:
+            self.recipe({**self.base, key: _label(value)})
+        except ConfigError as error:
+            raise ConfigError(
+                "SPACE",
+                f"{where}: `space.{key}` holds {value!r}, which conf/model/{variant}.yaml cannot have: {error.what}",
+                f"Correct it, or leave it out on the command line: '~search.space.{key}'.",
+            ) from None
+
+
+def settings_of_trainer(values: dict[str, Any]) -> dict[str, Any]:
+    """Those of the values that belong to a trainer recipe."""
+    return {key: value for key, value in values.items() if key in _FIT}
+
+
+def _refuse_kind(variant: str, model: Model) -> None:
+    name = f"conf/model/{variant}.yaml"
+    ways = {
+        "linear": "Its penalties are chosen on the validation span anyway: list more in `ridge`.",
+        "ensemble": "Tune what its members are made of (model=lstm_experts), then copy the values to its file.",
+    }
+    if model.kind in ways:
+        what = f"{name} is of `kind: {model.kind}`: only recurrent recipes are tuned."
+        raise ConfigError("KIND", what, ways[model.kind])
+    if model.head == "event":
+        what = f"{name} forecasts an event, which has no score of values to search by."
+        raise ConfigError(
+            "KIND", what, "Tune the same recipe with `head: quantile`, then copy the values."
+        )
+
+
+def _distribution(key: str, r: Range, own: Any, where: str) -> BaseDistribution:
+    if r.choices:
+        labels = [_label(value) for value in r.choices]
+        return CategoricalDistribution(list(dict.fromkeys([_label(own), *labels])))
+    wrong = ConfigError(
+        "RANGE",
+        f"{where}: `space.{key}` is a range from {r.low} to {r.high}, which `{key}` cannot have"
+        f" ({_TYPES[key]}, {own!r} in the recipe).",
+        "Use whole numbers for a whole setting, numbers above 0 for `log`, and `choices` for names.",
+    )
+    low, high = min(r.low, own), max(r.high, own)
+    if r.log and low <= 0:
+        raise wrong
+    if _TYPES[key] in _REAL:
+        return FloatDistribution(float(low), float(high), log=r.log)
+    if _TYPES[key] in _WHOLE and type(low) is type(high) is int:
+        return IntDistribution(low, high, log=r.log)
+    raise wrong
+
+
+def _label(value: Any) -> Any:
+    return json.dumps(value) if isinstance(value, list) else value
+
+
+def _value(label: Any) -> Any:
+    return json.loads(label) if isinstance(label, str) and label.startswith("[") else label
+
+
+def _with(recipe: Any, values: dict[str, Any]) -> Any:
+    """A copy of a recipe with other values, in the types of the schema."""
+    try:
+        return OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(recipe), values))
+    except OmegaConfBaseException as error:
+        reason = str(error).splitlines()[0]
+        raise ConfigError("VALUE", f"`{error.full_key}`: {reason}.", "Correct the value.") from None

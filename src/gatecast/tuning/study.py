@@ -1,0 +1,404 @@
+"""The search itself: an Optuna study in ``tune.db``, a training a trial, pruned by the median of the others.
+
+A study belongs to a source, a recipe, the data, the space and all else that its scores depend on; with any of them
+changed it is another. Trials that end by themselves count. One whose process was killed or stopped is failed and
+tried again, from its checkpoint; several commands may work on one study side by side.
+"""
+
+from __future__ import annotations
+
+import copy
+import fcntl
+import hashlib
+import json
+import math
+import socket
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytorch_lightning as pl
+import torch
+from optuna.trial import FrozenTrial, TrialState
+from pytorch_lightning.utilities.exceptions import SIGTERMException
+from sqlalchemy.exc import SQLAlchemyError
+from torch import nn
+
+from gatecast import __version__
+from gatecast.config import Fit, Model, Search
+from gatecast.data.panel import Panel
+from gatecast.data.windows import targets
+from gatecast.errors import GatecastError, TuneError
+from gatecast.evaluation import metrics
+from gatecast.evaluation.backtest import Backtest
+from gatecast.evaluation.predictor import NetPredictor
+from gatecast.models.inputs import InputSpec
+from gatecast.registry import processes, tracking
+from gatecast.training import trainer
+from gatecast.training.feed import Scaling, fit_scaling, input_spec, validation_windows
+from gatecast.tuning.space import Space
+
+STORE, LOCK = Path("tune.db"), Path(".tune.lock")
+_STARTUP = 5  # trials that run to their end before any is pruned
+_DEATHS = 2  # of its process, then a trial is given up
+_SPARED = 5  # the first 1/5 of the epochs prunes nothing: the weight average has yet to settle
+_OF_THE_TRIAL = (
+    "DIVERGED",
+    "NO-WINDOW",
+    "COUNTS",
+    "SHAPE",
+    "NAN-FORECAST",
+    "RANGE",
+    "CHOICE",
+    "COMBINATION",
+)
+_OF_THE_MACHINE = ("accelerator", "devices", "threads", "log_every")
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is tuned, on what, and by which score of the validation span."""
+
+    variant: str
+    panel: Panel
+    space: Space
+    search: Search
+    metric: str
+    seed: int
+
+    @cached_property
+    def name(self) -> str:
+        """Of the study: another whenever its scores would not be comparable."""
+        fit = {k: v for k, v in asdict(self.space.fit).items() if k not in _OF_THE_MACHINE}
+        facts = {
+            "data": self.panel.meta.data_hash,
+            "model": asdict(self.space.model),
+            "fit": fit,
+            "space": {k: asdict(r) for k, r in self.search.space.items()},
+            "metric": self.metric,
+            "seed": self.seed,
+            "code": __version__,
+        }
+        digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+        return f"{self.panel.meta.source}/{self.variant}/{digest[:12]}"
+
+    @cached_property
+    def backtest(self) -> Backtest:
+        """The validation windows that early stopping sees too; the test span stays unseen."""
+        windows = validation_windows(self.panel, self.space.fit.max_validation_windows)
+        scales = metrics.scales(self.panel)
+        return Backtest(self.panel, windows, targets(self.panel, windows), scales)
+
+    @cached_property
+    def scaling(self) -> Scaling:
+        return fit_scaling(self.panel)
+
+    def score(self, spec: InputSpec, net: nn.Module) -> float:
+        """The score of a net on the validation span.
+
+        Raises:
+            EvaluationError: NAN-FORECAST.
+        """
+        predictor = NetPredictor(self.variant, net, spec, self.scaling, self.panel.meta)
+        return self.backtest.run(predictor).pooled[self.metric]
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a study has found so far. ``values``: the best; ``scores``: (trial, score, state) in order."""
+
+    study: str
+    metric: str
+    model: Model
+    fit: Fit
+    values: dict[str, Any]
+    best: float
+    base: float | None  # the score of the recipe as it is; None if its trial failed
+    finished: str  # when the best trial ended
+    counts: dict[str, int]
+    scores: list[tuple[int, float, str]]
+    importances: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def improved(self) -> bool:
+        return self.base is None or self.best < self.base
+
+
+def tune(job: Job, parent: str) -> Found:
+    """Run the trials that the study still lacks.
+
+    Args:
+        job: what is tuned.
+        parent: MLflow run under which the trials' runs are nested.
+
+    Raises:
+        TuneError: STUDY if ``tune.db`` cannot be used; NO-TRIAL if no trial ended with a score.
+        GatecastError: what stops a training for other reasons than its settings (a full disk).
+        SystemExit: 143 after SIGTERM, 130 after Ctrl-C; the trial is tried again by the next command.
+    """
+    try:
+        return _tune(job, parent)
+    except optuna.exceptions.StorageInternalError as error:
+        raise _unusable(job, error) from None
+
+
+def _tune(job: Job, parent: str) -> Found:
+    study = _open(job)
+    end = time.monotonic() + 60 * (job.search.minutes or math.inf)
+    while (todo := job.search.trials - len(_counted(study))) > 0:
+        if len(_under_way(study)) >= todo:
+            print("tune: what is left is under way in other processes")
+            break
+        if time.monotonic() > end:
+            print(f"tune: {job.search.minutes:g} minutes are over; run again for what is left")
+            break
+        _trial(job, study, parent)
+    if not _under_way(study):
+        trainer.discard_checkpoints(f"tune/{job.name}")
+    return _found(job, study)
+
+
+def _open(job: Job) -> optuna.Study:
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    try:
+        with _alone():
+            storage = optuna.storages.RDBStorage(
+                f"sqlite:///{STORE.absolute()}", engine_kwargs={"connect_args": {"timeout": 60}}
+            )
+            study = optuna.create_study(
+                storage=storage, study_name=job.name, direction="minimize", load_if_exists=True
+            )
+            before = len(study.trials)
+            # another seed after every resume: the same would draw the same trials again
+            study.sampler = optuna.samplers.TPESampler(seed=job.seed + before)
+            spared = max(1, job.space.fit.max_epochs // _SPARED)
+            study.pruner = optuna.pruners.MedianPruner(_STARTUP, spared)
+            if not before:
+                study.enqueue_trial(job.space.base, user_attrs={"base": True})
+            for trial in filter(_lost, _under_way(study)):
+                _again(job, study, trial, died=True)
+    except (OSError, RuntimeError, SQLAlchemyError) as error:  # of another Optuna, or no database
+        raise _unusable(job, error) from None
+    if before:
+        print(f"tune: going on with {len(_counted(study))} finished trials of {STORE}")
+    return study
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    """One process at a time makes tables and takes over what the dead have left."""
+    with open(LOCK, "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _unusable(job: Job, error: Exception) -> TuneError:
+    what = f"the study {job.name} in {STORE} cannot be used: {' '.join(str(error).split())}"
+    return TuneError(
+        "STUDY", what, f"See that the disk is not full, or move {STORE} away to begin anew."
+    )
+
+
+def _under_way(study: optuna.Study) -> list[FrozenTrial]:
+    """Trials that some process is, or was, at work on."""
+    running = study.get_trials(states=[TrialState.RUNNING])
+    return [t for t in running if "process" in t.user_attrs]
+
+
+def _lost(trial: FrozenTrial) -> bool:
+    process = trial.user_attrs["process"]
+    return process["gatecast.host"] == socket.gethostname() and processes.gone(process)
+
+
+def _again(
+    job: Job, study: optuna.Study, trial: FrozenTrial | optuna.Trial, died: bool = False
+) -> None:
+    """Fail a trial that did not end by itself; its values are tried again from its checkpoint, unless they kill."""
+    study.tell(trial.number, state=TrialState.FAIL)
+    attrs = trial.user_attrs
+    deaths = attrs.get("deaths", 0) + died
+    if deaths >= _DEATHS:
+        print(f"tune: trial {trial.number} is left out: its process died {deaths} times")
+        return
+    base = {"base": True} if "base" in attrs else {}
+    first = {"again": attrs.get("again", trial.number), "deaths": deaths}
+    study.enqueue_trial(job.space.base if base else trial.params, user_attrs=base | first)
+
+
+def _counted(study: optuna.Study) -> list[FrozenTrial]:
+    """Trials that ended by themselves: not those whose process did."""
+    return [t for t in study.trials if t.state.is_finished() and "seconds" in t.user_attrs]
+
+
+def _trial(job: Job, study: optuna.Study, parent: str) -> None:
+    """Run one trial, whatever becomes of it, and say so in a line."""
+    trial = study.ask(job.space.distributions)
+    trial.set_user_attr("process", processes.this_process())
+    start = time.perf_counter()
+    value, state = None, TrialState.FAIL
+    try:
+        value, state, said = _known(job, study, trial) or _run(job, trial, parent)
+    except (GatecastError, torch.OutOfMemoryError) as error:
+        if isinstance(error, GatecastError) and error.code not in _OF_THE_TRIAL:
+            _again(job, study, trial)
+            raise
+        said = f"failed: {str(error).splitlines()[0]}"
+    except BaseException:  # the process is stopped, or there is a bug
+        _again(job, study, trial)
+        raise
+    seconds = time.perf_counter() - start
+    trial.set_user_attr("seconds", round(seconds, 1))
+    trial.set_user_attr("said", said)
+    study.tell(trial, value, state)
+    trainer.discard_checkpoints(_place(job, trial))
+    ended = [t for t in study.trials if t.state == TrialState.COMPLETE]
+    best = min(ended, key=lambda t: t.value or 0.0, default=None)
+    so_far = f"best {best.value:.4f} (trial {best.number})" if best else "none has ended yet"
+    own = " (the recipe itself)" if "base" in trial.user_attrs else ""
+    print(
+        f"tune: trial {trial.number}{own}, {len(_counted(study))} of {job.search.trials}: {said}; {so_far};"
+        f" {_listed(trial.params)}; {seconds:.0f} s",
+        flush=True,
+    )
+
+
+def _place(job: Job, trial: optuna.Trial) -> str:
+    """Of the checkpoints: those of the trial that is tried again."""
+    return f"tune/{job.name}/{trial.user_attrs.get('again', trial.number)}"
+
+
+_Ended = tuple[float | None, TrialState, str]
+
+
+def _known(job: Job, study: optuna.Study, trial: optuna.Trial) -> _Ended | None:
+    """How a trial with the same values ended: another training would end the same."""
+    for twin in study.get_trials(states=[TrialState.COMPLETE]):
+        if twin.params == trial.params:
+            said = f"{job.metric} {twin.value:.4f}, as trial {twin.number}"
+            return twin.value, TrialState.COMPLETE, said
+    return None
+
+
+def _run(job: Job, trial: optuna.Trial, parent: str) -> _Ended:
+    """Train with the trial's values, in an MLflow run of its own."""
+    source, metric = job.panel.meta.source, f"validation_{job.metric}"
+    tags = {
+        "mlflow.parentRunId": parent,
+        "mlflow.source.name": "pipelines/tune.py",
+        "gatecast.variant": job.variant,
+        "gatecast.data_hash": job.panel.meta.data_hash,
+        "gatecast.study": job.name,
+    }
+    params = {"trial": trial.number} | trial.params
+    with tracking.training_run(
+        source, f"{job.variant} trial {trial.number}", params, tags
+    ) as run_id:
+        model, fit = job.space.recipe(trial.params)
+        spec = input_spec(job.panel, model)
+        watch = _Watch(trial, partial(job.score, spec), metric)
+        try:
+            trained = trainer.train(
+                _place(job, trial),
+                job.panel,
+                model,
+                fit,
+                job.seed,
+                lambda: tracking.lightning_logger(source, run_id),
+                [watch],
+                label=f"trial {trial.number}: ",
+            )
+        except optuna.TrialPruned:
+            tracking.client().set_tag(run_id, "gatecast.trial", "pruned")
+            tracking.log_metrics(run_id, {metric: watch.last})
+            epoch = f"pruned after epoch {watch.epoch + 1}"
+            return None, TrialState.PRUNED, f"{epoch} at {job.metric} {watch.last:.4f}"
+        score = job.score(spec, trained.net)
+        if not math.isfinite(score):
+            what = f"the {job.metric} of the validation span is {score}."
+            raise TuneError("NAN-FORECAST", what, "Choose another `promote.metric` in params.yaml.")
+        outcome = {f"train_{k}": float(v) for k, v in trained.outcome.items()}
+        tracking.log_metrics(run_id, {metric: score} | outcome | trained.cost)
+        tracking.client().set_tag(run_id, "gatecast.trial", "complete")
+    return score, TrialState.COMPLETE, f"{job.metric} {score:.4f}"
+
+
+class _Watch(pl.Callback):
+    """Scores the averaged net after every epoch, in units that all recipes share, and prunes by it."""
+
+    def __init__(self, trial: optuna.Trial, score: Callable[[nn.Module], float], name: str) -> None:
+        self.trial, self.score, self.name = trial, score, name
+        self.last, self.epoch = math.nan, 0
+
+    def on_validation_end(self, trainer: pl.Trainer, module: Any) -> None:
+        """Raise TrialPruned where the trial is worse than the median of the others at this epoch.
+
+        Raises:
+            SIGTERMException: also if it came after the last step, or the next trial would begin.
+        """
+        if module.asked_to_stop:
+            raise SIGTERMException
+        self.epoch = trainer.current_epoch
+        self.last = self.score(copy.deepcopy(module.average).float().cpu())
+        self.trial.report(self.last, self.epoch)
+        if module.logger is not None:
+            module.logger.log_metrics({f"{self.name}_by_epoch": self.last}, trainer.global_step)
+        ahead = self.epoch + 1 < (trainer.max_epochs or 0)
+        spared = "base" in self.trial.user_attrs  # what the others are measured by
+        if ahead and not spared and self.trial.should_prune():
+            raise optuna.TrialPruned
+
+
+def _found(job: Job, study: optuna.Study) -> Found:
+    trials = _counted(study)
+    complete = [t for t in trials if t.state == TrialState.COMPLETE]
+    if not complete:
+        said = [t.user_attrs["said"] for t in trials]
+        raise TuneError(
+            "NO-TRIAL",
+            f"none of {len(trials)} trials ended with a score{f'; the last {said[-1]}' if said else ''}.",
+            f"See that the recipe itself trains: python pipelines/train.py model={job.variant}",
+        )
+    best = min(complete, key=lambda t: t.value or 0.0)
+    model, fit = job.space.recipe(best.params)
+    own = [t.value for t in complete if "base" in t.user_attrs]
+    words = {
+        TrialState.COMPLETE: "complete",
+        TrialState.PRUNED: "pruned",
+        TrialState.FAIL: "failed",
+    }
+    states = [words[t.state] for t in trials]
+    return Found(
+        study=job.name,
+        metric=job.metric,
+        model=model,
+        fit=fit,
+        values=job.space.values(best.params),
+        best=float(best.value or 0.0),
+        base=own[0] if own else None,
+        finished=f"{best.datetime_complete:%Y-%m-%d}",
+        counts={word: states.count(word) for word in words.values()},
+        scores=[
+            (t.number, t.value, state)
+            for t, state in zip(trials, states, strict=True)
+            if t.value is not None
+        ],
+        importances=_importances(study, complete),
+    )
+
+
+def _importances(study: optuna.Study, complete: list[FrozenTrial]) -> dict[str, float]:
+    """Share of each setting in the differences between good and other trials; empty while too few have ended."""
+    if len(complete) < _STARTUP or len({t.value for t in complete}) < 2:
+        return {}
+    return {k: round(v, 4) for k, v in optuna.importance.get_param_importances(study).items()}
+
+
+def _listed(values: dict[str, Any]) -> str:
+    return ", ".join(
+        f"{k} {v:.3g}" if isinstance(v, float) else f"{k} {v}" for k, v in values.items()
+    )

@@ -1,0 +1,103 @@
+"""A tiny panel in a project folder with a real MLflow store, and a search that takes a second a trial at most."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from gatecast.config import Feed, Fit, Model, Range, Search, Splits, Task
+from gatecast.data import panel
+from gatecast.data.panel import Panel
+from gatecast.registry import tracking
+from gatecast.tuning import study
+from gatecast.tuning.space import Space
+
+GRU = Model(cell="gru", units=4, steps=3, forks=2, dropout=0.1)
+FIT = Fit(accelerator="cpu", max_epochs=2, steps_per_epoch=3, batch_size=8, threads=1)
+UNITS = {"units": Range(2, 8), "dropout": Range(0.0, 0.5)}
+
+
+@pytest.fixture(scope="session")
+def make_panel() -> Callable[..., Panel]:
+    """Three series of 200 hours with a season of twelve; another seed is other data."""
+
+    def make(seed: int = 3) -> Panel:
+        r, t = np.random.default_rng(seed), np.arange(200)
+        ds = pd.date_range("2025-01-01", periods=len(t), freq="h")
+        parts = [
+            pd.DataFrame(
+                {
+                    "unique_id": name,
+                    "ds": ds,
+                    "y": 20 + 6 * np.sin(2 * np.pi * t / 12 + k) + r.normal(0, 1, len(t)),
+                }
+            )
+            for k, name in enumerate("abc")
+        ]
+        feed = Feed(name="tiny", frequency="h", task=Task(6, 12, splits=Splits("time", 0.2, 0.2)))
+        statics = pd.DataFrame({"unique_id": list("abc")})
+        return panel.build(pd.concat(parts, ignore_index=True), statics, feed)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An MLflow store with all its tables: making them takes seconds, copying them none."""
+    folder = tmp_path_factory.mktemp("store")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        tracking.client()
+    return folder / "mlflow.db"
+
+
+@pytest.fixture(autouse=True)
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, empty_store: Path) -> Path:
+    """The current folder is a project with nothing but the MLflow store."""
+    shutil.copy(empty_store, tmp_path / "mlflow.db")
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.setenv("MLFLOW_DISABLE_TELEMETRY", "true")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def search(make_panel: Callable[..., Panel]) -> Callable[..., study.Found]:
+    """Tune a small GRU in so many trials: what was found."""
+
+    def run(trials: int, space: dict[str, Range] = UNITS, fit: Fit = FIT) -> study.Found:
+        found = job(make_panel(), trials, space, fit)
+        with tracking.training_run("tiny", "gru tuning", {}, {}) as parent:
+            return study.tune(found, parent)
+
+    return run
+
+
+def job(data: Panel, trials: int = 1, space: dict[str, Range] = UNITS, fit: Fit = FIT) -> study.Job:
+    wanted = Search(trials=trials, space=space)
+    return study.Job("gru", data, Space.of(wanted, "gru", GRU, fit, "here"), wanted, "mase", 1)
+
+
+@pytest.fixture(scope="session")
+def make_job() -> Callable[..., study.Job]:
+    return job
+
+
+@pytest.fixture
+def trial_runs() -> Callable[[], list[Any]]:
+    """The MLflow runs of the trials, oldest first."""
+
+    def runs() -> list[Any]:
+        found = tracking.client().search_runs(
+            [tracking.experiment("tiny")], order_by=["attributes.start_time ASC"]
+        )
+        return [run for run in found if "mlflow.parentRunId" in run.data.tags]
+
+    return runs
