@@ -54,7 +54,20 @@ def test_the_forecast_is_the_mean_of_the_members_that_count(
     assert torch.allclose(net.quantiles(batch), (each[0] + each[2]) / 2)
 
 
-def test_a_member_far_worse_than_the_best_is_left_out(
+@pytest.mark.parametrize(
+    ("off", "counts"),
+    [
+        ((1.0, -0.9, 3.0), [True, True, False]),  # errors that cancel are worth having
+        (
+            (1.0, 1.001, 1.002),
+            [True, True, True],
+        ),  # less than half a hundredth is not worth a change
+        ((1.0, 1.3, 1.5), [True, False, False]),  # nothing cancels: the best alone
+    ],
+)
+def test_a_recipe_without_which_the_mean_is_better_is_left_out(
+    off: tuple[float, ...],
+    counts: list[bool],
     net: EnsembleForecaster,
     spec: InputSpec,
     make_batch: Batches,
@@ -62,11 +75,27 @@ def test_a_member_far_worse_than_the_best_is_left_out(
 ) -> None:
     batch = make_batch(spec, missing=0.2)
     actual = batch.target[:, spec.lookback :].unsqueeze(-1).expand(-1, -1, 11)
-    each = torch.stack([actual + 1.0, actual + 1.05, actual + 1.3])
+    monkeypatch.setattr(net, "each", lambda *_: torch.stack([actual + error for error in off]))
+    errors, together = veto(net, [batch, batch])
+    assert net.counts.tolist() == counts
+    assert errors[1] / errors[0] == pytest.approx(abs(off[1] / off[0]), rel=1e-4)
+    mean = sum(error for error, kept in zip(off, counts, strict=True) if kept) / sum(counts)
+    assert together / errors[0] == pytest.approx(abs(mean / off[0]), rel=1e-3)
+
+
+def test_seeds_of_a_recipe_stay_or_go_together(
+    spec: InputSpec, make_batch: Batches, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = Model(kind="ensemble", units=8, members=[{"seeds": 2}, {"kind": "linear"}])
+    short, _, closed = spec.members
+    net = build(recipe, replace(spec, members=[short, short, closed]))
+    assert isinstance(net, EnsembleForecaster)
+    batch = make_batch(spec)
+    actual = batch.target[:, spec.lookback :].unsqueeze(-1).expand(-1, -1, 11)
+    each = torch.stack([actual + 1.0, actual + 3.0, actual + 0.5])
     monkeypatch.setattr(net, "each", lambda *_: each)
-    errors = veto(net, [batch, batch])
-    assert net.counts.tolist() == [True, True, False]
-    assert errors[1] / errors[0] == pytest.approx(1.05, rel=1e-4)
+    veto(net, [batch])
+    assert net.counts.tolist() == [False, False, True]
 
 
 def test_what_counts_is_kept_with_the_weights(net: EnsembleForecaster, spec: InputSpec) -> None:
@@ -97,7 +126,7 @@ def test_a_series_without_a_scale_of_its_own_does_not_decide(
     target[0, spec.lookback :] = 1e6
     batch = batch._replace(target=target, mask=mask)
     actual = target[:, spec.lookback :].unsqueeze(-1).expand(-1, -1, 11)
-    each = torch.stack([actual + 1.0, actual + 1.05, actual + 5.0])
+    each = torch.stack([actual + 1.0, actual - 0.9, actual + 5.0])
     each[:, 0] = 0.0
     monkeypatch.setattr(net, "each", lambda *_: each)
     veto(net, [batch])

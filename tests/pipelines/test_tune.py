@@ -75,6 +75,7 @@ def states(project: Any) -> list[str]:
     return [trial.state.name for trial in trials(project)]
 
 
+@pytest.mark.slow
 def test_a_search_that_is_killed_goes_on_and_its_recipe_is_accepted(project: Any) -> None:
     assert stopped(project, 1, signal.SIGKILL) == -signal.SIGKILL
     done = project.run("dvc", "repro", "tune/dvc.yaml:tune@gru").stdout

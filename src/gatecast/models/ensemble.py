@@ -7,18 +7,17 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
-from gatecast.config import Model, members
+from gatecast.config import MEDIAN, Model, members
 from gatecast.models.calibration import Calibrated
-from gatecast.models.heads import pinball
 from gatecast.models.inputs import Batch, InputSpec
 from gatecast.models.normalisation import location_scale
 
 _LIMIT = 10.0  # spreads that an error counts as, at most
-_WORSE = 1.1  # times the error of the best member is the most that a member may have
+_GAIN = 0.005  # of its error that the mean must lose for a recipe to be left out
 
 
 class EnsembleForecaster(Calibrated):
-    """Members built from their own recipes, and which of them count.
+    """Members built from their own recipes, and which of them count; ``alike`` are those of the same recipe.
 
     The mean of quantiles (rather than of distribution functions) keeps intervals as sharp as the members' own.
     Source: Lichtendahl, Grushka-Cockayne & Winkler 2013.
@@ -34,8 +33,14 @@ class EnsembleForecaster(Calibrated):
         super().__init__(spec)
         from gatecast.models.build import build
 
-        pairs = zip(members(model), spec.members, strict=True)
+        recipes = members(model)
+        pairs = zip(recipes, spec.members, strict=True)
         self.members = nn.ModuleList(build(member, sizes) for member, sizes in pairs)
+        self.alike = [
+            [k for k, other in enumerate(recipes) if other == recipe]
+            for at, recipe in enumerate(recipes)
+            if recipe not in recipes[:at]
+        ]
         self.register_buffer("counts", torch.ones(len(spec.members), dtype=torch.bool))
 
     def each(self, batch: Batch, which: list[int]) -> Tensor:
@@ -52,31 +57,43 @@ class EnsembleForecaster(Calibrated):
 
 
 @torch.no_grad()
-def veto(net: EnsembleForecaster, validation: Iterable[Batch]) -> list[float]:
-    """Leave out members whose own error is over a tenth above the best member's.
+def veto(net: EnsembleForecaster, validation: Iterable[Batch]) -> tuple[list[float], float]:
+    """Leave out, one after the other, recipes without whose members the mean of the others is better.
 
-    Anything finer than a veto would fit the validation span. Errors are quantile losses relative to the spread of
-    what was known at each origin, each counted as ``_LIMIT`` at most; origins that have seen nothing but zeros or
-    unknown values are not counted.
+    Anything finer would fit the validation span; less than ``_GAIN`` is not worth a change. Errors are absolute errors
+    of the median relative to the spread of what was known at each origin, each counted as ``_LIMIT`` at most; origins
+    that have seen nothing but zeros or unknown values are not counted.
 
     Args:
         net: whose ``counts`` are set.
         validation: batches of held-out windows.
 
     Returns:
-        The error of each member alone.
+        The error of each member alone, and that of those that count together.
     """
     everyone, rows = list(range(len(net.counts))), net.spec.lookback
-    total, n = torch.zeros(len(everyone)), torch.zeros(())
+    parts = []
     for batch in validation:
         past = batch.target[:, :rows], batch.mask[:, :rows]
         y, known = batch.target[:, rows:], batch.mask[:, rows:]
         scale = location_scale(*past, rows, 1)[1][:, 0]  # (B, 1)
         known = known * (past[0] * past[1]).any(1, keepdim=True)
-        loss = pinball(net.each(batch, everyone), y) / scale  # (M, B, H)
-        loss = loss.nan_to_num(nan=_LIMIT, posinf=_LIMIT).clamp_max(_LIMIT)
-        total += (loss * known).sum((1, 2))
-        n += known.sum()
-    alone = total / n.clamp_min(1)
-    net.counts.copy_(alone <= _WORSE * alone.min())
-    return alone.tolist()
+        error = (net.each(batch, everyone)[..., MEDIAN] - y) / scale  # (M, B, H)
+        error = error.nan_to_num(_LIMIT, _LIMIT, -_LIMIT).clamp(-_LIMIT, _LIMIT)
+        parts.append(error[:, known > 0])
+    errors = torch.cat(parts, 1)  # (M, n)
+    kept, together = net.alike, _error(errors, net.alike)
+    while len(kept) > 1:
+        each_left_out = ([group for group in kept if group is not one] for one in kept)
+        rest = min(each_left_out, key=lambda groups: _error(errors, groups))
+        if _error(errors, rest) >= (1 - _GAIN) * together:
+            break
+        kept, together = rest, _error(errors, rest)
+    net.counts.copy_(torch.tensor([any(k in group for group in kept) for k in everyone]))
+    return [_error(errors, [[k]]) for k in everyone], together
+
+
+def _error(errors: Tensor, groups: list[list[int]]) -> float:
+    """Mean absolute error of the mean of members, of whose errors (M, n) these are groups; 0 without any."""
+    chosen = errors[[k for group in groups for k in group]]
+    return float(chosen.mean(0).abs().sum() / max(errors.shape[1], 1))

@@ -210,10 +210,12 @@ def _fit_ensemble(
         outcome |= {f"member_{k + 1}_{name}": value for name, value in what.items()}
     feed = PanelFeed(panel, spec, scaling, panel.meta)
     held_out = validation_windows(panel, fit.max_validation_windows)
-    scores = veto(net.eval(), batches(feed, held_out, panel.split_points[1], 256))
+    scores, together = veto(net.eval(), batches(feed, held_out, panel.split_points[1], 256))
     for k, (counts, score) in enumerate(zip(net.counts.tolist(), scores, strict=True), 1):
         print(f"  member {k}: validation error {score:.4f}{'' if counts else '  <- left out'}")
-    return net, outcome | {"members": len(fitted), "members_left_out": int((~net.counts).sum())}
+    print(f"  {len(recipes)} members together: validation error {together:.4f}")
+    counted = {"members": len(recipes), "members_left_out": int((~net.counts).sum())}
+    return net, outcome | counted | {"val_error": together}
 
 
 def _member(
