@@ -10,7 +10,7 @@ export MLFLOW_DISABLE_TELEMETRY := true
 export DO_NOT_TRACK := true
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow lint bench ui clean clean-all
+.PHONY: help setup demo test test-slow lint bench accuracy ui clean clean-all
 
 help:  ## Print this help
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
@@ -46,6 +46,11 @@ bench: $(READY)  ## Run the benchmarks (QUICK=1: under a minute each) and write 
 	  python -m benchmarks.$$name $(if $(QUICK),--quick) --out benchmarks/results/$$name.json; done
 	python -m benchmarks.gpu $(if $(QUICK),--quick) --out benchmarks/results/gpu.json || test $$? = 2
 	$(if $(VENVS),python -m benchmarks.peers --peers $(PEERS) --venvs $(VENVS) --data $(GATECAST_DATA_DIR) --out benchmarks/results/peers.json)
+	python -m benchmarks.results
+
+accuracy: $(READY)  ## Measure the accuracy of the recipes on every source (hours), and write benchmarks/RESULTS.md
+	set -e; for source in m4_hourly etth1 bike_sharing beijing_pm25 demo; do \
+	  python -m benchmarks.accuracy --source $$source --out benchmarks/results/accuracy_$$source.json; done
 	python -m benchmarks.results
 
 ui: $(READY)  ## Serve the MLflow pages on http://127.0.0.1:5000 (PORT=… for another)

@@ -1,6 +1,7 @@
 """Accuracy of the shipped recipes on a public source, from its raw files, under the protocol of its benchmark.
 
 GATECAST_DATA_DIR=… python -m benchmarks.accuracy --source m4_hourly --out benchmarks/results/accuracy_m4_hourly.json
+GATECAST_DATA_DIR=… python -m benchmarks.accuracy --out accuracy.json          all sources: hours
 
 Every recipe is trained by the shipped trainer once per seed, each in a fresh process of its own, and scored on the
 test span beside naive, seasonal naive and the closed-form ridge. Nothing here chooses by a test score: ``best`` is the
@@ -11,6 +12,8 @@ recipe with the smallest MASE on the validation span.
     etth1         look-backs of at most 720, one model for 720 steps, of which shorter horizons are prefixes at origins
                   of their own; every window of the test span, MSE and MAE in units of the training span's spread
     bike_sharing, beijing_pm25, demo    the recipe's own test span, rolling origins
+
+Beside the JSON file goes a table of the same name, in Markdown.
 """
 
 from __future__ import annotations
@@ -27,6 +30,7 @@ import numpy as np
 
 from benchmarks.common import fresh, say, write_result
 from benchmarks.recipes import CONF, read
+from gatecast import atomic
 from gatecast.config import BASELINES, MEDIAN, QUANTILES, Feed, Fit, Model, Splits, data_dir
 
 SOURCES = ("m4_hourly", "etth1", "bike_sharing", "beijing_pm25", "demo")
@@ -187,12 +191,67 @@ def run(source: str, name: str, seed: int) -> dict[str, Any]:
     }
 
 
+def measure(source: str, recipes: list[str], seeds: int) -> dict[str, Any]:
+    """Every recipe and seed on a source, each in a process of its own."""
+    table: dict[str, Any] = {}
+    for name in (*BASELINES, *recipes):
+        runs = []
+        once = name in BASELINES or name == "linear"
+        for seed in range(1, 2 if once else seeds + 1):
+            with (
+                tempfile.TemporaryDirectory() as folder
+            ):  # checkpoints are made in the current folder
+                said = fresh(
+                    "benchmarks.accuracy", Path(folder), source=source, one=name, seed=seed
+                )
+            runs.append(json.loads(said))
+            shown = {k: round(v, 4) for k, v in runs[-1].items()}
+            say(f"{source} {name} {shown}")
+        numbers = [k for k in runs[0] if k != "seed"]
+        table[name] = {
+            "mean": {k: float(np.mean([r[k] for r in runs])) for k in numbers},
+            "spread": {k: float(np.std([r[k] for r in runs])) for k in numbers},
+            "runs": runs,
+        }
+    best = min(recipes, key=lambda name: table[name]["mean"]["validation_mase"])
+    return {"source": source, "recipes": table, "best": {"recipe": best} | table[best]["mean"]}
+
+
+SHOWN = {
+    "m4_hourly": ("smape", "mase", "owa", "wql", "coverage_95", "msis_95"),
+    "etth1": (*(f"mse_{h}" for h in ETT_HORIZONS), "mse_mean", "mae_mean", "coverage_95"),
+}
+USUAL = ("mase", "smape", "wape", "wql", "coverage_95")
+
+
+def rows(result: dict[str, Any]) -> Iterator[tuple[str, ...]]:
+    """A source's result as a table: a head, then a recipe a row, mean ± spread over the seeds."""
+    shown = (*SHOWN.get(result["source"], USUAL), "train_cpu_seconds")
+    yield "recipe", "seeds", *(key.replace("_", " ") for key in shown)
+    for name, cell in result["recipes"].items():
+        n, best = len(cell["runs"]), name == result["best"]["recipe"]
+        numbers = []
+        for key in shown:
+            digits = 0 if key == "train_cpu_seconds" else 2 if key == "smape" else 4
+            text = f"{cell['mean'][key]:.{digits}f}"
+            numbers.append(text + (f" ± {cell['spread'][key]:.{digits}f}" if n > 1 else ""))
+        yield (f"**{name}**" if best else name), str(n), *numbers
+
+
+def markdown(result: dict[str, Any]) -> str:
+    """The table of a source."""
+    head, *body = rows(result)
+    lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
+    lines += [f"| {' | '.join(row)} |" for row in body]
+    return "\n".join([f"## {result['source']}", "", *lines])
+
+
 def main() -> None:
     """Every recipe and seed, in processes of their own."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--source", choices=SOURCES, required=True)
+    parser.add_argument("--source", choices=(*SOURCES, "all"), default="all")
     parser.add_argument("--out", type=Path, default=Path("accuracy.json"), help="JSON result")
     known = sorted(p.stem for p in (CONF / "model").glob("*.yaml"))
     parser.add_argument(
@@ -212,33 +271,13 @@ def main() -> None:
         return
     if data_dir() is None and given.source != "demo":
         raise SystemExit("Set GATECAST_DATA_DIR to the folder of the raw files.")
-    table: dict[str, Any] = {}
-    for name in (*BASELINES, *given.recipes):
-        runs = []
-        once = name in BASELINES or name == "linear"
-        for seed in range(1, 2 if once else given.seeds + 1):
-            with (
-                tempfile.TemporaryDirectory() as folder
-            ):  # checkpoints are made in the current folder
-                said = fresh(
-                    "benchmarks.accuracy", Path(folder), source=given.source, one=name, seed=seed
-                )
-            runs.append(json.loads(said))
-            shown = {k: round(v, 4) for k, v in runs[-1].items()}
-            say(f"{name} {shown}")
-        numbers = [k for k in runs[0] if k != "seed"]
-        table[name] = {
-            "mean": {k: float(np.mean([r[k] for r in runs])) for k in numbers},
-            "spread": {k: float(np.std([r[k] for r in runs])) for k in numbers},
-            "runs": runs,
-        }
-    best = min(given.recipes, key=lambda name: table[name]["mean"]["validation_mase"])
-    result = {
-        "source": given.source,
-        "recipes": table,
-        "best": {"recipe": best} | table[best]["mean"],
-    }
-    write_result(given.out, result)
+    sources = SOURCES if given.source == "all" else (given.source,)
+    found = [measure(source, given.recipes, given.seeds) for source in sources]
+    if given.source == "all":
+        write_result(given.out, {"sources": {result["source"]: result for result in found}})
+    else:
+        write_result(given.out, found[0])
+    atomic.write_text(given.out.with_suffix(".md"), "\n\n".join(map(markdown, found)) + "\n")
 
 
 if __name__ == "__main__":

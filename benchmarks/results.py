@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from benchmarks import accuracy
 from gatecast import atomic
 
 HERE = Path(__file__).resolve().parent
@@ -143,6 +144,14 @@ SECTIONS: dict[str, tuple[str, str, Callable[[dict[str, Any]], Rows]]] = {
         " (who answers the mean errs by .167). A run ends once it is below .004.",
         _memory_horizon,
     ),
+    **{
+        f"accuracy_{source}": (
+            f"Accuracy, {source}",
+            "Scores of the test span, mean ± spread over the seeds; bold is what the validation span chose.",
+            accuracy.rows,
+        )
+        for source in accuracy.SOURCES
+    },
     "gpu": ("On a GPU", "`python -m benchmarks.gpu`", _gpu),
 }
 
@@ -164,7 +173,8 @@ def main() -> None:
         page += [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
         page += [f"| {' | '.join(row)} |" for row in body]
         facts = "{date}, {cpu}, {cores} cores, Python {python}, torch {torch}".format(**result)
-        page += ["", f"`python -m benchmarks.{name}`: {facts}, Lightning {result['lightning']}."]
+        command = name.replace("accuracy_", "accuracy --source ")
+        page += ["", f"`python -m benchmarks.{command}`: {facts}, Lightning {result['lightning']}."]
     atomic.write_text(PAGE, "\n".join(page) + "\n")
 
 
