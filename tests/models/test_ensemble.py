@@ -98,6 +98,19 @@ def test_seeds_of_a_recipe_stay_or_go_together(
     assert net.counts.tolist() == [False, False, True]
 
 
+def test_each_recipe_counts_alike_however_many_seeds_it_has(
+    spec: InputSpec, make_batch: Batches
+) -> None:
+    recipe = Model(kind="ensemble", units=8, members=[{"seeds": 2}, {"decoder": "experts"}])
+    short, long, _ = spec.members
+    net = build(recipe, replace(spec, members=[short, short, long])).eval()
+    assert isinstance(net, EnsembleForecaster)
+    batch = make_batch(spec)
+    one, other, alone = net.each(batch, [0, 1, 2])
+    expected = ((one + other) / 2 + alone) / 2
+    torch.testing.assert_close(net.quantiles(batch), expected)
+
+
 def test_what_counts_is_kept_with_the_weights(net: EnsembleForecaster, spec: InputSpec) -> None:
     net.counts[0] = False
     again = build(RECIPE, spec)

@@ -1,4 +1,7 @@
-"""An ensemble: the plain mean of its members' quantiles, each of which may look back differently far."""
+"""An ensemble: the plain mean of its recipes' quantiles, each of which may look back differently far.
+
+A recipe trained from several seeds counts as often as any other: what it forecasts is the mean of its members.
+"""
 
 from __future__ import annotations
 
@@ -52,8 +55,9 @@ class EnsembleForecaster(Calibrated):
         return torch.stack(out)
 
     def raw_quantiles(self, batch: Batch) -> Tensor:
-        """(B, H, Q) mean forecast of the members that count, in units of the target."""
-        return self.each(batch, torch.nonzero(self.counts).flatten().tolist()).mean(0)
+        """(B, H, Q) mean forecast of the recipes that count, in units of the target."""
+        kept = [group for group in self.alike if self.counts[group[0]]]
+        return torch.stack([self.each(batch, group).mean(0) for group in kept]).mean(0)
 
 
 @torch.no_grad()
@@ -94,6 +98,6 @@ def veto(net: EnsembleForecaster, validation: Iterable[Batch]) -> tuple[list[flo
 
 
 def _error(errors: Tensor, groups: list[list[int]]) -> float:
-    """Mean absolute error of the mean of members, of whose errors (M, n) these are groups; 0 without any."""
-    chosen = errors[[k for group in groups for k in group]]
-    return float(chosen.mean(0).abs().sum() / max(errors.shape[1], 1))
+    """Mean absolute error of the mean of recipes, the members of which have errors (M, n); 0 without any."""
+    mean = torch.stack([errors[group].mean(0) for group in groups]).mean(0)
+    return float(mean.abs().sum() / max(errors.shape[1], 1))
