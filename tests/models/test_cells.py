@@ -62,8 +62,8 @@ def sequence(steps: int = T, seed: int = 1) -> Tensor:
     return torch.randn(steps, B, N_INPUTS, generator=g, dtype=torch.float64)
 
 
-def by_equation(net: Layers, cell: str, x: Tensor) -> Array:
-    """(T, B, n) states of one layer, a sequence and a step at a time, from the published equations."""
+def by_equation(net: Layers, cell: str, x: Tensor) -> dict[str, Array]:
+    """(T, B, n) state and gates of one layer, a sequence and a step at a time, from the published equations."""
     w: dict[str, Array] = {k: v.detach().numpy() for k, v in net.named_parameters()}
     a, s = NUMPY[net.options.activation], NUMPY[net.options.recurrent_activation]
     n, norm = UNITS, net.options.layer_norm
@@ -71,25 +71,28 @@ def by_equation(net: Layers, cell: str, x: Tensor) -> Array:
     def layer_norm(v: Array, gain: str) -> Array:
         return (v - v.mean()) / np.sqrt(v.var() + 1e-5) * w[gain] if norm else v
 
-    out = np.zeros((len(x), B, n))
+    gates = {"rnn": (), "lstm": ("forget", "input", "output"), "gru": ("reset", "update")}[cell]
+    out = {name: np.zeros((len(x), B, n)) for name in (*gates, "state")}
     for b in range(B):
         h, c = np.zeros(n), np.zeros(n)
         for t in range(len(x)):
             given = layer_norm(w["weight_ih_l0"] @ x[t, b].numpy(), "norm_ih.0.weight")
             pulled = layer_norm(w["weight_hh_l0"] @ h, "norm_hh.0.weight")
             given, pulled = given + w["bias_ih_l0"], pulled + w["bias_hh_l0"]
+            opened: tuple[Array, ...] = ()
             if cell == "rnn":
                 h = a(given + pulled)
             elif cell == "lstm":
                 total = given + pulled
                 i, f, o = s(total[:n]), s(total[n : 2 * n]), s(total[3 * n :])
                 c = f * c + i * a(total[2 * n : 3 * n])
-                h = o * a(layer_norm(c, "norm_cell.0.weight"))
+                h, opened = o * a(layer_norm(c, "norm_cell.0.weight")), (f, i, o)
             else:
                 r, z = s(given[:n] + pulled[:n]), s(given[n : 2 * n] + pulled[n : 2 * n])
                 new = a(given[2 * n :] + r * pulled[2 * n :])
-                h = (1 - z) * new + z * h
-            out[t, b] = h
+                h, opened = (1 - z) * new + z * h, (r, z)
+            for name, value in zip(out, (*opened, h), strict=True):
+                out[name][t, b] = value
     return out
 
 
@@ -97,7 +100,34 @@ def by_equation(net: Layers, cell: str, x: Tensor) -> Array:
 @pytest.mark.parametrize("cell", CELLS)
 def test_a_cell_computes_its_published_equations(cell: str, options: Options) -> None:
     net, x = make(cell, options), sequence()
-    np.testing.assert_allclose(net(x).detach().numpy(), by_equation(net, cell, x), atol=1e-10)
+    states = by_equation(net, cell, x)["state"]
+    np.testing.assert_allclose(net(x).detach().numpy(), states, atol=1e-10)
+
+
+@pytest.mark.parametrize("options", MIXED, ids=str)
+@pytest.mark.parametrize("cell", CELLS)
+def test_gates_are_those_of_the_published_equations(cell: str, options: Options) -> None:
+    net, x = make(cell, options), sequence()
+    found, expected = net.activations(x), by_equation(net, cell, x)
+    assert found.keys() == expected.keys()
+    for name, value in expected.items():
+        np.testing.assert_allclose(found[name].detach().numpy(), value, atol=1e-10, err_msg=name)
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_the_gates_shown_are_those_of_the_last_layer(cell: str) -> None:
+    """The second of two layers does what it would do alone with the states of the first."""
+    net, first = make(cell, layers=2), make(cell)
+    second = CELLS[cell](UNITS, UNITS).double().eval()
+    weights = dict(net.named_parameters())
+    for layer, alone in enumerate((first, second)):
+        of_layer = {
+            k.replace(f"_l{layer}", "_l0"): v for k, v in weights.items() if f"_l{layer}" in k
+        }
+        alone.load_state_dict(of_layer)
+    found, expected = net.activations(sequence()), second.activations(first(sequence()))
+    for name, value in expected.items():
+        assert torch.allclose(found[name], value, atol=1e-12), name
 
 
 @pytest.mark.parametrize("name", sorted(set(cells.ACTIVATIONS) & set(NUMPY)))

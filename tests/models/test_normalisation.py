@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -180,3 +182,17 @@ def test_targets_come_back_from_the_space_in_which_errors_are_measured(log_floor
     y = torch.tensor([0.5, 1.0, 300.0])
     spec = seasonal_spec(log_floor)
     assert torch.allclose(from_space(to_space(y, spec), spec), y)
+
+
+@pytest.mark.parametrize("normalisation", ["level", "seasonal", "mean"])
+@pytest.mark.parametrize("known", [0, 1, 20], ids=lambda n: f"{n} known")
+def test_a_constant_window_has_a_finite_gradient(normalisation: str, known: int) -> None:
+    """Also of a series that has just begun, whose earlier windows know nothing or one value."""
+    spec = replace(seasonal_spec(0.0), normalisation=normalisation)
+    mask = torch.zeros(1, spec.lookback)
+    mask[:, spec.lookback - known :] = 1
+    target = (7 * mask).requires_grad_()
+    got = frame(target, mask, spec, 2)
+    sum(part.sum() for part in got).backward()  # type: ignore[union-attr]
+    assert target.grad is not None
+    assert target.grad.isfinite().all()

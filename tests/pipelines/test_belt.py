@@ -23,9 +23,8 @@ def read(clone: Any, path: str) -> dict[str, Any]:
 
 def test_one_command_runs_every_stage_and_names_the_winner(belt: Any) -> None:
     log = (belt.path / "first.log").read_text(encoding="utf-8")
-    assert stages_run(log) == {"fingerprint", "ingest", "window", "evaluate", "promote"} | {
-        f"train@{v}" for v in VARIANTS
-    }
+    once = {"fingerprint", "ingest", "window", "evaluate", "explain", "promote"}
+    assert stages_run(log) == once | {f"train@{v}" for v in VARIANTS}
     assert "wins by mase" in log
     assert "champion of gatecast-demo is version 1" in log
 
@@ -73,6 +72,7 @@ def test_an_edited_recipe_runs_again_with_what_follows_and_nothing_else(belt: An
             "fingerprint",
             "train@gru",
             "evaluate",
+            "explain",
             "promote",
         }
     finally:

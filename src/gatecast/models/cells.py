@@ -127,20 +127,47 @@ class Layers(nn.RNNBase):
 
     def _unroll(self, x: Tensor, layer: int) -> Tensor:
         """(T, B, n_inputs) -> (T, B, n), one layer step by step."""
-        w_ih, w_hh, b_ih, b_hh = (
-            getattr(self, f"{name}_l{layer}")
-            for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
-        )
-        norm_hh = self.norm_hh[layer]
-        given = self.norm_ih[layer](F.linear(x, w_ih)) + b_ih  # (T, B, G n)
         state: State = (x.new_zeros(x.shape[1], self.hidden_size),) * self.states
         keep = F.dropout(torch.ones_like(state[0]), self.options.recurrent_dropout, self.training)
         out = []
-        for row in given:
-            pulled = norm_hh(F.linear(state[0] * keep, w_hh)) + b_hh  # (B, G n)
-            state = self.step(row, pulled, state, layer)
+        for row in self._given(x, layer):
+            state = self.step(row, self._pulled(state[0] * keep, layer), state, layer)
             out.append(state[0])
         return torch.stack(out)
+
+    def _given(self, x: Tensor, layer: int) -> Tensor:
+        """(..., n_inputs) -> (..., G n), what the inputs add to the gates."""
+        weight, bias = (getattr(self, f"{name}_ih_l{layer}") for name in ("weight", "bias"))
+        out: Tensor = self.norm_ih[layer](F.linear(x, weight)) + bias
+        return out
+
+    def _pulled(self, h: Tensor, layer: int) -> Tensor:
+        """(..., n) -> (..., G n), what the last state adds to the gates."""
+        weight, bias = (getattr(self, f"{name}_hh_l{layer}") for name in ("weight", "bias"))
+        out: Tensor = self.norm_hh[layer](F.linear(h, weight)) + bias
+        return out
+
+    def activations(self, x: Tensor) -> dict[str, Tensor]:
+        """What the last layer does with a sequence, in evaluation mode (without masks).
+
+        Args:
+            x: (T, B, n_inputs).
+
+        Returns:
+            (T, B, n) each: the gates of the cell by name (:meth:`opened`), and the ``state`` after each step.
+        """
+        for layer in range(self.num_layers):
+            given, x = self._given(x, layer), self._unroll(x, layer)
+        before = torch.cat([torch.zeros_like(x[:1]), x[:-1]])
+        return {**self.opened(given, self._pulled(before, self.num_layers - 1)), "state": x}
+
+    def opened(self, given: Tensor, pulled: Tensor) -> dict[str, Tensor]:
+        """How far each gate of a cell is open, (..., n) from 0 to 1; a cell without gates has none.
+
+        Args:
+            given, pulled: as in :meth:`step`.
+        """
+        return {}
 
     def step(self, given: Tensor, pulled: Tensor, state: State, layer: int) -> State:
         """The equation of a cell.
@@ -185,10 +212,15 @@ class LSTM(Layers, nn.LSTM):  # type: ignore[misc]
     gates = 4
     states = 2
 
+    def opened(self, given: Tensor, pulled: Tensor) -> dict[str, Tensor]:
+        i, f, _, o = (given + pulled).chunk(4, -1)
+        return {"forget": self.gate(f), "input": self.gate(i), "output": self.gate(o)}
+
     def step(self, given: Tensor, pulled: Tensor, state: State, layer: int) -> State:
-        i, f, g, o = (given + pulled).chunk(4, -1)
-        cell = self.gate(f) * state[1] + self.gate(i) * self.activation(g)
-        return self.gate(o) * self.activation(self.norm_cell[layer](cell)), cell
+        gates = self.opened(given, pulled)
+        new = self.activation(given.chunk(4, -1)[2] + pulled.chunk(4, -1)[2])
+        cell = gates["forget"] * state[1] + gates["input"] * new
+        return gates["output"] * self.activation(self.norm_cell[layer](cell)), cell
 
 
 class GRU(Layers, nn.GRU):  # type: ignore[misc]
@@ -196,10 +228,14 @@ class GRU(Layers, nn.GRU):  # type: ignore[misc]
 
     gates = 3
 
-    def step(self, given: Tensor, pulled: Tensor, state: State, layer: int) -> State:
+    def opened(self, given: Tensor, pulled: Tensor) -> dict[str, Tensor]:
         split = given.shape[-1] // 3 * 2
         r, z = self.gate(given[..., :split] + pulled[..., :split]).chunk(2, -1)
-        new = self.activation(given[..., split:] + r * pulled[..., split:])
+        return {"reset": r, "update": z}
+
+    def step(self, given: Tensor, pulled: Tensor, state: State, layer: int) -> State:
+        r, z = self.opened(given, pulled).values()
+        new = self.activation(given.chunk(3, -1)[2] + r * pulled.chunk(3, -1)[2])
         return (z * state[0] + (1 - z) * new,)
 
 

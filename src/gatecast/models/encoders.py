@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn.functional import dropout, pad
 
 from gatecast.config import Model
-from gatecast.models.cells import CELLS, Options
+from gatecast.models.cells import CELLS, Layers, Options
 
 
 class RecurrentEncoder(nn.Module):
@@ -61,6 +61,29 @@ class RecurrentEncoder(nn.Module):
         ahead, back = self.recurrent(steps, last).chunk(2, -1)  # (T, K B, n) each
         ahead = ahead[last, torch.arange(len(last), device=x.device)]  # (K B, n)
         return torch.cat([ahead, back[0]], -1).unflatten(0, (k, -1)).transpose(0, 1)
+
+    @torch.no_grad()
+    def activations(self, x: Tensor) -> dict[str, Tensor]:
+        """What the last layer does with a sequence (of two directions, the forward one).
+
+        Args:
+            x: (B, T, n_inputs).
+
+        Returns:
+            (B, T, n) each, by the names of :meth:`gatecast.models.cells.Layers.activations`.
+        """
+        stack = self.recurrent
+        layer = stack.ahead[-1] if isinstance(stack, Stack) else stack
+        assert isinstance(layer, Layers)
+        read: list[Tensor] = []
+        with layer.register_forward_pre_hook(lambda _, given: read.append(given[0])):
+            self(x, 1)
+        batch, steps = x.shape[:2]
+        found = layer.activations(read[0])  # (T / d, d B, n) each, where the layer is dilated
+        return {
+            name: out.reshape(-1, batch, out.shape[-1])[:steps].transpose(0, 1)
+            for name, out in found.items()
+        }
 
 
 class Stack(nn.Module):

@@ -22,6 +22,7 @@ from gatecast.models.inputs import InputSpec
 
 FLOOR = 0.05  # of a window's spread, relative to its magnitude
 _CHANGE_FLOOR = 1e-4  # of a window's seasonal change, relative to its magnitude
+_TINY = 1e-300  # 0 once it is a float32; the root of 0 itself would have no gradient
 
 
 class Frame(NamedTuple):
@@ -75,7 +76,7 @@ def _moments(x: Tensor, mask: Tensor, window: int, stride: int) -> tuple[Tensor,
     n, total, magnitude, squares = sums.unsqueeze(-1)  # (..., T, 1) each
     n, unit = n.clamp_min(1), unit.unsqueeze(-1)
     mean = total / n
-    spread = (squares / n - mean * mean).clamp_min(0).sqrt()
+    spread = (squares / n - mean * mean).clamp_min(_TINY).sqrt()
     return mean * unit, spread * unit, magnitude / n * unit
 
 

@@ -17,7 +17,7 @@ import socket
 import subprocess
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
@@ -221,7 +221,7 @@ def lightning_logger(source: str, run_id: str) -> Any:
     return RunLogger(model_name(source), tracking_uri=uri(), run_id=run_id)
 
 
-def log_metrics(run_id: str, metrics: dict[str, float]) -> None:
+def log_metrics(run_id: str, metrics: Mapping[str, float]) -> None:
     """Log the finite metrics of a run."""
     import time
 
@@ -363,6 +363,12 @@ def log_evaluation(
     ]
     for begin in range(0, len(by_step), 1000):  # the most a store takes at once
         store.log_batch(run_id, metrics=by_step[begin : begin + 1000])
+    log_pictures(run_id, pictures)
+
+
+def log_pictures(run_id: str, pictures: list[Path]) -> None:
+    """Log PNG files to a run, under ``plots/``."""
+    store = client()
     for picture in pictures:
         store.log_artifact(run_id, str(picture), "plots")
 
