@@ -29,6 +29,7 @@ class InputSpec:
     ``nonnegative``: training targets come close to zero but never cross it, so forecasts do not either.
     ``log_floor``: smallest value whose logarithm is taken; 0: the target is used as it is.
     ``normalisation``, ``reads``: as in :class:`gatecast.config.Model`, resolved.
+    ``event``: forecast is its probability, ``{above: …}`` or ``{below: …}``; empty: quantiles are.
     ``members``: specs of an ensemble's members; the ensemble's own look-back is the longest of theirs.
     """
 
@@ -49,6 +50,7 @@ class InputSpec:
     normalisation: str = "level"
     log_floor: float = 0.0
     reads: str = "window"
+    event: dict[str, float] = field(default_factory=dict)
     members: list[InputSpec] = field(default_factory=list)
 
     @property
@@ -109,7 +111,8 @@ def resolve_shape(
 
     A step is one season (the largest divisor of it up to 96 rows, if it is longer; one row without a season). It
     sees the whole seasons that cover twice the horizon, and at least a week where a day is a season, else three
-    seasons. The closed form has a single step that sees twice as far. Neither looks back further than thirty seasons,
+    seasons. The closed form has a single step that sees twice as far, logistic regression one that does not.
+    Neither looks back further than thirty seasons,
     nor sees further than half of what lies before the horizon in ``history``, the rows a usual series has for
     training: windows must be many. Long horizons are forecast from fewer forks. Where a window has no two seasons
     there is no seasonal change to normalise by: ``seasonal`` becomes ``level``.
@@ -123,7 +126,7 @@ def resolve_shape(
     window = -(-max(2 * horizon, least, 8) // m) * m
     window *= 2 if model.kind == "linear" else model.wider
     if m > 1:
-        before = 0 if model.kind == "linear" else (model.steps - 1) * segment
+        before = 0 if model.kind in ("linear", "logistic") else (model.steps - 1) * segment
         window = min(window, max(_SEASONS * m - before, 2 * m) // m * m)
     if history is not None:
         window = min(window, max((history - horizon) // 2 // m, 1) * m)
@@ -135,7 +138,7 @@ def resolve_shape(
                 f"`window: {window}` is shorter than {'a season' if name == 'window' else 'a segment'} ({least} rows).",
                 "Choose a longer `window` in conf/model/, or null.",
             )
-    if model.kind == "linear":
+    if model.kind in ("linear", "logistic"):
         return {"window": window, "segment": 1, "steps": 1, "forks": 1}
     differs = model.normalisation in ("seasonal", "auto")
     return {

@@ -27,7 +27,7 @@ from gatecast.data.windows import (
     rolling_origins,
     training_rows,
 )
-from gatecast.errors import TrainError
+from gatecast.errors import ConfigError, TrainError
 from gatecast.models.inputs import Batch, InputSpec, resolve_shape
 
 _LIMIT = 5.0  # spreads from the mean beyond which a covariate is not believed
@@ -66,9 +66,12 @@ def input_spec(panel: Panel, model: Model) -> InputSpec:
 
     Raises:
         TrainError: COUNTS if the recipe takes targets for counts, and one of them is negative.
+        ConfigError: EVENT if it forecasts an event, and neither it nor the source says which.
     """
     if model.kind == "ensemble":
-        specs = [input_spec(panel, member) for member in members(model)]
+        specs = [
+            input_spec(panel, member) for member in members(model)
+        ]  # an event is the same in all
         return replace(max(specs, key=lambda spec: spec.lookback), members=specs)
     meta = panel.meta
     usual = int(np.median(panel.split_points[0]))
@@ -81,6 +84,14 @@ def input_spec(panel: Panel, model: Model) -> InputSpec:
         )
     if model.normalisation == "auto":
         model = replace(model, normalisation="seasonal" if _stays_positive(panel) else "level")
+    event = (model.event or meta.event) if model.head == "event" else {}
+    if model.head == "event" and not event:
+        raise ConfigError(
+            "EVENT",
+            f"the recipe has `head: event`, but source '{meta.source}' does not say which event.",
+            f"Write `event: {{above: …}}` (or `below`) under `task` in conf/source/{meta.source}.yaml"
+            " and run `dvc repro`, or `event` into the recipe in conf/model/.",
+        )
     shape = resolve_shape(model, meta.season_length, meta.horizon, meta.steps_per_day, usual)
     logs = shape.get("normalisation") == "seasonal" and 0 < least < np.inf
     return InputSpec(
@@ -96,6 +107,7 @@ def input_spec(panel: Panel, model: Model) -> InputSpec:
         n_calendar=sum(calendar.WIDTH[name] for name in meta.calendar),
         nonnegative=0 <= least <= 0.05 * mean,
         log_floor=least / 2 if logs else 0.0,
+        event=dict(event),
     )
 
 
@@ -352,13 +364,27 @@ class TrainingWindows:
         return Windows(series, np.where(known < origin + self.horizon, origin, known))
 
 
-def validation_windows(panel: Panel, most: int) -> Windows:
-    """Rolling origins of the validation span, thinned evenly to at most ``most``.
+def all_training_windows(panel: Panel, spec: InputSpec, most: int) -> Windows:
+    """Every training window, by series and origin, thinned evenly to at most ``most``.
+
+    Raises:
+        TrainError: NO-WINDOW as for :class:`TrainingWindows`.
+    """
+    of = TrainingWindows(panel, spec, 1, 0)
+    count = (of.high - of.low).clip(0)
+    total = np.cumsum(count)
+    number = np.arange(0, total[-1], max(1, -(-int(total[-1]) // most)))
+    series = np.searchsorted(total, number, side="right")
+    return Windows(series, of.low[series] + number - total[series] + count[series])
+
+
+def validation_windows(panel: Panel, most: int, stride: int | None = None) -> Windows:
+    """Rolling origins of the validation span, every ``stride`` rows (None: the panel's own), at most ``most``.
 
     Raises:
         TrainError: NO-WINDOW if there are none.
     """
-    windows = rolling_origins(panel, "validation", most=most)
+    windows = rolling_origins(panel, "validation", stride, most)
     if not len(windows):
         raise TrainError(
             "NO-WINDOW",

@@ -32,6 +32,7 @@ from gatecast.training.feed import (
     PanelFeed,
     Scaling,
     TrainingWindows,
+    all_training_windows,
     batches,
     fit_scaling,
     input_spec,
@@ -40,6 +41,7 @@ from gatecast.training.feed import (
 
 CHECKPOINTS = Path("checkpoints")
 _LINEAR_STEPS = 100  # times 1,024 windows: more change nothing in the third digit
+_LOGISTIC_WINDOWS = 32_768  # that logistic regression is fitted to, at most
 _OF_THE_MACHINE = ("accelerator", "devices", "threads", "log_every")  # may change over a resume
 
 
@@ -92,6 +94,8 @@ def train(
     wall, cpu = time.perf_counter(), sum(os.times()[:4])
     if model.kind == "linear":
         net, outcome = _fit_linear(panel, model, fit, seed, spec, scaling, label)
+    elif model.kind == "logistic":
+        net, outcome = _fit_logistic(panel, model, fit, spec, scaling, label)
     elif model.kind == "ensemble":
         net, outcome = _fit_ensemble(variant, panel, model, fit, seed, spec, scaling)
     else:
@@ -165,6 +169,30 @@ def _fit_linear(
     return net, {"ridge": best, "val_error": scores[best]}
 
 
+def _fit_logistic(
+    panel: Panel, model: Model, fit: Fit, spec: InputSpec, scaling: Scaling, label: str
+) -> tuple[nn.Module, dict[str, Any]]:
+    from gatecast.models import logistic
+
+    net = build(model, spec)
+    assert isinstance(net, logistic.LogisticForecaster)
+    feed = PanelFeed(panel, spec, scaling, panel.meta)
+    windows = all_training_windows(panel, spec, _LOGISTIC_WINDOWS)
+    held_out = validation_windows(panel, fit.max_validation_windows, stride=1)
+    train_end, validation_end, _ = panel.split_points
+    scores = logistic.fit(
+        net,
+        lambda: batches(feed, windows, train_end, 1024),
+        lambda: batches(feed, held_out, validation_end, 1024),
+        [0.01 * penalty for penalty in model.ridge],
+    )
+    best = min(scores, key=lambda k: scores[k])
+    for penalty, score in scores.items():
+        chosen = "  <- chosen" if penalty == best else ""
+        print(f"  {label}ridge penalty {penalty:g}: validation log loss {score:.4f}{chosen}")
+    return net, {"ridge": best, "val_error": scores[best]}
+
+
 def _fit_ensemble(
     variant: str,
     panel: Panel,
@@ -175,7 +203,7 @@ def _fit_ensemble(
     scaling: Scaling,
 ) -> tuple[nn.Module, dict[str, Any]]:
     """Train the members side by side, then leave out those that the validation span vetoes."""
-    from gatecast.models.ensemble import EnsembleForecaster, veto
+    from gatecast.models.ensemble import EnsembleForecaster, event_veto, veto
     from gatecast.training import members
 
     net = build(model, spec)
@@ -192,8 +220,10 @@ def _fit_ensemble(
         net.members[k].load_state_dict({name: torch.from_numpy(w) for name, w in weights.items()})
         outcome |= {f"member_{k + 1}_{name}": value for name, value in what.items()}
     feed = PanelFeed(panel, spec, scaling, panel.meta)
-    held_out = validation_windows(panel, fit.max_validation_windows)
-    scores = veto(net.eval(), batches(feed, held_out, panel.split_points[1], 256))
+    stride = 1 if spec.event else None
+    held_out = validation_windows(panel, fit.max_validation_windows, stride)
+    judge = event_veto if spec.event else veto
+    scores = judge(net.eval(), batches(feed, held_out, panel.split_points[1], 256))
     for k, (counts, score) in enumerate(zip(net.counts.tolist(), scores, strict=True), 1):
         print(f"  member {k}: validation error {score:.4f}{'' if counts else '  <- left out'}")
     return net, outcome | {"members": len(tasks), "members_left_out": int((~net.counts).sum())}
