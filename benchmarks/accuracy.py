@@ -272,12 +272,12 @@ def main() -> None:
     if data_dir() is None and given.source != "demo":
         raise SystemExit("Set GATECAST_DATA_DIR to the folder of the raw files.")
     sources = SOURCES if given.source == "all" else (given.source,)
-    found = [measure(source, given.recipes, given.seeds) for source in sources]
-    if given.source == "all":
-        write_result(given.out, {"sources": {result["source"]: result for result in found}})
-    else:
-        write_result(given.out, found[0])
-    atomic.write_text(given.out.with_suffix(".md"), "\n\n".join(map(markdown, found)) + "\n")
+    found: list[dict[str, Any]] = []
+    for source in sources:
+        found.append(measure(source, given.recipes, given.seeds))
+        by_source = {"sources": {result["source"]: result for result in found}}
+        write_result(given.out, by_source if given.source == "all" else found[0])
+        atomic.write_text(given.out.with_suffix(".md"), "\n\n".join(map(markdown, found)) + "\n")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,7 @@
-"""Backtest every variant and the naive baselines on the same rolling origins; write and log the leaderboard."""
+"""Backtest every variant and the naive baselines on the same rolling origins; write and log the leaderboard.
+
+Variants that forecast an event have a board of their own, beside persistence and logistic regression.
+"""
 
 import time
 from pathlib import Path
@@ -12,7 +15,7 @@ PANEL, REPORTS = Path("data/panel"), Path("reports")
 @entry()
 def main(config: Config) -> None:
     from gatecast.data.panel import Panel
-    from gatecast.evaluation import baselines, leaderboard, plots
+    from gatecast.evaluation import baselines, event_board, leaderboard, plots
     from gatecast.evaluation.backtest import Backtest
     from gatecast.forecast import Predictor
     from gatecast.registry import package, tracking
@@ -28,7 +31,10 @@ def main(config: Config) -> None:
         baselines.naive(meta.horizon),
         baselines.seasonal_naive(meta.horizon, meta.season_length),
     ]
-    predictors += [package.load(folder, digests[name]) for name, folder in folders.items()]
+    loaded = [package.load(folder, digests[name]) for name, folder in folders.items()]
+    asked = [variant for variant in loaded if variant.spec.event]
+    elsewhere = [variant.name for variant in asked]
+    predictors += [variant for variant in loaded if not variant.spec.event]
     results = []
     for predictor in predictors:
         results.append(backtest.run(predictor))
@@ -37,10 +43,10 @@ def main(config: Config) -> None:
             flush=True,
         )
     table = leaderboard.leaderboard(results, metric)
-    leaderboard.write(REPORTS, results, table, panel, backtest, metric, digests)
+    leaderboard.write(REPORTS, results, table, panel, backtest, metric, digests, elsewhere)
     plots.error_by_step(results, metric, REPORTS / "error_by_step.png")
-    best = next(r for r in results if r.name == leaderboard.winner(table))
-    shown = plots.choose(best)
+    winner = leaderboard.winner(table)
+    shown = plots.choose(next(r for r in results if r.name == (winner or str(table.index[0]))))
     for result in results:
         plots.fans(panel, backtest, result, shown, REPORTS / "forecasts" / f"{result.name}.png")
     for result in results:
@@ -48,12 +54,22 @@ def main(config: Config) -> None:
         tracking.log_evaluation(
             meta.source, result, folders.get(result.name), pictures, meta.data_hash
         )
+    events = event_board.compare(panel, asked)
+    event_board.write(REPORTS, events, panel, {name: digests[name] for name in elsewhere})
+    for event in events:
+        pictures = [REPORTS / "reliability.png"]
+        tracking.log_evaluation(
+            meta.source, event, folders.get(event.name), pictures, meta.data_hash
+        )
     task = f"{meta.source}: {len(backtest.windows):,} windows, horizon {meta.horizon}"
     title = f"{task}; lower is better, * is the best variant"
     print(leaderboard.render(table, title))
-    print(
-        f"\nevaluate: {leaderboard.winner(table)} wins by {metric} -> {REPORTS} in {time.perf_counter() - start:.1f} s"
-    )
+    if events:
+        origins = len(events[0].forecast.windows)
+        task = f"{meta.source}: an event within {meta.horizon} steps, {origins:,} windows"
+        print("\n" + event_board.render(event_board.board(events), f"{task}; by brier"))
+    won = f"{winner} wins by {metric}" if winner else "no variant forecasts quantiles"
+    print(f"\nevaluate: {won} -> {REPORTS} in {time.perf_counter() - start:.1f} s")
 
 
 if __name__ == "__main__":

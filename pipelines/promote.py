@@ -17,8 +17,13 @@ def main(config: Config) -> None:
     tracking.close_dead_runs(panel.meta.source)
     facts = promotion.promote(panel, REPORTS / "leaderboard.json", MODELS, config.promote)
     promotion.write(REPORTS / "promotion.json", facts)
+    for variant in facts["elsewhere"]:
+        print(
+            f"promote: {variant}: passed over: an event forecast, for the board reports/events.csv"
+        )
     champion = f"version {facts['champion']}" if facts["champion"] else "none"
-    print(f"promote: {facts['challenger']}: {facts['verdict']}: {facts['reason']}")
+    challenger = f"{facts['challenger']}: " if facts["challenger"] else ""
+    print(f"promote: {challenger}{facts['verdict']}: {facts['reason']}")
     print(f"promote: champion of {facts['model']} is {champion} -> {REPORTS / 'promotion.json'}")
 
 

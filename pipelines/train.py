@@ -33,7 +33,7 @@ def main(config: Config) -> None:
     tracking.close_dead_runs(meta.source)
     task = {
         k: getattr(meta, k)
-        for k in ("horizon", "season_length", "frequency", "splits", "quantiles")
+        for k in ("horizon", "season_length", "frequency", "splits", "quantiles", "event")
     }
     params = {
         "variant": variant,

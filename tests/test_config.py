@@ -316,7 +316,10 @@ def test_a_demo_too_small_is_refused(key: str, value: int) -> None:
         ({"decoder": "seq2seq", "head": "event", "event": {"above": 1.0}}, "`decoder: seq2seq`"),
         ({"head": "negative_binomial"}, "`normalisation: mean`"),
         ({"normalisation": "mean"}, "`head: negative_binomial`"),
-        ({"head": "event"}, "`event`"),
+        ({"kind": "logistic"}, "`head: quantile`"),
+        ({"kind": "linear", "head": "event"}, "`kind: linear` forecasts quantiles"),
+        ({"kind": "ensemble", "head": "event", "members": [{"head": "point"}]}, "a member"),
+        ({"kind": "ensemble", "members": [{"kind": "logistic", "head": "event"}]}, "a member"),
         ({"event": {"above": 1.0}}, "`head: event`"),
     ],
     ids=str,
@@ -332,12 +335,26 @@ def test_parts_of_a_model_that_do_not_go_together_are_refused(
     assert "conf/model/mine.yaml" in str(caught.value)
 
 
-@pytest.mark.parametrize("event", [{"above": 1.0, "below": 0.0}, {"over": 1.0}])
-def test_an_event_has_one_threshold(event: dict[str, float]) -> None:
-    wrong = good()
-    wrong.model = Model(head="event", event=event)
-    with pytest.raises(ConfigError, match="one threshold"):
-        config.check(wrong)
+@pytest.mark.parametrize(
+    "event", [{"above": 1.0, "below": 0.0}, {"over": 1.0}, {"above": float("nan")}], ids=str
+)
+def test_an_event_has_one_finite_threshold(event: dict[str, float]) -> None:
+    of_model, of_source = good(), good()
+    of_model.model = Model(head="event", event=event)
+    assert of_source.feed is not None
+    of_source.feed.task.event = event
+    for wrong, key in ((of_model, "`event`"), (of_source, "`task.event`")):
+        with pytest.raises(ConfigError, match=f"{key} is .* one finite threshold"):
+            config.check(wrong)
+
+
+def test_a_variant_is_not_called_persistence_but_may_be_called_logistic() -> None:
+    named = good()
+    named.variants = ["logistic"]
+    config.check(named)
+    named.variants = ["persistence"]
+    with pytest.raises(ConfigError, match="without the names of the baselines"):
+        config.check(named)
 
 
 def test_spans_of_whole_steps_and_fractions_may_be_mixed() -> None:

@@ -7,6 +7,7 @@ any work starts. ``params.yaml`` fills the top level, a source recipe fills ``fe
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from dataclasses import dataclass, field, fields, replace
@@ -20,7 +21,7 @@ QUANTILES: tuple[float, ...] = (0.025, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0
 
 MEDIAN = QUANTILES.index(0.5)
 
-KINDS = ("recurrent", "linear", "ensemble")
+KINDS = ("recurrent", "linear", "logistic", "ensemble")
 CELLS = ("rnn", "lstm", "gru")
 ACTIVATIONS = (
     "tanh",
@@ -42,6 +43,7 @@ HEADS = ("quantile", "point", "normal", "student", "negative_binomial", "event")
 DISTRIBUTIONS = ("normal", "student", "negative_binomial")
 LOSSES = ("mae", "mse", "huber")
 BASELINES = ("naive", "seasonal_naive")
+PERSISTENCE, LOGISTIC = EVENT_BASELINES = ("persistence", "logistic")
 METRICS = ("mase", "smape", "rmsse", "wape", "wql")
 PRECISIONS = ("32-true", "bf16-mixed", "64-true")
 
@@ -89,7 +91,10 @@ class Splits:
 
 @dataclass
 class Task:
-    """What is normally forecast from a source: horizon and season in steps, splits, stride of test origins."""
+    """What is normally forecast from a source: horizon and season in steps, splits, stride of test origins.
+
+    ``event``: what models with ``head: event`` forecast the probability of, in units of the target.
+    """
 
     horizon: int = 0
     season_length: int | None = (
@@ -97,6 +102,7 @@ class Task:
     )
     stride: int | None = None
     splits: Splits = field(default_factory=Splits)
+    event: dict[str, float] = field(default_factory=dict)  # {above: 150.0} or {below: …}
 
 
 @dataclass
@@ -147,7 +153,7 @@ class Model:
     An ensemble's members are recipes too: what a member leaves out stands beside ``members``.
     """
 
-    kind: str = "recurrent"  # recurrent | linear | ensemble
+    kind: str = "recurrent"  # recurrent | linear | logistic | ensemble
     cell: str = "lstm"  # rnn | lstm | gru
     units: Any = 64  # width of the recurrent layers; a list: of each layer in turn
     layers: int = 1  # where `units` is one number
@@ -181,7 +187,7 @@ class Model:
     pieces: int = 4  # segment: parts of the horizon, each decoded by one step
     head: str = "quantile"  # quantile | point | normal | student | negative_binomial | event
     loss: str = "mae"  # point: mae | mse | huber
-    event: dict[str, float] = field(default_factory=dict)  # event: {above: 150.0} or {below: …}
+    event: dict[str, float] = field(default_factory=dict)  # event: as in Task; empty: the source's
     event_weight: float = 1.0  # event: how much more a step counts by which it has happened
     emphasis: float = (
         0.0  # how much more an error counts where a series changes more, relative to its level
@@ -189,7 +195,7 @@ class Model:
     spread_weight: float = 1.0  # of every other quantile level, beside the median's 1
     ridge: list[float] = field(
         default_factory=lambda: [0.001, 0.01, 0.1, 1.0, 10.0]
-    )  # linear: penalties tried
+    )  # linear: penalties tried; logistic: a hundredth of each
     members: list[dict[str, Any]] = field(default_factory=list)  # ensemble: what each changes
     seeds: int = 1  # how many times a member of an ensemble is trained, each with a seed of its own
 
@@ -331,7 +337,7 @@ def check(config: Config, recipes: dict[str, str] | None = None) -> None:
     _require(
         bool(config.variants), p, "variants", config.variants, "a list of at least one model recipe"
     )
-    taken = sorted(set(config.variants) & set(BASELINES))
+    taken = sorted(set(config.variants) & {*BASELINES, PERSISTENCE})
     _require(not taken, p, "variants", taken, "without the names of the baselines")
     _require(
         len(set(config.variants)) == len(config.variants),
@@ -399,6 +405,7 @@ def _check_feed(feed: Feed, where: str) -> None:
         _require(
             ok, where, f"task.splits.{name}", value, "a fraction below 1 or a whole number of steps"
         )
+    _check_event(task.event, where, "task.event")
     c = feed.covariates
     roles = c.static + c.past + c.future
     _require(
@@ -456,6 +463,26 @@ def _check_feed(feed: Feed, where: str) -> None:
         )
 
 
+def _check_event(event: dict[str, float], where: str, key: str) -> None:
+    limits = {str(side): value for side, value in event.items()}
+    _require(
+        not limits
+        or (
+            len(limits) == 1
+            and limits.keys() <= {"above", "below"}
+            and all(map(_finite, [*limits.values()]))
+        ),
+        where,
+        key,
+        limits,
+        "one finite threshold: {above: …} or {below: …}",
+    )
+
+
+def _finite(value: Any) -> bool:
+    return type(value) in (int, float) and math.isfinite(value)
+
+
 def members(model: Model) -> list[Model]:
     """The recipes of an ensemble's members, as often as each has seeds."""
     shared = replace(model, kind="recurrent", members=[], seeds=1)
@@ -494,10 +521,16 @@ def _check_model(model: Model, where: str) -> None:
         for key in sorted(set(changes) - {f.name for f in fields(Model)}):
             _one_of(key, tuple(f.name for f in fields(Model)), here, "setting")
         model.members[k] = changes = _typed(changes, here)
-        _one_of(changes.get("kind", "recurrent"), KINDS[:2], here, "kind")
+        _one_of(changes.get("kind", "recurrent"), KINDS[:3], here, "kind")
         _require(changes.get("seeds", 1) >= 1, here, "seeds", changes.get("seeds"), "1 or more")
     for member in members(model):
         _check_model(member, f"{where}, a member")
+        if (member.head == "event", member.event) != (model.head == "event", model.event):
+            raise ConfigError(
+                "COMBINATION",
+                f"{where}: a member forecasts an event that is not the ensemble's, or no event.",
+                "Write `head: event` beside `members`, and `event` too if it is not the source's.",
+            )
     _one_of(model.cell, CELLS, where, "cell")
     _one_of(model.reads, ("window", "segment"), where, "reads")
     _one_of(
@@ -591,21 +624,20 @@ def _check_combination(model: Model, where: str) -> None:
             f" `head: {model.head}` and `normalisation: {model.normalisation}`",
         ),
         (
-            (model.head == "event") != bool(model.event),
-            f"`event` and `head: event` need each other; `event` is {model.event}",
+            bool(model.event) and model.head != "event",
+            f"`event` is of `head: event`, not of `head: {model.head}`",
+        ),
+        (
+            (model.kind, model.head == "event") in (("linear", True), ("logistic", False)),
+            f"`kind: {model.kind}` forecasts "
+            + ("quantiles" if model.kind == "linear" else "an event")
+            + f", there is `head: {model.head}`",
         ),
     ]
     for wrong, what in refused:
         if wrong:
             raise ConfigError("COMBINATION", f"{where}: {what}.", f"Change one of them in {where}.")
-    thresholds = {name: float(value) for name, value in model.event.items()}
-    _require(
-        not thresholds or (len(thresholds) == 1 and thresholds.keys() <= {"above", "below"}),
-        where,
-        "event",
-        thresholds,
-        "one threshold: {above: …} or {below: …}",
-    )
+    _check_event(model.event, where, "event")
     _require(model.event_weight > 0, where, "event_weight", model.event_weight, "above 0")
 
 

@@ -71,7 +71,7 @@ def demo_feed() -> Feed:
         covariates=Covariates(
             ["region", "kind"], [], ["temperature", "promotion", "holiday"], ["region", "kind"]
         ),
-        task=Task(24, 24, splits=Splits("time", 0.15, 0.2)),
+        task=Task(24, 24, splits=Splits("time", 0.15, 0.2), event={"above": 150.0}),
     )
 
 

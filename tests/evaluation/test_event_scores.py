@@ -11,20 +11,24 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from sklearn.calibration import calibration_curve
-from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import brier_score_loss, roc_auc_score
+from sklearn.metrics import log_loss as reference_log_loss
 
 from gatecast.data.panel import Panel
 from gatecast.data.windows import Windows, targets
+from gatecast.errors import EvaluationError
+from gatecast.evaluation import events
 from gatecast.evaluation.events import (
-    Logistic,
+    EventBacktest,
     Persistence,
     auroc,
     brier,
     happened,
-    logistic_weights,
+    log_loss,
     reliability,
+    scores,
 )
+from gatecast.forecast import Forecast
 from gatecast.models.events import labels
 
 Panels = Callable[..., Panel]
@@ -38,6 +42,8 @@ Panels = Callable[..., Panel]
 def test_scores_are_those_of_scikit_learn(p: np.ndarray, label: np.ndarray) -> None:
     y = label.astype(float)
     assert brier(p, y) == pytest.approx(brier_score_loss(y, p, labels=[0, 1]))
+    inside = p.clip(1e-6, 1 - 1e-6)
+    assert log_loss(inside, y) == pytest.approx(reference_log_loss(y, inside, labels=[0, 1]))
     if 0 < y.sum() < 40:
         assert auroc(p, y) == pytest.approx(roc_auc_score(y, p))
     else:
@@ -68,31 +74,26 @@ def test_unknown_labels_count_nowhere() -> None:
     assert np.isnan(brier(p[:0], y[:0]))
 
 
+def test_skill_is_the_part_of_the_base_rates_error_that_is_gone() -> None:
+    y = np.array([0.0, 1.0, 1.0, 1.0, np.nan])
+    found = scores(np.array([0.1, 0.9, 0.9, 0.9, 0.5]), y)
+    assert found["base_rate"] == 0.75
+    assert found["values"] == 4
+    assert found["skill"] == pytest.approx(1 - 0.01 / (0.75 * 0.25))
+    assert scores(np.full(5, 0.75), y)["skill"] == 0.0
+    assert np.isnan(scores(np.ones(2), np.ones(2))["skill"])
+
+
 @settings(max_examples=50, deadline=None)
 @given(hnp.arrays(np.float32, (3, 5), elements=st.sampled_from([0.0, 2.0, float("nan")])))
-@pytest.mark.parametrize("above", [True, False])
-def test_what_happened_is_what_training_was_told(above: bool, y: np.ndarray) -> None:
+@pytest.mark.parametrize("side", ["above", "below"])
+def test_what_happened_is_what_training_was_told(side: str, y: np.ndarray) -> None:
     known = ~np.isnan(y)
-    label, sure = labels(torch.tensor(np.nan_to_num(y)), torch.tensor(known).float(), 1.0, above)
+    label, sure = labels(
+        torch.tensor(np.nan_to_num(y, nan=9e9)), torch.tensor(known).float(), {side: 1.0}
+    )
     expected = np.where(sure.numpy() > 0, label.numpy(), np.nan)
-    np.testing.assert_array_equal(happened(y, 1.0, above), expected)
-
-
-@pytest.mark.parametrize("penalty", [0.1, 1.0, 30.0])
-def test_weights_are_those_of_scikit_learns_logistic_regression(penalty: float) -> None:
-    rng = np.random.default_rng(0)
-    x = rng.normal(size=(300, 3))
-    y = (rng.random(300) < 1 / (1 + np.exp(-2 * x[:, 0] + x[:, 1] + 1))).astype(float)
-    reference = LogisticRegression(C=1 / penalty, tol=1e-10, max_iter=1000).fit(x, y)
-    got = logistic_weights(np.concatenate([x, np.ones((300, 1))], 1), y, penalty)
-    np.testing.assert_allclose(got[:-1], reference.coef_[0], atol=1e-4)
-    assert got[-1] == pytest.approx(reference.intercept_[0], abs=1e-4)
-
-
-@pytest.mark.parametrize("y", [np.zeros(20), np.ones(20), np.full(20, np.nan)], ids=str)
-def test_one_class_alone_gives_finite_weights(y: np.ndarray) -> None:
-    x = np.concatenate([np.random.default_rng(0).normal(size=(20, 2)), np.ones((20, 1))], 1)
-    assert np.isfinite(logistic_weights(x, y, 1.0)).all()
+    np.testing.assert_array_equal(happened(y, {side: 1.0}), expected)
 
 
 def some_windows(panel: Panel) -> Windows:
@@ -106,27 +107,37 @@ def some_windows(panel: Panel) -> Windows:
 def panel(make_panel: Panels) -> Panel:
     """Regimes of eight steps above and below, and gaps."""
     rng = np.random.default_rng(0)
-    regime = np.repeat([0.0, 10.0, 0.0, 10.0, 0.0], 8)
-    series = {name: regime + rng.normal(size=40) for name in "abc"}
+    regime = np.repeat([0.0, 10.0] * 10, 8)
+    series = {name: regime + rng.normal(size=160) for name in "abc"}
     series["b"][[9, 10, 21]] = np.nan
     return make_panel(series)
 
 
-@pytest.mark.parametrize("kind", [Persistence, Logistic])
-@pytest.mark.parametrize("above", [True, False])
-def test_a_baseline_answers_probabilities_that_do_not_fall_and_beats_a_coin(
-    kind: type[Persistence | Logistic], above: bool, panel: Panel
+@pytest.mark.parametrize("event", [{"above": 5.0}, {"below": 5.0}], ids=str)
+def test_baselines_answer_probabilities_that_do_not_fall_and_beat_a_coin(
+    event: dict[str, float], panel: Panel
 ) -> None:
-    windows = some_windows(panel)
-    y = targets(panel, windows)
-    forecast = kind(3, 5.0, above).fit(panel, windows, y).predict(panel, windows)
-    p, label = forecast.values[..., 0], happened(y, 5.0, above)
-    assert forecast.kind == "event"
-    assert forecast.values.shape == (len(windows), 3, 1)
-    assert ((p > 0) & (p < 1)).all()
-    assert (np.diff(p, axis=1) >= 0).all()
-    assert auroc(p[:, 0], label[:, 0]) > 0.8
-    assert brier(p, label) < 0.2
+    backtest = EventBacktest.of(panel)
+    persistence, logistic = (backtest.run(p, event) for p in events.baselines(panel, event))
+    assert (persistence.name, logistic.name) == ("persistence", "logistic")
+    for result in (persistence, logistic):
+        p = result.forecast.values[..., 0]
+        assert result.forecast.kind == "event"
+        assert p.shape == (len(backtest.windows), 3)
+        assert ((p >= 0) & (p <= 1)).all()
+        assert (np.diff(p, axis=1) >= 0).all()
+        assert result.pooled["auroc"] > 0.7
+        assert result.pooled["skill"] > 0.1
+        assert list(result.steps["step"]) == [1, 2, 3]
+        assert result.steps["brier"].iloc[-1] == result.pooled["brier"]
+    assert logistic.pooled["brier"] < persistence.pooled["brier"]  # regimes are eight steps long
+
+
+def test_every_origin_of_the_test_span_is_asked(panel: Panel) -> None:
+    windows = EventBacktest.of(panel).windows
+    of_one = windows.origin[windows.series == 0]
+    assert (np.diff(of_one) == 1).all()
+    assert of_one[-1] == 160 - 3
 
 
 def test_persistence_is_the_share_that_followed_by_hand(make_panel: Panels) -> None:
@@ -134,21 +145,46 @@ def test_persistence_is_the_share_that_followed_by_hand(make_panel: Panels) -> N
     windows = Windows(
         np.zeros(4, np.int64), np.array([1, 2, 3, 4])
     )  # newest: 0 9 9 0, next: 9 9 0 0
-    net = Persistence(1, 5.0).fit(panel, windows, targets(panel, windows))
-    assert net.share[0, 0] == pytest.approx((1 + 0.5) / 3)
-    assert net.share[1, 0] == pytest.approx((1 + 0.5) / 3)
+    net = Persistence(1, {"above": 5.0}).fit(panel, windows, targets(panel, windows))
+    p = net.predict(panel, windows).values[:, 0, 0]
+    np.testing.assert_allclose(p, (1 + 0.5) / 3)
 
 
-def test_a_baseline_sees_nothing_after_the_origin(panel: Panel, make_panel: Panels) -> None:
-    values = {
-        str(name): panel.values[40 * i : 40 * i + 40, 0].copy() for i, name in enumerate("abc")
-    }
+def test_persistence_tells_newest_values_apart(make_panel: Panels) -> None:
+    panel = make_panel({"a": [0, 3, 6, 9] * 10}, horizon=1)  # only a 6 is followed by a 9
+    windows = Windows(np.zeros(36, np.int64), np.arange(1, 37))
+    net = Persistence(1, {"above": 7.0}).fit(panel, windows, targets(panel, windows))
+    p = net.predict(panel, windows[:4]).values[:, 0, 0]
+    assert p.argmax() == 2
+    assert p[2] > 0.9
+    assert p[[0, 1, 3]].max() < 0.1
+
+
+def test_a_baseline_sees_nothing_after_the_training_span_or_the_origin(
+    panel: Panel, make_panel: Panels
+) -> None:
+    values = {n: panel.values[160 * i : 160 * i + 160, 0].copy() for i, n in enumerate("abc")}
+    _, validation_end, _ = panel.split_points
     for y in values.values():
-        y[20:] = 77.0
+        y[validation_end[0] :] = 77.0
     other = make_panel(values)
-    training = some_windows(panel)[:10]
-    before = Windows(np.arange(3), np.full(3, 20))
-    for kind in (Persistence, Logistic):
-        net = kind(3, 5.0).fit(panel, training, targets(panel, training))
-        a, b = net.predict(panel, before), net.predict(other, before)
-        np.testing.assert_array_equal(a.values, b.values)
+    before = Windows(np.arange(3), np.full(3, int(validation_end[0])))
+    pairs = zip(*(events.baselines(p, {"above": 5.0}) for p in (panel, other)), strict=True)
+    for a, b in pairs:
+        np.testing.assert_array_equal(
+            a.predict(panel, before).values, b.predict(other, before).values
+        )
+
+
+class Broken:
+    """Answers NaN."""
+
+    name, horizon = "broken", 3
+
+    def predict(self, panel: Panel, windows: Windows) -> Forecast:
+        return Forecast(np.full((len(windows), 3, 1), np.nan, np.float32), windows, (0.5,), "event")
+
+
+def test_a_probability_that_is_no_number_names_the_series(panel: Panel) -> None:
+    with pytest.raises(EvaluationError, match="broken gives no probability for series 'a'"):
+        EventBacktest.of(panel).run(Broken(), {"above": 5.0})

@@ -11,6 +11,7 @@ import torch
 from gatecast.config import Model
 from gatecast.models.build import build
 from gatecast.models.ensemble import EnsembleForecaster, veto
+from gatecast.models.events import labels
 from gatecast.models.inputs import Batch, InputSpec
 
 Specs = Callable[..., InputSpec]
@@ -109,6 +110,53 @@ def test_each_recipe_counts_alike_however_many_seeds_it_has(
     one, other, alone = net.each(batch, [0, 1, 2])
     expected = ((one + other) / 2 + alone) / 2
     torch.testing.assert_close(net.quantiles(batch), expected)
+
+
+@pytest.fixture
+def event_spec(make_spec: Specs) -> InputSpec:
+    """A net and logistic regression."""
+    net = make_spec(event={"above": 21.0})
+    return replace(net, members=[net, replace(net, window=24, segment=1, steps=1, forks=1)])
+
+
+def test_of_an_event_it_is_the_mean_of_probabilities(
+    event_spec: InputSpec, make_batch: Batches
+) -> None:
+    recipe = Model(kind="ensemble", head="event", units=8, members=[{}, {"kind": "logistic"}])
+    net, batch = build(recipe, event_spec).eval(), make_batch(event_spec)
+    assert isinstance(net, EnsembleForecaster)
+    own = net.members[0].probabilities(batch)  # type: ignore[operator]
+    assert torch.allclose(net.probabilities(batch), (own + 0.5) / 2)  # the other is not fitted
+
+
+@pytest.mark.parametrize(
+    ("how", "counts"),
+    [
+        (lambda off: 0.36 - off, [True, True]),  # worse alone, but wrong where the other is right
+        (lambda off: 2 * off, [True, False]),
+        (lambda off: off * torch.nan, [True, False]),
+    ],
+    ids=["complement", "same errors", "not finite"],
+)
+def test_of_an_event_the_brier_score_of_the_mean_decides(
+    how: Callable[[torch.Tensor], torch.Tensor],
+    counts: list[bool],
+    event_spec: InputSpec,
+    make_batch: Batches,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    recipe = Model(kind="ensemble", head="event", units=8, members=[{}, {"kind": "logistic"}])
+    net, batch = build(recipe, event_spec).eval(), make_batch(event_spec, missing=0.2)
+    assert isinstance(net, EnsembleForecaster)
+    y, known = batch.target[:, event_spec.lookback :], batch.mask[:, event_spec.lookback :]
+    label, sure = labels(y, known, event_spec.event)
+    off = torch.where(
+        torch.rand(label.shape, generator=torch.Generator().manual_seed(0)) < 0.5, 0.3, 0.0
+    )
+    own = torch.stack([(label - off).abs(), (label - how(off)).abs()])
+    monkeypatch.setattr(net, "each", lambda *_: own.where(sure > 0, torch.rand_like(own)))
+    veto(net, [batch])
+    assert net.counts.tolist() == counts
 
 
 def test_what_counts_is_kept_with_the_weights(net: EnsembleForecaster, spec: InputSpec) -> None:

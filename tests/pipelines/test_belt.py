@@ -50,6 +50,12 @@ def test_the_report_has_tables_and_pictures(belt: Any) -> None:
     }
 
 
+def test_without_a_variant_of_events_their_board_is_empty(belt: Any) -> None:
+    assert read(belt, "reports/events.json")["scores"] == {}
+    assert (belt.path / "reports/reliability.png").read_bytes().startswith(b"\x89PNG")
+    assert read(belt, "reports/promotion.json")["elsewhere"] == []
+
+
 def test_rows_in_are_accounted_for(belt: Any) -> None:
     report = read(belt, "data/observations/ingest_report.json")
     assert report["rows_in"] == report["accepted"] + report["repaired"] + report["quarantined"]
@@ -167,6 +173,24 @@ def test_an_experiment_gates_but_never_moves_the_champion(fresh_clone: Any) -> N
     assert promotion["champion"] == 1
     fresh_clone.run("dvc", "exp", "run", "-S", "horizon=12")
     assert read(fresh_clone, "reports/promotion.json")["verdict"] == "not_comparable"
+
+
+@pytest.mark.slow
+def test_events_have_a_board_of_their_own_and_are_passed_over(fresh_clone: Any) -> None:
+    nets = "  - rnn\n  - lstm\n  - gru\n  - lstm_experts\n  - linear\n"
+    fresh_clone.edit("params.yaml", nets, "  - event_lstm\n")
+    said = fresh_clone.run("dvc", "repro").stdout
+    assert "above 200" in said
+    assert "no variant forecasts quantiles" in said
+    assert "nothing_to_promote" in said
+    board = read(fresh_clone, "reports/events.json")["scores"]
+    assert set(board) == {"event_lstm", "persistence", "logistic"}
+    assert "event_lstm" in fresh_clone.run("python", "pipelines/status.py").stdout
+    fresh_clone.edit("params.yaml", "  - event_lstm\n", "  - event_lstm\n  - linear\n")
+    said = fresh_clone.run("dvc", "repro").stdout
+    assert "promote: event_lstm: passed over" in said
+    assert read(fresh_clone, "reports/promotion.json")["challenger"] == "linear"
+    assert read(fresh_clone, "reports/leaderboard.json")["elsewhere"] == ["event_lstm"]
 
 
 @pytest.mark.slow

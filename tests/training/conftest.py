@@ -65,7 +65,7 @@ def demo_panel() -> Panel:
         covariates=Covariates(
             ["region", "kind"], [], ["temperature", "promotion", "holiday"], ["region", "kind"]
         ),
-        task=Task(24, 24, splits=Splits("time", 0.15, 0.2)),
+        task=Task(24, 24, splits=Splits("time", 0.15, 0.2), event={"above": 150.0}),
     )
     checked = ingest.check_feed(feed, None, 24)
     return panel.build(checked.observations, checked.static, feed)

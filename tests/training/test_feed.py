@@ -18,7 +18,7 @@ from gatecast.data import calendar
 from gatecast.data import windows as windows_module
 from gatecast.data.panel import Panel
 from gatecast.data.windows import Windows, rolling_origins
-from gatecast.errors import TrainError
+from gatecast.errors import ConfigError, TrainError
 from gatecast.models.inputs import InputSpec
 from gatecast.training.feed import (
     PanelFeed,
@@ -474,6 +474,14 @@ def test_batches_are_the_windows_in_order(size: int, n: int, rich: Panel) -> Non
     assert all(len(p.target) == size for p in parts[:-1])
     assert torch.equal(torch.cat([p.target for p in parts]), whole.target)
     assert torch.equal(torch.cat([p.mask for p in parts]), whole.mask)
+
+
+def test_an_event_that_nobody_names_is_an_error_that_says_where_to_write_it(rich: Panel) -> None:
+    with pytest.raises(ConfigError, match=r"under `task` in conf/source/tiny\.yaml") as caught:
+        input_spec(rich, Model(head="event"))
+    assert caught.value.code == "EVENT"
+    with pytest.raises(ConfigError, match="does not say which event"):
+        input_spec(rich, Model(kind="ensemble", head="event", members=[{}, {"kind": "logistic"}]))
 
 
 def test_a_batch_fits_the_spec_of_its_model(demo_panel: Panel) -> None:

@@ -15,7 +15,6 @@ from gatecast.data.windows import latest
 from gatecast.evaluation.predictor import NetPredictor
 from gatecast.registry import package
 from gatecast.training import trainer
-from gatecast.training.feed import PanelFeed
 
 RECIPES = sorted(path.stem for path in (CONF / "model").glob("*.yaml"))
 
@@ -45,6 +44,6 @@ def test_a_model_of_an_event_trains(
     check(Config(variants=["event"], model=model))
     fit = replace(smoke, max_epochs=1, steps_per_epoch=2)
     trained = trainer.train("event", demo_panel, model, fit, 1)
-    feed = PanelFeed(demo_panel, trained.spec, trained.scaling, demo_panel.meta)
-    p = trained.net.probabilities(feed.batch(latest(demo_panel)))  # type: ignore[operator]
-    assert (p.diff(dim=-1) >= 0).all()
+    net = NetPredictor("event", trained.net, trained.spec, trained.scaling, demo_panel.meta)
+    p = net.predict(demo_panel, latest(demo_panel)).values[..., 0]
+    assert (np.diff(p, axis=1) >= 0).all()

@@ -59,6 +59,7 @@ class PanelMeta:
         str, Any
     ]  # by: time -> train_end, validation_end (stamps); by: series_end -> validation, test (steps)
     quantiles: tuple[float, ...] = QUANTILES
+    event: dict[str, float] = field(default_factory=dict)  # {above: …} or {below: …}; empty: none
     data_hash: str = ""
     schema: int = field(default=1)
 
@@ -268,6 +269,7 @@ def build(
         calendar=features,
         holidays=feed.holidays,
         splits=splits,
+        event=dict(task.event),
     )
     panel = Panel(values, observed, indptr, series, meta)
     panel = Panel(values, observed, indptr, series, replace(meta, data_hash=_hash(panel)))

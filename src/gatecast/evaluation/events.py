@@ -1,38 +1,61 @@
-"""Scores of event forecasts, and the baselines that a net has to beat.
+"""Event forecasts: their scores, the baselines that a net has to beat, and the backtest.
 
     auroc         chance that a window where it happened got more than one where it did not       (Fawcett 2006)
     brier         mean (p - happened)²                                                            (Brier 1950)
+    log_loss      mean -log of the probability of what came true                                  (Good 1952)
+    skill         1 - brier / the Brier score of who always says the base rate
     reliability   what happened among forecasts of about the same probability                     (Murphy 1973)
 
-Scores are of one step of the horizon, or of all of them pooled; NaN labels are unknown and count nowhere.
+Scores are of the whole horizon: whether the event happens within it. Labels that are NaN are unknown and count nowhere.
+
+    backtest = EventBacktest.of(panel)           # every origin of the test span
+    results = [backtest.run(p, event) for p in (*baselines(panel, event), predictor)]
 """
 
 from __future__ import annotations
 
+import time
+from dataclasses import dataclass
+
 import numpy as np
 import pandas as pd
+import torch
 
+from gatecast.config import LOGISTIC, PERSISTENCE, Fit, Model
 from gatecast.data.panel import Panel
-from gatecast.data.windows import Windows, history
-from gatecast.forecast import Forecast
+from gatecast.data.windows import Windows, history, rolling_origins, targets
+from gatecast.errors import EvaluationError
+from gatecast.evaluation.predictor import NetPredictor
+from gatecast.forecast import Forecast, Predictor
+from gatecast.models.events import labels
+from gatecast.training import trainer
+from gatecast.training.feed import all_training_windows
 
-_ROUNDS = 50  # of Newton's method; it needs about eight
+_LEVELS = 20  # of the newest value, that persistence tells apart
+_MOST = 100_000  # windows of a test, and of persistence's training
+
+Event = dict[str, float]
 
 
-def happened(y: np.ndarray, threshold: float, above: bool = True) -> np.ndarray:
-    """Whether the target has crossed a threshold by each step.
+def say(event: Event) -> str:
+    """``{"above": 150.0}`` as words: above 150."""
+    return " ".join(f"{side} {threshold:g}" for side, threshold in event.items())
+
+
+def happened(y: np.ndarray, event: Event) -> np.ndarray:
+    """Whether the event has happened by each step.
 
     Args:
         y: (n, H) targets, NaN where unknown.
-        threshold: crossed strictly.
-        above: whether the event lies above it.
+        event: ``{above: …}`` or ``{below: …}``.
 
     Returns:
-        (n, H) 1, 0, or NaN where an unknown step leaves it open; as :func:`gatecast.models.events.labels`.
+        (n, H) 1, 0, or NaN where that is not known; see :func:`gatecast.models.events.labels`.
     """
-    crossed = np.logical_or.accumulate(y > threshold if above else y < threshold, axis=1)
-    open_ = np.logical_or.accumulate(np.isnan(y), axis=1)
-    return np.where(crossed, 1.0, np.where(open_, np.nan, 0.0))
+    known = ~np.isnan(y)
+    filled = torch.from_numpy(np.where(known, y, 0.0))
+    label, sure = labels(filled, torch.from_numpy(known.astype(np.float32)), event)
+    return np.where(sure.numpy() > 0, label.numpy(), np.nan)
 
 
 def _known(p: np.ndarray, label: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -62,6 +85,13 @@ def brier(p: np.ndarray, label: np.ndarray) -> float:
     return float(np.square(p - label).mean()) if len(p) else float("nan")
 
 
+def log_loss(p: np.ndarray, label: np.ndarray) -> float:
+    """Mean logarithmic score, no probability counting as less than 1e-6; NaN without a known label."""
+    p, label = _known(p, label)
+    came_true = np.where(label > 0, p, 1 - p).clip(1e-6)
+    return float(-np.log(came_true).mean()) if len(p) else float("nan")
+
+
 def reliability(p: np.ndarray, label: np.ndarray, bins: int = 10) -> pd.DataFrame:
     """One row per bin of equal width that holds a forecast.
 
@@ -75,115 +105,157 @@ def reliability(p: np.ndarray, label: np.ndarray, bins: int = 10) -> pd.DataFram
 
 
 class Persistence:
-    """The event goes on if it is on now: a constant per step and state of the newest known value, from counts.
+    """What followed a newest value like this one in the training span: shares, by counts.
+
+    The newest known value of the last season falls into one of twenty equally frequent classes, or into one of its own
+    where there is none.
 
     Args:
-        threshold, above: of the event.
+        horizon: steps.
+        event: that is forecast.
     """
 
-    name = "persistence"
-
-    def __init__(self, horizon: int, threshold: float, above: bool = True) -> None:
-        self.horizon, self.threshold, self.above = horizon, threshold, above
-        self.share = np.full((2, horizon), 0.5)
+    def __init__(self, horizon: int, event: Event, name: str = PERSISTENCE) -> None:
+        self.name, self.horizon, self.event = name, horizon, event
+        self.edges = np.empty(0)
+        self.share = np.full((2, horizon), 0.5)  # of each class, then of windows without a value
 
     def fit(self, panel: Panel, windows: Windows, y: np.ndarray) -> Persistence:
-        """Count, over windows and their (n, H) targets, how often the event follows each state."""
-        on, label = self._on(panel, windows), happened(y, self.threshold, self.above)
-        for state in (0, 1):
-            of_state = label[on == state]
-            known = (~np.isnan(of_state)).sum(0)
-            rate = (np.nansum(of_state, 0) + 0.5) / (known + 1)  # Krichevsky & Trofimov 1981
-            self.share[state] = np.maximum.accumulate(rate)
+        """Count, over windows and their (n, H) targets, how often the event follows each class."""
+        newest, label = _newest(panel, windows), happened(y, self.event)
+        levels = np.linspace(0, 1, _LEVELS + 1)[1:-1]
+        known = newest[~np.isnan(newest)]
+        self.edges = np.unique(np.quantile(known, levels)) if len(known) else np.empty(0)
+        of = self._class(newest)
+        self.share = np.empty((len(self.edges) + 2, self.horizon))
+        for k in range(len(self.share)):
+            these = label[of == k]
+            count = (~np.isnan(these)).sum(0)
+            rate = (np.nansum(these, 0) + 0.5) / (count + 1)  # Krichevsky & Trofimov 1981
+            self.share[k] = np.maximum.accumulate(rate)
         return self
 
     def predict(self, panel: Panel, windows: Windows) -> Forecast:
         """(n, H, 1) P(by each step)."""
-        values = self.share[self._on(panel, windows)][..., None].astype(np.float32)
+        values = self.share[self._class(_newest(panel, windows))][..., None].astype(np.float32)
         return Forecast(values, windows, (0.5,), "event")
 
-    def _on(self, panel: Panel, windows: Windows) -> np.ndarray:
-        """(n,) 1 where the newest known value of the last season is an event."""
-        last = _filled(history(panel, windows, panel.meta.season_length))[:, -1]
-        return (last > self.threshold if self.above else last < self.threshold).astype(np.int64)
+    def _class(self, newest: np.ndarray) -> np.ndarray:
+        none = len(self.edges) + 1
+        return np.where(np.isnan(newest), none, np.searchsorted(self.edges, newest, side="left"))
 
 
-class Logistic:
-    """Logistic regression of the event by each step on the last season, relative to the threshold.
-
-    One regression per step, ridge-penalised, by Newton's method; probabilities are made non-decreasing afterwards.
-    Source: Hastie, Tibshirani & Friedman 2009, section 4.4.1.
-
-    Args:
-        threshold, above: of the event.
-        penalty: ridge penalty on every weight but the intercept.
-    """
-
-    name = "logistic"
-
-    def __init__(
-        self, horizon: int, threshold: float, above: bool = True, penalty: float = 1.0
-    ) -> None:
-        self.horizon, self.threshold, self.above = horizon, threshold, above
-        self.penalty, self.unit = penalty, 1.0
-        self.weights = np.zeros((horizon, 1))
-
-    def fit(self, panel: Panel, windows: Windows, y: np.ndarray) -> Logistic:
-        """Fit on windows and their (n, H) targets."""
-        rows = self._rows(panel, windows)
-        self.unit = float(np.abs(rows).mean()) or 1.0
-        x, label = self._inputs(panel, windows), happened(y, self.threshold, self.above)
-        self.weights = np.stack([logistic_weights(x, column, self.penalty) for column in label.T])
-        return self
-
-    def predict(self, panel: Panel, windows: Windows) -> Forecast:
-        """(n, H, 1) P(by each step)."""
-        p = _sigmoid(self._inputs(panel, windows) @ self.weights.T)
-        values = np.maximum.accumulate(p, 1)[..., None].astype(np.float32)
-        return Forecast(values, windows, (0.5,), "event")
-
-    def _rows(self, panel: Panel, windows: Windows) -> np.ndarray:
-        rows = _filled(history(panel, windows, panel.meta.season_length))
-        return np.nan_to_num(rows - self.threshold)
-
-    def _inputs(self, panel: Panel, windows: Windows) -> np.ndarray:
-        """(n, m + 1) the last season beyond the threshold in mean magnitudes, and a constant."""
-        scaled = np.clip(self._rows(panel, windows) / self.unit, -10, 10)
-        return np.concatenate([scaled, np.ones((len(scaled), 1))], 1)
+def _newest(panel: Panel, windows: Windows) -> np.ndarray:
+    """(n,) the newest known value of the last season, NaN where there is none."""
+    rows = history(panel, windows, panel.meta.season_length)[:, ::-1]
+    return np.take_along_axis(rows, (~np.isnan(rows)).argmax(1)[:, None], 1)[:, 0]
 
 
-def logistic_weights(x: np.ndarray, label: np.ndarray, penalty: float) -> np.ndarray:
-    """Weights of a ridge-penalised logistic regression.
+def baselines(panel: Panel, event: Event, fit: Fit | None = None) -> list[Predictor]:
+    """Persistence, and logistic regression as ``conf/model/logistic.yaml`` has it, fitted on the training span.
 
     Args:
-        x: (n, F) inputs, the last of which is the constant 1: its weight is not penalised.
-        label: (n,) 1, 0 or NaN (left out).
-        penalty: half of it times the squared weights is added to the summed loss.
-
-    Returns:
-        (F,) float64; all 0 without a known label.
+        panel: data and task.
+        event: that is forecast.
+        fit: the trainer recipe; of its settings only the number of validation windows counts.
     """
-    use = ~np.isnan(label)
-    x, label = np.asarray(x[use], np.float64), label[use]
-    ridge = np.full(x.shape[1], penalty)
-    ridge[-1] = 1e-6  # one class alone would send the intercept to infinity
-    weights = np.zeros(x.shape[1])
-    for _ in range(_ROUNDS):
-        p = _sigmoid(x @ weights)
-        gradient = x.T @ (p - label) + ridge * weights
-        hessian = (x * (p * (1 - p))[:, None]).T @ x + np.diag(ridge)
-        step = np.linalg.solve(hessian, gradient)
-        weights -= step * min(1.0, 5.0 / max(np.abs(step).max(), 1e-12))
-        if np.abs(step).max() < 1e-8:
-            break
-    return weights
+    model = Model(kind="logistic", head="event", event=event)
+    fitted = trainer.train(LOGISTIC, panel, model, fit or Fit(), 0, label=f"{LOGISTIC}: ")
+    windows = all_training_windows(panel, fitted.spec, _MOST)
+    y = targets(panel, windows)
+    left = panel.split_points[0][windows.series] - windows.origin  # steps in the training span
+    y[np.arange(y.shape[1]) >= left[:, None]] = np.nan
+    return [
+        Persistence(panel.meta.horizon, event).fit(panel, windows, y),
+        NetPredictor(LOGISTIC, fitted.net, fitted.spec, fitted.scaling, panel.meta),
+    ]
 
 
-def _sigmoid(z: np.ndarray) -> np.ndarray:
-    return 0.5 * (1 + np.tanh(0.5 * z))
+@dataclass(frozen=True)
+class EventResult:
+    """Scores of one predictor. ``pooled``: a score a name; ``steps``: a row a step; ``curve``: its reliability."""
+
+    name: str
+    event: Event
+    pooled: dict[str, float]
+    steps: pd.DataFrame
+    curve: pd.DataFrame
+    forecast: Forecast
+    seconds: float
+
+    @property
+    def words(self) -> str:
+        """What is forecast, in words."""
+        return f"{say(self.event)} within {len(self.steps)} steps"
 
 
-def _filled(rows: np.ndarray) -> np.ndarray:
-    """(n, m) with unknown values replaced by the known one before them (NaN while there is none)."""
-    index = np.where(np.isnan(rows), 0, np.arange(rows.shape[1]))
-    return np.take_along_axis(rows, np.maximum.accumulate(index, 1), 1)
+@dataclass(frozen=True)
+class EventBacktest:
+    """The windows of a span and their targets: an event is asked for from every origin, not once a horizon."""
+
+    panel: Panel
+    windows: Windows
+    targets: np.ndarray
+
+    @classmethod
+    def of(cls, panel: Panel, span: str = "test", stride: int = 1) -> EventBacktest:
+        """Collect the origins of a span, thinned evenly to a hundred thousand.
+
+        Raises:
+            EvaluationError: NO-ORIGIN if the span has none.
+        """
+        windows = rolling_origins(panel, span, stride, _MOST)
+        if not len(windows):
+            raise EvaluationError(
+                "NO-ORIGIN",
+                f"the {span} span has no origin with a known target.",
+                "Choose other `task.splits` in the source recipe.",
+            )
+        return cls(panel, windows, targets(panel, windows))
+
+    def run(self, predictor: Predictor, event: Event) -> EventResult:
+        """Forecast all windows and score them.
+
+        Raises:
+            EvaluationError: NAN-FORECAST if a probability is not finite.
+        """
+        start = time.perf_counter()
+        forecast = predictor.predict(self.panel, self.windows)
+        seconds = time.perf_counter() - start
+        p, label = forecast.values[..., 0].astype(np.float64), happened(self.targets, event)
+        broken = ~np.isfinite(p).all(1)
+        if broken.any():
+            series = self.panel.ids[self.windows.series[int(np.flatnonzero(broken)[0])]]
+            raise EvaluationError(
+                "NAN-FORECAST",
+                f"{predictor.name} gives no probability for series '{series}' ({broken.sum():,} windows in all).",
+                "Look at that series in data/observations, or leave the variant out of `variants`.",
+            )
+        steps = pd.DataFrame(
+            {
+                "step": np.arange(1, p.shape[1] + 1),
+                "auroc": [auroc(*pair) for pair in zip(p.T, label.T, strict=True)],
+                "brier": [brier(*pair) for pair in zip(p.T, label.T, strict=True)],
+            }
+        )
+        last = p[:, -1], label[:, -1]
+        pooled = scores(*last) | {"brier_of_steps": float(steps["brier"].mean())}
+        return EventResult(
+            predictor.name, event, pooled, steps, reliability(*last), forecast, seconds
+        )
+
+
+def scores(p: np.ndarray, label: np.ndarray) -> dict[str, float]:
+    """Every score by name, with ``base_rate`` (share that happened) and ``values`` (known labels)."""
+    known = label[~np.isnan(label)]
+    base = float(known.mean()) if len(known) else float("nan")
+    reference = base * (1 - base)
+    found = brier(p, label)
+    return {
+        "auroc": auroc(p, label),
+        "brier": found,
+        "skill": 1 - found / reference if reference > 0 else float("nan"),
+        "log_loss": log_loss(p, label),
+        "base_rate": base,
+        "values": float(len(known)),
+    }

@@ -56,8 +56,11 @@ def write(
     backtest: Backtest,
     metric: str,
     digests: dict[str, str],
+    elsewhere: list[str] | None = None,
 ) -> None:
     """Write the report files; ``digests`` names the packages that were scored.
+
+    ``elsewhere``: variants that forecast no quantiles, and so are scored on the board of events.
 
     Timings stay out: they would change the files at every run.
     """
@@ -73,8 +76,9 @@ def write(
         "origins": len(backtest.windows),
         "series": int(len(set(backtest.windows.series.tolist()))),
         "digests": digests,
+        "elsewhere": elsewhere or [],
         "scores": {
-            name: {k: _number(v) for k, v in row.items()}
+            name: {k: number(v) for k, v in row.items()}
             for name, row in stable.to_dict("index").items()
         },
     }
@@ -95,19 +99,24 @@ def read(folder: Path) -> pd.DataFrame:
     return pd.read_csv(folder / "leaderboard.csv", index_col="variant")
 
 
-def _number(value: Any) -> float | None:
-    """A JSON number; null where there is none."""
+def number(value: Any) -> float | None:
+    """A JSON number, rounded; null where there is none."""
     number = round(float(value), 6)
     return number if math.isfinite(number) else None
 
 
-def winner(table: pd.DataFrame) -> str:
-    """The best variant that is not a baseline."""
-    return str(next(name for name in table.index if name not in BASELINES))
+def winner(table: pd.DataFrame, baselines: tuple[str, ...] = BASELINES) -> str | None:
+    """The best variant that is not a baseline; None if there is none."""
+    return next((str(name) for name in table.index if name not in baselines), None)
 
 
-def render(table: pd.DataFrame, title: str) -> str:
-    """The leaderboard as a terminal table."""
+def render(
+    table: pd.DataFrame,
+    title: str,
+    columns: list[str] = SHOWN,
+    baselines: tuple[str, ...] = BASELINES,
+) -> str:
+    """A table of scores for the terminal, best first."""
     from io import StringIO
 
     from rich import box
@@ -116,21 +125,23 @@ def render(table: pd.DataFrame, title: str) -> str:
 
     view = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left", title_style="bold")
     view.add_column("variant")
-    for name in SHOWN:
+    for name in columns:
         view.add_column(name, justify="right")
-    best = winner(table)
+    best = winner(table, baselines)
     for name, row in table.iterrows():
-        style = "bold" if name == best else "dim" if name in BASELINES else None
-        cells = [_cell(column, row[column]) for column in SHOWN]
+        style = "bold" if name == best else "dim" if name in baselines else None
+        cells = [_cell(column, row[column]) for column in columns]
         view.add_row(f"{name} *" if name == best else str(name), *cells, style=style)
     buffer = StringIO()
     Console(file=buffer, width=120, force_terminal=False).print(view)
     return buffer.getvalue().rstrip()
 
 
-def _cell(column: str, value: float) -> str:
+def _cell(column: str, value: float | str) -> str:
+    if isinstance(value, str):
+        return value
     if not math.isfinite(value):
         return "-"
-    if column in ("skill", "bias", "coverage_80", "coverage_95"):
+    if column in ("skill", "bias", "coverage_80", "coverage_95", "base_rate"):
         return f"{100 * value:.1f}%"
     return f"{value:.2f}" if column == "smape" else f"{value:.3f}"

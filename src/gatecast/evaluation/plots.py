@@ -1,16 +1,20 @@
-"""Pictures of a comparison (error by horizon step, fans of an easy, a typical and a hard series) and of a search."""
+"""Pictures of a comparison (error by step, fans of three series, reliability of events) and of a search."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from gatecast.config import BASELINES
+from gatecast.config import BASELINES, EVENT_BASELINES
 from gatecast.data.panel import Panel
 from gatecast.data.windows import history
 from gatecast.evaluation.backtest import Backtest, Result
 from gatecast.evaluation.metrics import INTERVALS
+
+if TYPE_CHECKING:
+    from gatecast.evaluation.events import EventResult
 
 
 def _axes(columns: int, width: float, height: float):  # type: ignore[no-untyped-def]
@@ -100,6 +104,29 @@ def _fan(ax, panel: Panel, backtest: Backtest, result: Result, at: int) -> None:
         )
     ax.plot(ahead, result.forecast.point[at], color="C0", linewidth=1.6, label="median")
     ax.tick_params(axis="x", rotation=25, labelsize=7)
+
+
+def reliability(results: list[EventResult], path: Path) -> None:
+    """How often the event happened among forecasts of about the same probability, and how many of these there were.
+
+    On the diagonal a probability means what it says; above it the event is more frequent than forecast.
+    """
+    figure, (ax, counts) = _axes(2, 11, 4.6)
+    ax.plot([0, 1], [0, 1], color="0.7", linewidth=1)
+    for k, r in enumerate(results):
+        grey = r.name.split(" ")[0] in EVENT_BASELINES
+        style = {"color": "0.55", "linestyle": "--" if k else ":"} if grey else {}
+        label = f"{r.name} (Brier {r.pooled['brier']:.3f})"
+        ax.plot(*r.curve[["forecast", "observed"]].T.to_numpy(), marker="o", label=label, **style)
+        counts.plot(r.curve["forecast"], r.curve["n"], marker="o", label=r.name, **style)
+    asked = ", ".join(dict.fromkeys(r.words for r in results)) or "no variant forecasts an event"
+    ax.set(xlim=(0, 1), ylim=(0, 1), xlabel="forecast probability", ylabel="share that happened")
+    ax.set_title(f"Reliability: {asked}", fontsize=10)
+    counts.set(xlim=(0, 1), xlabel="forecast probability", ylabel="windows")
+    counts.set_title("How often it was forecast", fontsize=10)
+    if results:
+        ax.legend(frameon=False, fontsize=8)
+    _save(figure, path)
 
 
 def search(

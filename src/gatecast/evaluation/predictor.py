@@ -1,4 +1,4 @@
-"""A trained net as a predictor: batches of windows in, quantiles out, without Lightning."""
+"""A trained net as a predictor: batches of windows in, quantiles or probabilities out, without Lightning."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ BATCH = 1024
 
 
 class NetPredictor:
-    """Wraps a net with ``quantiles(batch)`` as a :class:`gatecast.forecast.Predictor`.
+    """Wraps a net with ``quantiles(batch)`` as a :class:`gatecast.forecast.Predictor`; of an event ``probabilities``.
 
     Args:
         name: of the variant.
@@ -59,9 +59,12 @@ class NetPredictor:
                 "Train it again for this task.",
             )
         feed = PanelFeed(panel, self.spec, self.scaling, self.meta)
-        out = np.empty((len(windows), self.horizon, len(m.quantiles)), np.float32)
+        event = bool(self.spec.event)
+        answer = self.net.probabilities if event else self.net.quantiles
+        out = np.empty((len(windows), self.horizon, 1 if event else len(m.quantiles)), np.float32)
         with torch.inference_mode():
             for begin in range(0, len(windows), BATCH):
-                part = windows[begin : begin + BATCH]
-                out[begin : begin + BATCH] = self.net.quantiles(feed.batch(part)).numpy()  # type: ignore[operator]
-        return Forecast(out, windows)
+                batch = feed.batch(windows[begin : begin + BATCH])
+                found = answer(batch).numpy()  # type: ignore[operator]
+                out[begin : begin + BATCH] = found[..., None] if event else found
+        return Forecast(out, windows, (0.5,), "event") if event else Forecast(out, windows)

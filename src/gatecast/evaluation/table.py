@@ -11,6 +11,7 @@ from gatecast.data.panel import FUTURE, PAST, TARGET, Panel, PanelMeta
 from gatecast.forecast import Forecast
 
 MODEL = "gatecast"
+PROBABILITY = "probability"  # that the event has happened by this row's time
 KEYS = ["unique_id", "cutoff", "ds", "step"]
 
 
@@ -24,12 +25,18 @@ def quantile_columns() -> dict[str, int]:
     return columns
 
 
+def value_columns(kind: str) -> dict[str, int]:
+    """Column name to place in ``Forecast.values``, by the kind of forecast."""
+    return {PROBABILITY: 0} if kind == "event" else quantile_columns()
+
+
 def to_table(source: Panel, forecast: Forecast) -> pd.DataFrame:
     """One row per (window, step).
 
     Returns:
         ``unique_id``, ``cutoff`` (last stamp before the forecast), ``ds``, ``step`` (from 1) and the quantile
-        columns. Stamps carry the source's time zone if it declares one.
+        columns; of an event ``probability``, that it has happened by ``ds``. Stamps carry the source's time zone if
+        it declares one.
     """
     n, horizon = forecast.values.shape[:2]
     windows = forecast.windows
@@ -47,7 +54,7 @@ def to_table(source: Panel, forecast: Forecast) -> pd.DataFrame:
         "step": (step + 1).astype(np.int32),
     }
     flat = forecast.values.reshape(n * horizon, -1)
-    columns |= {name: flat[:, q] for name, q in quantile_columns().items()}
+    columns |= {name: flat[:, q] for name, q in value_columns(forecast.kind).items()}
     return pd.DataFrame(columns)
 
 

@@ -9,10 +9,14 @@ from gatecast.models.ensemble import EnsembleForecaster
 from gatecast.models.forecaster import RecurrentForecaster
 from gatecast.models.inputs import InputSpec
 from gatecast.models.linear import LinearForecaster
+from gatecast.models.logistic import LogisticForecaster
 
-KINDS: dict[str, type[RecurrentForecaster | LinearForecaster | EnsembleForecaster]] = {
+KINDS: dict[
+    str, type[RecurrentForecaster | LinearForecaster | LogisticForecaster | EnsembleForecaster]
+] = {
     "recurrent": RecurrentForecaster,
     "linear": LinearForecaster,
+    "logistic": LogisticForecaster,
     "ensemble": EnsembleForecaster,
 }
 

@@ -8,6 +8,7 @@ Source: Romano, Patterson & Candès 2019, "Conformalized Quantile Regression", w
 from __future__ import annotations
 
 from collections.abc import Iterable
+from math import ceil
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +18,7 @@ from gatecast.models.inputs import Batch, InputSpec
 
 _ENOUGH = 400  # residuals behind a factor: fewer windows share theirs among neighbouring steps
 _RANGE = (0.25, 4.0)  # of factors
+_SAME = 1e-6  # of the median: a quantile that lies no further from it is the median
 
 
 class Calibrated(nn.Module):
@@ -39,7 +41,8 @@ class Calibrated(nn.Module):
 
     def quantiles(self, batch: Batch) -> Tensor:
         """(B, H, Q) forecast from the last origin, in units of the target."""
-        return stretch(self.raw_quantiles(batch), self.calibration, self.spec.nonnegative)
+        nonnegative = self.spec.nonnegative or self.spec.log_floor > 0
+        return stretch(self.raw_quantiles(batch), self.calibration, nonnegative)
 
     def calibrate(self, held_out: Iterable[Batch]) -> None:
         """Set the factors by windows that were not trained on."""
@@ -68,7 +71,9 @@ def stretch(quantiles: Tensor, factor: Tensor, nonnegative: bool = False) -> Ten
 def factors(held_out: Iterable[tuple[Tensor, Tensor, Tensor]], horizon: int) -> Tensor:
     """Measure the factors.
 
-    A factor is the smallest that lets ceil((n + 1) p) of n residuals lie within, p being the share that should.
+    A factor is the smallest that lets ceil((n + 1) p) of n residuals lie within, p being the share that should. Where
+    that is more than there are, nothing is made narrower. A quantile that is the median cannot be moved, and is no
+    residual.
 
     Args:
         held_out: batches of (B, H, Q) quantiles, (B, H) what came true, (B, H) 1 where that is known.
@@ -86,17 +91,20 @@ def factors(held_out: Iterable[tuple[Tensor, Tensor, Tensor]], horizon: int) -> 
     quantiles, actual = (torch.cat(part) for part in zip(*parts, strict=True))
     median = quantiles[..., MEDIAN]
     error = actual - median
-    shared = min(max(1, -(-_ENOUGH // len(actual))), horizon)
+    by_step = int((~error.isnan()).sum()) / horizon
+    shared = min(ceil(_ENOUGH / max(by_step, 1)), horizon)
     for k, level in enumerate(QUANTILES):
         if k == MEDIAN:
             continue
-        gap = (quantiles[..., k] - median).abs().clamp_min(1e-9 * (median.abs() + 1e-9))
+        gap = (quantiles[..., k] - median).abs()
+        gap = gap.where(gap > _SAME * median.abs(), torch.nan)
         ratio = error * (1 if level > 0.5 else -1) / gap
         for low in range(0, horizon, shared):
             block = slice(low, low + shared)
             known = ratio[:, block][~ratio[:, block].isnan()]
             if len(known):
-                rank = torch.tensor((len(known) + 1) * max(level, 1 - level)).ceil().long()
-                found = known.kthvalue(int(rank.clamp(1, len(known)))).values
-                out[block, k] = found.clamp(*_RANGE).float()
+                rank = ceil((len(known) + 1) * max(level, 1 - level))
+                found = float(known.kthvalue(min(rank, len(known))).values)
+                low_most = _RANGE[0] if rank <= len(known) else 1.0
+                out[block, k] = min(max(found, low_most), _RANGE[1])
     return out

@@ -1,4 +1,4 @@
-"""An ensemble: the plain mean of its recipes' quantiles, each of which may look back differently far.
+"""An ensemble: the plain mean of its recipes' forecasts, each of which may look back differently far.
 
 A recipe trained from several seeds counts as often as any other: what it forecasts is the mean of its members.
 """
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from gatecast.config import MEDIAN, Model, members
 from gatecast.models.calibration import Calibrated
+from gatecast.models.events import labels
 from gatecast.models.inputs import Batch, InputSpec
 from gatecast.models.normalisation import location_scale
 
@@ -23,7 +24,7 @@ class EnsembleForecaster(Calibrated):
     """Members built from their own recipes, and which of them count; ``alike`` are those of the same recipe.
 
     The mean of quantiles (rather than of distribution functions) keeps intervals as sharp as the members' own.
-    Source: Lichtendahl, Grushka-Cockayne & Winkler 2013.
+    Source: Lichtendahl, Grushka-Cockayne & Winkler 2013. Of an event it is the mean of probabilities.
 
     Args:
         model: the recipe, with members.
@@ -47,26 +48,36 @@ class EnsembleForecaster(Calibrated):
         self.register_buffer("counts", torch.ones(len(spec.members), dtype=torch.bool))
 
     def each(self, batch: Batch, which: list[int]) -> Tensor:
-        """(len(which), B, H, Q) forecasts of these members, in units of the target."""
+        """(len(which), B, H, Q) forecasts of these members, in units of the target; of an event (len(which), B, H)."""
         out = []
         for k in which:
-            spec = self.spec.members[k]
-            out.append(self.members[k].quantiles(batch.newest(spec.lookback + spec.horizon)))  # type: ignore[operator]
+            net, spec = self.members[k], self.spec.members[k]
+            answer = net.probabilities if spec.event else net.quantiles
+            out.append(answer(batch.newest(spec.lookback + spec.horizon)))  # type: ignore[operator]
         return torch.stack(out)
+
+    def mean(self, batch: Batch) -> Tensor:
+        """Mean forecast of the recipes that count, shaped as those of :meth:`each`."""
+        kept = [group for group in self.alike if self.counts[group[0]]]
+        return torch.stack([self.each(batch, group).mean(0) for group in kept]).mean(0)
 
     def raw_quantiles(self, batch: Batch) -> Tensor:
         """(B, H, Q) mean forecast of the recipes that count, in units of the target."""
-        kept = [group for group in self.alike if self.counts[group[0]]]
-        return torch.stack([self.each(batch, group).mean(0) for group in kept]).mean(0)
+        return self.mean(batch)
+
+    def probabilities(self, batch: Batch) -> Tensor:
+        """(B, H) mean probability of the recipes that count that the event has happened by each step."""
+        return self.mean(batch)
 
 
 @torch.no_grad()
 def veto(net: EnsembleForecaster, validation: Iterable[Batch]) -> tuple[list[float], float]:
     """Leave out, one after the other, recipes without whose members the mean of the others is better.
 
-    Anything finer would fit the validation span; less than ``_GAIN`` is not worth a change. Errors are absolute errors
-    of the median relative to the spread of what was known at each origin, each counted as ``_LIMIT`` at most; origins
-    that have seen nothing but zeros or unknown values are not counted.
+    Anything finer would fit the validation span; less than ``_GAIN`` is not worth a change. A recipe that is worse
+    alone may still mend the mean, so that is what is judged: by absolute errors of the median relative to the spread
+    of what was known at each origin, each counted as ``_LIMIT`` at most (origins that have seen nothing but zeros or
+    unknown values are not counted); of an event by the Brier score over all steps.
 
     Args:
         net: whose ``counts`` are set.
@@ -75,29 +86,33 @@ def veto(net: EnsembleForecaster, validation: Iterable[Batch]) -> tuple[list[flo
     Returns:
         The error of each member alone, and that of those that count together.
     """
-    everyone, rows = list(range(len(net.counts))), net.spec.lookback
-    parts = []
-    for batch in validation:
-        past = batch.target[:, :rows], batch.mask[:, :rows]
-        y, known = batch.target[:, rows:], batch.mask[:, rows:]
-        scale = location_scale(*past, rows, 1)[1][:, 0]  # (B, 1)
-        known = known * (past[0] * past[1]).any(1, keepdim=True)
-        error = (net.each(batch, everyone)[..., MEDIAN] - y) / scale  # (M, B, H)
-        error = error.nan_to_num(_LIMIT, _LIMIT, -_LIMIT).clamp(-_LIMIT, _LIMIT)
-        parts.append(error[:, known > 0])
-    errors = torch.cat(parts, 1)  # (M, n)
-    kept, together = net.alike, _error(errors, net.alike)
+    everyone = list(range(len(net.counts)))
+    errors = torch.cat([_errors(net, batch) for batch in validation], 1)  # (M, n)
+    power = 2 if net.spec.event else 1
+
+    def error(groups: list[list[int]]) -> float:
+        mean = torch.stack([errors[group].mean(0) for group in groups]).mean(0)
+        return float((mean.abs() ** power).sum() / max(errors.shape[1], 1))
+
+    kept, together = net.alike, error(net.alike)
     while len(kept) > 1:
-        each_left_out = ([group for group in kept if group is not one] for one in kept)
-        rest = min(each_left_out, key=lambda groups: _error(errors, groups))
-        if _error(errors, rest) >= (1 - _GAIN) * together:
+        rest = min(([group for group in kept if group is not one] for one in kept), key=error)
+        if error(rest) >= (1 - _GAIN) * together:
             break
-        kept, together = rest, _error(errors, rest)
+        kept, together = rest, error(rest)
     net.counts.copy_(torch.tensor([any(k in group for group in kept) for k in everyone]))
-    return [_error(errors, [[k]]) for k in everyone], together
+    return [error([[k]]) for k in everyone], together
 
 
-def _error(errors: Tensor, groups: list[list[int]]) -> float:
-    """Mean absolute error of the mean of recipes, the members of which have errors (M, n); 0 without any."""
-    mean = torch.stack([errors[group].mean(0) for group in groups]).mean(0)
-    return float(mean.abs().sum() / max(errors.shape[1], 1))
+def _errors(net: EnsembleForecaster, batch: Batch) -> Tensor:
+    """(M, n) errors of every member at the known steps of a batch."""
+    rows, everyone = net.spec.lookback, list(range(len(net.counts)))
+    y, known = batch.target[:, rows:], batch.mask[:, rows:]
+    if net.spec.event:
+        happened, sure = labels(y, known, net.spec.event)
+        return (net.each(batch, everyone) - happened).nan_to_num(1.0)[:, sure > 0]
+    past = batch.target[:, :rows], batch.mask[:, :rows]
+    scale = location_scale(*past, rows, 1)[1][:, 0]  # (B, 1)
+    known = known * (past[0] * past[1]).any(1, keepdim=True)
+    error = (net.each(batch, everyone)[..., MEDIAN] - y) / scale  # (M, B, H)
+    return error.nan_to_num(_LIMIT, _LIMIT, -_LIMIT).clamp(-_LIMIT, _LIMIT)[:, known > 0]

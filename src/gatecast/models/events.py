@@ -18,22 +18,32 @@ from gatecast.models.inputs import InputSpec
 from gatecast.models.normalisation import Frame, to_space
 
 
-def labels(y: Tensor, known: Tensor, threshold: float, above: bool = True) -> tuple[Tensor, Tensor]:
+def labels(y: Tensor, known: Tensor, event: dict[str, float]) -> tuple[Tensor, Tensor]:
     """Whether the event has happened by each step.
+
+    A gap leaves open what happened in it. To leave out every window with a gap but those in which the event was seen
+    would teach that it comes with gaps: a few unknown steps are taken to be without it.
 
     Args:
         y, known: (..., H) targets in their units, and 1 where there is one.
-        threshold: crossed strictly.
-        above: whether the event lies above it.
+        event: ``{above: …}`` or ``{below: …}``, crossed strictly.
 
     Returns:
-        (..., H) 1 from the first known crossing on; and (..., H) 1 where that is known: from a crossing on, or while no
-        step has been unknown.
+        (..., H) 1 from the first known crossing on; and (..., H) 1 where that is known: from a crossing on, and where
+        at least half of the steps so far are known.
     """
-    crossed = (y > threshold) if above else (y < threshold)
+    ((side, threshold),) = event.items()
+    crossed = (y > threshold) if side == "above" else (y < threshold)
     happened = (crossed & (known > 0)).cummax(-1).values
-    unbroken = (known > 0).cummin(-1).values
-    return happened.to(y.dtype), (happened | unbroken).to(known.dtype)
+    seen = (known > 0).cumsum(-1) * 2 > torch.arange(y.shape[-1], device=y.device)
+    return happened.to(y.dtype), (happened | seen).to(known.dtype)
+
+
+def limit(spec: InputSpec, frame: Frame) -> Tensor:
+    """(B, K, H or 1) where the threshold lies in the normalised units of each origin, within ±10."""
+    (threshold,) = spec.event.values()
+    space = to_space(torch.full_like(frame.unit, threshold), spec)
+    return ((space - frame.base) / frame.unit).clamp(-10, 10)
 
 
 class Event(Head):
@@ -47,20 +57,18 @@ class Event(Head):
 
     def __init__(self, model: Model, spec: InputSpec) -> None:
         super().__init__(model, spec)
-        ((side, self.threshold),) = model.event.items()
-        self.above, self.weight = side == "above", model.event_weight
+        self.above, self.weight = "above" in spec.event, model.event_weight
         self.slope = nn.Parameter(torch.ones(()))
 
     def bias(self, spread: float) -> Tensor:
         return torch.full((1,), -2.0)
 
     def forward(self, raw: Tensor, centre: Tensor, frame: Frame) -> Tensor:
-        limit = to_space(torch.full_like(frame.unit, self.threshold), self.spec)
-        beyond = centre - ((limit - frame.base) / frame.unit).clamp(-10, 10)
+        beyond = centre - limit(self.spec, frame)
         return raw + (self.slope * (beyond if self.above else -beyond)).unsqueeze(-1)
 
     def target(self, y: Tensor, known: Tensor, frame: Frame) -> tuple[Tensor, Tensor]:
-        return labels(y, known, self.threshold, self.above)
+        return labels(y, known, self.spec.event)
 
     def loss(self, parameters: Tensor, target: Tensor) -> Tensor:
         """Cross-entropy of P(by step k), steps by which it has happened counting ``event_weight`` times."""
@@ -77,7 +85,7 @@ class Event(Head):
         raise ConfigError(
             "EVENT",
             "a model with `head: event` forecasts a probability, it has no quantiles of the target.",
-            "Ask it for `probabilities(batch)`; for evaluate, promote and score choose another `head`.",
+            "Ask it for `probabilities(batch)`; to promote and score choose another `head`.",
         )
 
     def by_step(self, parameters: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ from gatecast.models import normalisation
 from gatecast.models.calibration import Calibrated
 from gatecast.models.decoders import Decoder, DirectDecoder, ExpertsDecoder, Origins
 from gatecast.models.encoders import RecurrentEncoder
-from gatecast.models.events import Event
+from gatecast.models.events import Event, limit
 from gatecast.models.heads import Head, NegativeBinomial, Normal, Point, Quantile, Student
 from gatecast.models.inputs import Batch, InputSpec
 from gatecast.models.normalisation import Frame, from_space, normalise, to_space, widths
@@ -88,7 +88,7 @@ class RecurrentForecaster(Calibrated):
         self.attends = model.attention != "none"
         head = HEADS[model.head](model, spec)
         self.decoder: Decoder = DECODERS[model.decoder](
-            model, head, spec, model.state_units, n_known + 2 + n_static
+            model, head, spec, model.state_units, n_known + 2 + n_static + bool(spec.event)
         )
         self.emphasis = model.emphasis
 
@@ -129,6 +129,8 @@ class RecurrentForecaster(Calibrated):
             [_lag(frame.x, lag, s.horizon) for lag in (s.season_length, frame.x.shape[-1])], -1
         )  # (B, K, H, 2)
         step = torch.cat([ahead, lags, static[:, None, None].expand(-1, forks, s.horizon, -1)], -1)
+        if s.event:
+            step = torch.cat([step, limit(s, frame).expand(-1, -1, s.horizon).unsqueeze(-1)], -1)
         return Origins(states, step, frame)
 
     def loss(self, batch: Batch, forks: int | None = None) -> tuple[Tensor, Tensor]:

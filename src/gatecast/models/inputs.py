@@ -31,6 +31,7 @@ class InputSpec:
     ``log_floor``: smallest value whose logarithm is taken; 0: the target is used as it is.
     ``log_shift``: added to the target before its logarithm is taken, where it may be 0.
     ``normalisation``, ``reads``: as in :class:`gatecast.config.Model`, resolved.
+    ``event``: forecast is its probability, ``{above: …}`` or ``{below: …}``; empty: quantiles are.
     ``members``: specs of an ensemble's members; the ensemble's own look-back is the longest of theirs.
     """
 
@@ -52,6 +53,7 @@ class InputSpec:
     log_floor: float = 0.0
     log_shift: float = 0.0
     reads: str = "window"
+    event: dict[str, float] = field(default_factory=dict)
     members: list[InputSpec] = field(default_factory=list)
 
     @property
@@ -112,8 +114,9 @@ def resolve_shape(
 
     A step is one season (the largest divisor of it up to 96 rows, if it is longer; one row without a season). It
     sees the whole seasons that cover twice the horizon, and at least a week where a day is a season, else three
-    seasons. The closed form has a single step that sees twice as far. ``wider`` above 1 multiplies that; below 1 it
-    is the share taken of what all rules leave. Neither looks back further than thirty seasons,
+    seasons. The closed form has a single step that sees twice as far, logistic regression one that does not.
+    ``wider`` above 1 multiplies that; below 1 it is the share taken of what all rules leave. Neither looks back
+    further than thirty seasons,
     nor sees further than half of what lies before the horizon in ``history``, the rows a usual series has for
     training: windows must be many. Long horizons are forecast from fewer forks. Where a window has no two seasons
     there is no seasonal change to normalise by: ``seasonal`` becomes ``level``.
@@ -127,7 +130,7 @@ def resolve_shape(
     window = -(-max(2 * horizon, least, 8) // m) * m
     window = ceil(window * (2 if model.kind == "linear" else 1) * max(model.wider, 1) / m) * m
     if m > 1:
-        before = 0 if model.kind == "linear" else (model.steps - 1) * segment
+        before = 0 if model.kind in ("linear", "logistic") else (model.steps - 1) * segment
         window = min(window, max(_SEASONS * m - before, 2 * m) // m * m)
     if history is not None:
         window = min(window, max((history - horizon) // 2 // m, 1) * m)
@@ -144,7 +147,7 @@ def resolve_shape(
         "window": window,
         "normalisation": "level" if differs and window < 2 * m else model.normalisation,
     }
-    if model.kind == "linear":
+    if model.kind in ("linear", "logistic"):
         return shape | {"segment": 1, "steps": 1, "forks": 1}
     forks = min(model.forks, max(1, _AHEAD // horizon))
     return shape | {"segment": segment, "steps": model.steps, "forks": forks, "reads": model.reads}

@@ -21,6 +21,7 @@ from gatecast.models.inputs import Batch, InputSpec
 from gatecast.models.normalisation import frame, from_space, normalise, to_space, widths
 
 _BLOCK = 48  # steps of the horizon that share their windows
+_FEW = 0.1  # of the windows in which a block is known in part
 _GAIN = 0.99  # times the error without what is known ahead is the most it may leave
 
 
@@ -100,13 +101,17 @@ class _Normal:
         self.shared = self.shared + _gram(x[everywhere])
         for k, block in enumerate(self.blocks):
             self.own[k] = self.own[k] + _gram(x[use[:, k] & ~everywhere])
-            self.right[k] = self.right[k] + (x[use[:, k]].T @ y[use[:, k], block]).double()
+            right = x[use[:, k]].T @ y[use[:, k], block]
+            self.right[k] = self.right[k] + right.double()
             self.rows[k] += int(use[:, k].sum())
 
     def weights(self, penalty: float) -> Tensor:
         """(D, H) ridge of the targets on the windows."""
         parts = zip(self.own, self.right, self.rows, strict=True)
-        solved = [_solve(self.shared + own, right, penalty * rows) for own, right, rows in parts]  # type: ignore[arg-type]
+        solved = [
+            _solve(torch.as_tensor(self.shared + own), torch.as_tensor(right), penalty * rows)
+            for own, right, rows in parts
+        ]
         return torch.cat(solved, 1)
 
 
@@ -142,43 +147,59 @@ def fit(
     Returns:
         Validation error (normalised units) of each penalty.
     """
-    normal = _Normal(net.spec.horizon)
-    for whole_only in (
-        True,
-        False,
-    ):  # if a block is nowhere known, unknown targets count as the base
-        if min(normal.rows) == 0:
-            normal = _Normal(net.spec.horizon)
-            for window, y, mask in _seen(net, training):
-                known = [mask[:, block].all(-1) for block in normal.blocks]
-                use = (
-                    torch.stack(known, 1)
-                    if whole_only
-                    else mask.any(-1, True).expand(-1, len(known))
-                )
-                normal.add(window.x, y, use)
+    normal = _equations(net, training)
     held_out = list(_seen(net, validation))
     scores: dict[float, float] = {}
+    best, chosen = float("inf"), net.weight.clone()
     for penalty in penalties:
         net.weight.copy_(normal.weights(penalty))
         scores[penalty] = _error(net, held_out)
-    best = min(scores, key=lambda penalty: scores[penalty])
-    net.weight.copy_(normal.weights(best))
+        if scores[penalty] < best:
+            best, chosen = scores[penalty], net.weight.clone()
+    net.weight.copy_(chosen)
     if len(net.known):
         net.known.copy_(_known(net, few))
-        if _error(net, held_out) > _GAIN * scores[best]:
+        if _error(net, held_out) > _GAIN * best:
             net.known.zero_()
     net.spread.copy_(_residual_quantiles(net, held_out))
     return scores
+
+
+def _equations(net: LinearForecaster, training: Batches) -> _Normal:
+    """Normal equations of all blocks of steps.
+
+    A block of which fewer than ``_FEW`` of the windows are wholly known takes all in which something is known, with
+    the base for what is not.
+    """
+    normal = _Normal(net.spec.horizon)
+    whole = [True] * len(normal.blocks)
+    while True:
+        some_rows = [0] * len(whole)
+        for window, y, mask in _seen(net, training):
+            use = []
+            for k, block in enumerate(normal.blocks):
+                some = mask[:, block].any(-1)
+                some_rows[k] += int(some.sum())
+                use.append(mask[:, block].all(-1) if whole[k] else some)
+            normal.add(window.x, y, torch.stack(use, 1))
+        parts = zip(whole, normal.rows, some_rows, strict=True)
+        poor = [its_whole and rows < _FEW * some for its_whole, rows, some in parts]
+        if not any(poor):
+            return normal
+        whole = [its_whole and not bad for its_whole, bad in zip(whole, poor, strict=True)]
+        normal = _Normal(net.spec.horizon)
 
 
 Seen = tuple[Window, Tensor, Tensor]
 
 
 def _seen(net: LinearForecaster, batches: Batches) -> Iterator[Seen]:
+    """Windows, their normalised targets, and which of these count: of windows that have seen more than zeros."""
     for batch in batches():
-        window = net.window(batch)
-        yield window, *net.targets(batch, window)
+        window, rows = net.window(batch), net.spec.window
+        y, mask = net.targets(batch, window)
+        has_seen = (batch.target * batch.mask)[:, :rows].any(1, keepdim=True)
+        yield window, y, mask * has_seen
 
 
 def _error(net: LinearForecaster, held_out: list[Seen]) -> float:

@@ -143,8 +143,9 @@ def _level(target: Tensor, mask: Tensor, spec: InputSpec, forks: int) -> Frame:
 
 def _log(target: Tensor, mask: Tensor, spec: InputSpec, forks: int) -> Frame:
     z = _hide(to_space(target, spec), mask)
-    location, scale = location_scale(z, mask, spec.window, spec.segment)
-    return _affine(z, mask, location, scale, scale, spec, forks)
+    mean, spread, _ = (v.to(z.dtype) for v in _moments(z, mask, spec.window, spec.segment))
+    scale = spread.clamp_min(FLOOR)  # of a logarithm: 5 % of the level
+    return _affine(z, mask, mean, scale, scale, spec, forks)
 
 
 def _mean(target: Tensor, mask: Tensor, spec: InputSpec, forks: int) -> Frame:

@@ -10,6 +10,7 @@ from gatecast.config import Promote
 
 PROMOTE, KEEP, CURRENT = "promoted", "not_better", "already_champion"
 ROLLED_BACK, NOT_COMPARABLE = "rolled_back", "not_comparable"
+NOTHING = "nothing_to_promote"
 
 
 @dataclass(frozen=True)

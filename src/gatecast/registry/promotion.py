@@ -110,6 +110,8 @@ def promote(panel: Panel, leaderboard: Path, models: Path, rules: Promote) -> di
     """
     board = _read(leaderboard, panel)
     variant, source = board["best"], panel.meta.source
+    if variant is None:
+        return _nothing(source, panel, rules, board["elsewhere"])
     folder = models / variant
     digest = package.digest(folder)
     if board["digests"].get(variant) != digest:
@@ -133,6 +135,7 @@ def promote(panel: Panel, leaderboard: Path, models: Path, rules: Promote) -> di
         "metric": rules.metric,
         "scores": scores,
         "champion_before": sitting.version if sitting else None,
+        "elsewhere": board["elsewhere"],
         **verdict.to_json(),
     }
     lineage = tracking.lineage()
@@ -154,6 +157,27 @@ def promote(panel: Panel, leaderboard: Path, models: Path, rules: Promote) -> di
     return facts
 
 
+def _nothing(source: str, panel: Panel, rules: Promote, elsewhere: list[str]) -> dict[str, Any]:
+    """The facts where no variant forecasts quantiles."""
+    sitting = champion(source)
+    version = sitting.version if sitting else None
+    return {
+        "model": tracking.model_name(source),
+        "source": source,
+        "challenger": None,
+        "digest": None,
+        "data_hash": panel.meta.data_hash,
+        "metric": rules.metric,
+        "scores": {},
+        "champion_before": version,
+        "champion": version,
+        "elsewhere": elsewhere,
+        "verdict": gate.NOTHING,
+        "reason": f"{', '.join(elsewhere)} forecast events, and no other variant was evaluated",
+        "checks": [],
+    }
+
+
 def _read(leaderboard: Path, panel: Panel) -> dict[str, Any]:
     try:
         board = json.loads(leaderboard.read_text(encoding="utf-8"))
@@ -163,7 +187,7 @@ def _read(leaderboard: Path, panel: Panel) -> dict[str, Any]:
                 "the leaderboard was made on other data than the panel holds.",
                 "Run `dvc repro evaluate`.",
             )
-        needed = ("best", "digests")
+        needed = ("best", "digests", "elsewhere")
         if missing := [key for key in needed if key not in board]:
             raise KeyError(missing[0])
         return dict(board)

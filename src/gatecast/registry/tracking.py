@@ -244,11 +244,12 @@ def log_package(run_id: str, folder: Path) -> None:
 
     import gatecast
     from gatecast.data.panel import FUTURE, PAST, PanelMeta
-    from gatecast.evaluation.table import KEYS, quantile_columns
+    from gatecast.evaluation.table import KEYS, value_columns
     from gatecast.registry import package
 
     store = client()
-    meta = PanelMeta.from_json(package.describe(folder)["panel"])
+    content = package.describe(folder)
+    meta = PanelMeta.from_json(content["panel"])
     covariates = [*meta.static, *(c for c in meta.channels if c.role in (PAST, FUTURE))]
     inputs: list[Any] = [
         ColSpec("string", "unique_id"),
@@ -261,7 +262,8 @@ def log_package(run_id: str, folder: Path) -> None:
     ]
     kinds = dict(zip(KEYS, ("string", "datetime", "datetime", "integer"), strict=True))
     outputs: list[Any] = [ColSpec(kind, name) for name, kind in kinds.items()] + [
-        ColSpec("float", name) for name in quantile_columns()
+        ColSpec("float", name)
+        for name in value_columns("event" if content["spec"].get("event") else "quantile")
     ]
     signature = ModelSignature(
         Schema(inputs), Schema([*outputs]), ParamSchema([ParamSpec("cutoff", "string", "")])
@@ -341,7 +343,8 @@ def log_evaluation(
 
     Args:
         source: names the experiment.
-        result: a :class:`gatecast.evaluation.backtest.Result`.
+        result: a :class:`gatecast.evaluation.backtest.Result`, or of an event
+            :class:`gatecast.evaluation.events.EventResult`.
         folder: the package, or None for a baseline.
         pictures: PNG files, logged under ``plots/``.
         data_hash: of the panel.
@@ -355,10 +358,11 @@ def log_evaluation(
     from mlflow.entities import Metric
 
     now = int(time.time() * 1000)
-    steps = result.steps[["step", "mase", "wape"]].dropna()
+    names = [name for name in ("mase", "wape", "auroc", "brier") if name in result.steps]
+    steps = result.steps[["step", *names]].dropna()
     by_step = [
         Metric(f"test_{name}_by_step", float(value), now, int(step))
-        for name in ("mase", "wape")
+        for name in names
         for step, value in zip(steps["step"], steps[name], strict=True)
     ]
     for begin in range(0, len(by_step), 1000):  # the most a store takes at once

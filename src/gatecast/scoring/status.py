@@ -10,7 +10,7 @@ from pathlib import Path
 from gatecast.config import Feed
 from gatecast.data import files
 from gatecast.errors import GatecastError
-from gatecast.evaluation import leaderboard
+from gatecast.evaluation import event_board, leaderboard
 from gatecast.ledger import Ledger, shown
 from gatecast.registry import promotion, tracking
 from gatecast.scoring import store
@@ -62,7 +62,15 @@ def _leaderboard(feed: Feed) -> str:
     board = json.loads(path.read_text(encoding="utf-8"))
     table = leaderboard.read(Path("reports"))
     title = f"{board['source']}, {board['origins']:,} windows, horizon {board['horizon']}, by {board['metric']}"
-    return "\n\n" + leaderboard.render(table, title) + "\n"
+    return "\n\n" + leaderboard.render(table, title) + "\n" + _events()
+
+
+def _events() -> str:
+    """The board of events, if any variant forecasts one."""
+    reports = Path("reports")
+    if not (reports / "events.csv").is_file() or (table := event_board.read(reports)).empty:
+        return ""
+    return "\n" + event_board.render(table, "events, by brier") + "\n"
 
 
 def _store(feed: Feed) -> str:

@@ -27,7 +27,7 @@ from gatecast.data.windows import (
     rolling_origins,
     training_rows,
 )
-from gatecast.errors import TrainError
+from gatecast.errors import ConfigError, TrainError
 from gatecast.models.inputs import Batch, InputSpec, resolve_shape
 
 _LIMIT = 5.0  # spreads from the mean beyond which a covariate is not believed
@@ -66,9 +66,12 @@ def input_spec(panel: Panel, model: Model) -> InputSpec:
 
     Raises:
         TrainError: COUNTS if the recipe takes targets for counts, and one of them is negative.
+        ConfigError: EVENT if it forecasts an event, and neither it nor the source says which.
     """
     if model.kind == "ensemble":
-        specs = [input_spec(panel, member) for member in members(model)]
+        specs = [
+            input_spec(panel, member) for member in members(model)
+        ]  # an event is the same in all
         return replace(max(specs, key=lambda spec: spec.lookback), members=specs)
     meta = panel.meta
     usual = int(np.median(panel.split_points[0]))
@@ -81,8 +84,22 @@ def input_spec(panel: Panel, model: Model) -> InputSpec:
         )
     if model.normalisation == "auto":
         model = replace(model, normalisation="seasonal" if _stays_positive(panel) else "level")
+    event = (model.event or meta.event) if model.head == "event" else {}
+    if model.head == "event" and not event:
+        raise ConfigError(
+            "EVENT",
+            f"the recipe has `head: event`, but source '{meta.source}' does not say which event.",
+            f"Write `event: {{above: …}}` (or `below`) under `task` in conf/source/{meta.source}.yaml"
+            " and run `dvc repro`, or `event` into the recipe in conf/model/.",
+        )
     shape = resolve_shape(model, meta.season_length, meta.horizon, meta.steps_per_day, usual)
     kind = shape["normalisation"]
+    if kind == "log" and least < 0:
+        raise TrainError(
+            "NEGATIVE",
+            f"`normalisation: log` is for what is never negative, but a training value is {least:g}.",
+            "Choose `normalisation: level`, or `auto`.",
+        )
     shift = 0.01 * mean if kind == "log" else 0.0
     logs = kind in ("log", "seasonal") and 0 < least + shift < np.inf
     return InputSpec(
@@ -99,6 +116,7 @@ def input_spec(panel: Panel, model: Model) -> InputSpec:
         nonnegative=0 <= least <= 0.05 * mean,
         log_floor=(least + shift) / 2 if logs else 0.0,
         log_shift=shift,
+        event=dict(event),
     )
 
 
@@ -356,7 +374,9 @@ class TrainingWindows:
 
 
 def all_training_windows(panel: Panel, spec: InputSpec, most: int) -> Windows:
-    """Every training window, by series and origin, thinned evenly to at most ``most``.
+    """Every training window, by series and origin, thinned to about ``most``: one at random of every so many.
+
+    Every so manieth itself would see some hours of the day and never the others.
 
     Raises:
         TrainError: NO-WINDOW as for :class:`TrainingWindows`.
@@ -364,18 +384,22 @@ def all_training_windows(panel: Panel, spec: InputSpec, most: int) -> Windows:
     of = TrainingWindows(panel, spec, 1, 0)
     count = (of.high - of.low).clip(0)
     total = np.cumsum(count)
-    number = np.arange(0, total[-1], max(1, -(-int(total[-1]) // most)))
+    step = max(1, -(-int(total[-1]) // most))
+    number = np.arange(0, total[-1], step)
+    number = (number + np.random.default_rng(0).integers(0, step, len(number))).clip(
+        max=total[-1] - 1
+    )
     series = np.searchsorted(total, number, side="right")
     return Windows(series, of.low[series] + number - total[series] + count[series])
 
 
-def validation_windows(panel: Panel, most: int) -> Windows:
-    """Rolling origins of the validation span, thinned evenly to at most ``most``.
+def validation_windows(panel: Panel, most: int, stride: int | None = None) -> Windows:
+    """Rolling origins of the validation span, every ``stride`` rows (None: the panel's own), at most ``most``.
 
     Raises:
         TrainError: NO-WINDOW if there are none.
     """
-    windows = rolling_origins(panel, "validation", most=most)
+    windows = rolling_origins(panel, "validation", stride, most)
     if not len(windows):
         raise TrainError(
             "NO-WINDOW",

@@ -198,7 +198,8 @@ def _fit(job: Job, trainer: pl.Trainer) -> None:
         ready = feed.batch(drawn, windows.limit[drawn.series])
         return _double(ready) if double else ready
 
-    held_out = validation_windows(job.panel, job.fit.max_validation_windows)[rank::world]
+    stride = 1 if job.spec.event else None  # an event is asked for from every origin
+    held_out = validation_windows(job.panel, job.fit.max_validation_windows, stride)[rank::world]
     ready = list(batches(feed, held_out, job.panel.split_points[1], 256))
     resume = job.last if readable(job.last) else None
     if rank == 0 and job.last.is_file():

@@ -42,6 +42,7 @@ from gatecast.training.feed import (
 CHECKPOINTS = Path("checkpoints")
 _LINEAR_WINDOWS = 100_000  # that the closed form is fitted to, at most
 _KNOWN_WINDOWS = 10_000  # of them, for its weights of what is known ahead
+_LOGISTIC_WINDOWS = 32_768  # that logistic regression is fitted to, at most
 _OF_THE_MACHINE = ("accelerator", "devices", "threads", "log_every")  # may change over a resume
 
 
@@ -68,6 +69,7 @@ def train(
     logger: Callable[[], Any] | None = None,
     callbacks: Sequence[Any] = (),
     label: str = "",
+    calibrate: bool = True,
 ) -> Trained:
     """Fit a variant on a panel.
 
@@ -80,6 +82,7 @@ def train(
         logger: makes a Lightning logger (called only if Lightning is used).
         callbacks: of Lightning, beside our own.
         label: begins the lines of progress.
+        calibrate: intervals on the validation span; members of an ensemble are not, each on its own.
 
     Raises:
         TrainError: DIVERGED if a loss is not finite, DISK if a checkpoint cannot be written, RANK if another
@@ -92,8 +95,8 @@ def train(
     runtime.set_threads(fit.threads, ranks.local)
     spec, scaling = input_spec(panel, model), fit_scaling(panel)
     wall, cpu = time.perf_counter(), sum(os.times()[:4])
-    if model.kind == "linear":
-        net, outcome = _fit_linear(panel, model, fit, spec, scaling, label)
+    if model.kind in _CLOSED:
+        net, outcome = _CLOSED[model.kind](panel, model, fit, spec, scaling, label)
     elif model.kind == "ensemble":
         net, outcome = _fit_ensemble(variant, panel, model, fit, seed, spec, scaling)
     else:
@@ -102,7 +105,7 @@ def train(
         folder = _folder(variant, panel, model, fit, seed, spec)
         job = recurrent.Job(panel, model, fit, seed, spec, scaling, ranks, folder, label)
         net, outcome = recurrent.lead(job, logger, callbacks)
-    if not label and model.head != "event":  # a member of an ensemble is not calibrated on its own
+    if calibrate and not spec.event:
         _calibrate(net, panel, fit, spec, scaling)
     outcome["parameters"] = sum(t.numel() for t in net.state_dict().values())
     cost = {
@@ -176,6 +179,33 @@ def _fit_linear(
     return net, {"ridge": best, "val_error": scores[best]}
 
 
+def _fit_logistic(
+    panel: Panel, model: Model, fit: Fit, spec: InputSpec, scaling: Scaling, label: str
+) -> tuple[nn.Module, dict[str, Any]]:
+    from gatecast.models import logistic
+
+    net = build(model, spec)
+    assert isinstance(net, logistic.LogisticForecaster)
+    feed = PanelFeed(panel, spec, scaling, panel.meta)
+    windows = all_training_windows(panel, spec, _LOGISTIC_WINDOWS)
+    held_out = validation_windows(panel, fit.max_validation_windows, stride=1)
+    train_end, validation_end, _ = panel.split_points
+    scores = logistic.fit(
+        net,
+        lambda: batches(feed, windows, train_end, 1024),
+        lambda: batches(feed, held_out, validation_end, 1024),
+        [0.01 * penalty for penalty in model.ridge],
+    )
+    best = min(scores, key=lambda k: scores[k])
+    for penalty, score in scores.items():
+        chosen = "  <- chosen" if penalty == best else ""
+        print(f"  {label}ridge penalty {penalty:g}: validation log loss {score:.4f}{chosen}")
+    return net, {"ridge": best, "val_error": scores[best]}
+
+
+_CLOSED = {"linear": _fit_linear, "logistic": _fit_logistic}
+
+
 def _fit_ensemble(
     variant: str,
     panel: Panel,
@@ -197,8 +227,12 @@ def _fit_ensemble(
         name: partial(_member, f"{variant}/{k}", panel, recipe, alone, 1000 * seed + k)
         for k, (name, recipe) in enumerate(recipes.items(), 1)
     }
-    closed = [name for name, recipe in recipes.items() if recipe.kind == "linear"]
-    fitted = {name: tasks.pop(name)() for name in closed}  # seconds: no process of its own pays
+    fitted = {}
+    for name, recipe, sizes in zip(list(tasks), recipes.values(), spec.members, strict=True):
+        if recipe.kind in _CLOSED:  # seconds: no process of its own pays
+            fit_it, label = _CLOSED[recipe.kind], f"{name}: "
+            fitted[name] = _sent(*fit_it(panel, recipe, fit, sizes, scaling, label))
+            del tasks[name]
     if tasks:
         places = members.places(alone)
         print(f"  {len(tasks)} nets, {min(len(places), len(tasks))} at a time", flush=True)
@@ -209,7 +243,8 @@ def _fit_ensemble(
         net.members[k].load_state_dict({name: torch.from_numpy(w) for name, w in weights.items()})
         outcome |= {f"member_{k + 1}_{name}": value for name, value in what.items()}
     feed = PanelFeed(panel, spec, scaling, panel.meta)
-    held_out = validation_windows(panel, fit.max_validation_windows)
+    stride = 1 if spec.event else None
+    held_out = validation_windows(panel, fit.max_validation_windows, stride)
     scores, together = veto(net.eval(), batches(feed, held_out, panel.split_points[1], 256))
     for k, (counts, score) in enumerate(zip(net.counts.tolist(), scores, strict=True), 1):
         print(f"  member {k}: validation error {score:.4f}{'' if counts else '  <- left out'}")
@@ -223,8 +258,13 @@ def _member(
 ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """Train a member in this process: its weights and its outcome."""
     label = f"member {variant.rpartition('/')[2]}: "
-    trained = train(variant, panel, model, fit, seed, label=label)
-    return {name: w.numpy() for name, w in trained.net.state_dict().items()}, trained.outcome
+    trained = train(variant, panel, model, fit, seed, label=label, calibrate=False)
+    return _sent(trained.net, trained.outcome)
+
+
+def _sent(net: nn.Module, outcome: dict[str, Any]) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """Weights and outcome, as they travel between processes."""
+    return {name: w.numpy() for name, w in net.state_dict().items()}, outcome
 
 
 def _folder(variant: str, panel: Panel, model: Model, fit: Fit, seed: int, spec: InputSpec) -> Path:
