@@ -59,7 +59,7 @@ def test_a_command_that_needs_a_recipe_names_the_choices() -> None:
     done = run("train")
     assert done.returncode != 0
     assert (
-        "bilstm, deepar, dilated_lstm, ensemble, gru, linear, lstm, lstm_experts, rnn, seggru, "
+        "bilstm, deepar, dilated_lstm, ensemble, event_lstm, gru, linear, logistic, lstm, "
         "seq2seq, stacked_lstm" in done.stderr
     )
 

@@ -43,7 +43,6 @@ from gatecast.data.windows import Windows, history
 from gatecast.errors import EvaluationError
 from gatecast.evaluation.predictor import NetPredictor
 from gatecast.models.ensemble import EnsembleForecaster
-from gatecast.models.events import Event
 from gatecast.models.forecaster import RecurrentForecaster
 from gatecast.models.heads import NegativeBinomial
 from gatecast.models.inputs import Batch
@@ -142,9 +141,9 @@ def _gradients(
 
 
 def _check(predictor: NetPredictor) -> None:
+    if predictor.spec.event:
+        raise _none(predictor.name, "it forecasts the probability of an event")
     for module in predictor.net.modules():
-        if isinstance(module, Event):
-            raise _none(predictor.name, "it forecasts the probability of an event")
         if isinstance(module, NegativeBinomial):
             raise _none(predictor.name, "whole counts move by jumps, not with small changes")
 
