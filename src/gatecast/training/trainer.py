@@ -248,7 +248,7 @@ def _fit_ensemble(
     scores, together = veto(net.eval(), batches(feed, held_out, panel.split_points[1], 256))
     for k, (counts, score) in enumerate(zip(net.counts.tolist(), scores, strict=True), 1):
         print(f"  member {k}: validation error {score:.4f}{'' if counts else '  <- left out'}")
-    print(f"  {len(recipes)} members together: validation error {together:.4f}")
+    print(f"  the mean of {int(net.counts.sum())} of them: validation error {together:.4f}")
     counted = {"members": len(recipes), "members_left_out": int((~net.counts).sum())}
     return net, outcome | counted | {"val_error": together}
 

@@ -137,7 +137,9 @@ def _refuse_kind(variant: str, model: Model) -> None:
     name = f"conf/model/{variant}.yaml"
     ways = {
         "linear": "Its penalties are chosen on the validation span anyway: list more in `ridge`.",
-        "ensemble": "Tune what its members are made of (model=lstm_experts), then copy the values to its file.",
+        "logistic": "Its penalties are chosen on the validation span anyway: list more in `ridge`.",
+        "ensemble": "Tune a recurrent recipe such as model=lstm_experts, then copy the values to its members"
+        " (penalties of closed-form members are chosen on the validation span: list more in `ridge`).",
     }
     if model.kind in ways:
         what = f"{name} is of `kind: {model.kind}`: only recurrent recipes are tuned."
