@@ -109,6 +109,10 @@ def _events(r: dict[str, Any]) -> Rows:
             scores[at][k] for at in ("hourly", "midnight") for k in ("auroc", "brier", "skill")
         )
         yield who, *(_spread(cell) for cell in cells)
+    ours, floor = r["scores"]["event_lstm"], r["scores"]["logistic"]
+    keys = [(at, k) for at in ("hourly", "midnight") for k in ("auroc", "brier", "skill")]
+    gains = (ours[at][k]["mean"] - floor[at][k]["mean"] for at, k in keys)
+    yield "event_lstm less logistic", *(f"{gain:+.4f}" for gain in gains)
 
 
 def _spread(cell: dict[str, Any]) -> str:
