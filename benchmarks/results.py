@@ -117,7 +117,7 @@ def _events(r: dict[str, Any]) -> Rows:
 
 def _spread(cell: dict[str, Any]) -> str:
     """Mean over the seeds, and their spread if there is one."""
-    return f"{cell['mean']:.3f}" + (f" ± {cell['spread']:.3f}" if cell["spread"] > 0 else "")
+    return f"{cell['mean']:.3f}" + (f" ± {cell['spread']:.3f}" if cell["spread"] > 5e-4 else "")
 
 
 def _gpu(r: dict[str, Any]) -> Rows:
