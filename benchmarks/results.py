@@ -110,11 +110,15 @@ def _events(r: dict[str, Any]) -> Rows:
             scores[at][k] for at in ("hourly", "midnight") for k in ("auroc", "brier", "skill")
         )
         yield who, *(_spread(cell) for cell in cells)
+    ours, floor = r["scores"]["event_lstm"], r["scores"]["logistic"]
+    keys = [(at, k) for at in ("hourly", "midnight") for k in ("auroc", "brier", "skill")]
+    gains = (ours[at][k]["mean"] - floor[at][k]["mean"] for at, k in keys)
+    yield "event_lstm less logistic", *(f"{gain:+.4f}" for gain in gains)
 
 
 def _spread(cell: dict[str, Any]) -> str:
     """Mean over the seeds, and their spread if there is one."""
-    return f"{cell['mean']:.3f}" + (f" ± {cell['spread']:.3f}" if cell["spread"] > 0 else "")
+    return f"{cell['mean']:.3f}" + (f" ± {cell['spread']:.3f}" if cell["spread"] > 5e-4 else "")
 
 
 def _gpu(r: dict[str, Any]) -> Rows:

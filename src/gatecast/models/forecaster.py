@@ -87,8 +87,9 @@ class RecurrentForecaster(Calibrated):
         self.encoder = RecurrentEncoder(model, n_step)
         self.attends = model.attention != "none"
         head = HEADS[model.head](model, spec)
+        n_ahead = 2 * n_known + 1 if spec.event else n_known
         self.decoder: Decoder = DECODERS[model.decoder](
-            model, head, spec, model.state_units, n_known + 2 + n_static + bool(spec.event)
+            model, head, spec, model.state_units, n_ahead + 2 + n_static
         )
         self.emphasis = model.emphasis
 
@@ -130,7 +131,10 @@ class RecurrentForecaster(Calibrated):
         )  # (B, K, H, 2)
         step = torch.cat([ahead, lags, static[:, None, None].expand(-1, forks, s.horizon, -1)], -1)
         if s.event:
-            step = torch.cat([step, limit(s, frame).expand(-1, -1, s.horizon).unsqueeze(-1)], -1)
+            # what led up to a step decides as well, and where the threshold lies
+            so_far = ahead.cumsum(2) / torch.arange(1, s.horizon + 1, device=ahead.device)[:, None]
+            away = limit(s, frame).expand(-1, -1, s.horizon).unsqueeze(-1)
+            step = torch.cat([step, so_far, away], -1)
         return Origins(states, step, frame)
 
     def loss(self, batch: Batch, forks: int | None = None) -> tuple[Tensor, Tensor]:
