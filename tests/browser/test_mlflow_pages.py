@@ -132,6 +132,8 @@ def test_a_run_holds_parameters_curves_plots_and_the_model(belt: Any, runs: dict
     } <= set(run.data.tags)
     assert {a.path for a in client.list_artifacts(run.info.run_id, "plots")} == {
         "plots/error_by_step.png",
+        "plots/gates_lstm.png",
         "plots/lstm.png",
+        "plots/sensitivity.png",
     }
     assert run.outputs.model_outputs

@@ -429,7 +429,8 @@ def test_every_weight_has_a_gradient(
 
 def test_the_registry_builds_every_kind_and_nothing_else(make_spec: Specs) -> None:
     for kind, expected in KINDS.items():
-        spec = make_spec(steps=1, forks=1, segment=1)
+        event = {"above": 1.0} if kind == "logistic" else {}
+        spec = make_spec(steps=1, forks=1, segment=1, event=event)
         assert type(build(Model(kind=kind, units=4), spec)) is expected
     with pytest.raises(KeyError):
         build(Model(kind="os.system"), make_spec())

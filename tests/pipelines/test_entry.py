@@ -60,7 +60,7 @@ def test_a_command_that_needs_a_recipe_names_the_choices() -> None:
     assert done.returncode != 0
     assert (
         "bilstm, deepar, dilated_lstm, ensemble, event_lstm, gru, linear, logistic, lstm, "
-        "seq2seq, stacked_lstm" in done.stderr
+        "lstm_experts, rnn, seggru, seq2seq, stacked_lstm" in done.stderr
     )
 
 
