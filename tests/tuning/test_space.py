@@ -86,7 +86,7 @@ def test_settings_of_the_trainer_are_searched_too() -> None:
         ({"dropout": Range(0.01, 0.5, log=True)}, {"dropout": 0}, "ConfigError[RANGE]"),
         ({"window": Range(24, 48)}, {}, "ConfigError[SPACE]: conf/tune/mine.yaml: `space` has no setting"),
         ({"dropout": Range(0.0, 0.5)}, {"kind": "linear"}, "ConfigError[KIND]"),
-        ({"dropout": Range(0.0, 0.5)}, {"kind": "ensemble", "members": [{}]}, "Tune what its members are made of"),
+        ({"dropout": Range(0.0, 0.5)}, {"kind": "ensemble", "members": [{}]}, "Tune a recurrent recipe"),
         ({"dropout": Range(0.0, 0.5)}, {"head": "event", "event": {"above": 1.0}}, "ConfigError[KIND]"),
     ],
 )  # fmt: skip
