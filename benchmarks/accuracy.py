@@ -28,7 +28,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.common import fresh, say, write_result
+from benchmarks.common import fresh, say, table, write_result
 from benchmarks.recipes import CONF, read
 from gatecast import atomic
 from gatecast.config import BASELINES, MEDIAN, QUANTILES, Feed, Fit, Model, Splits, data_dir
@@ -193,7 +193,7 @@ def run(source: str, name: str, seed: int) -> dict[str, Any]:
 
 def measure(source: str, recipes: list[str], seeds: int) -> dict[str, Any]:
     """Every recipe and seed on a source, each in a process of its own."""
-    table: dict[str, Any] = {}
+    scored: dict[str, Any] = {}
     for name in (*BASELINES, *recipes):
         runs = []
         once = name in BASELINES or name == "linear"
@@ -208,13 +208,13 @@ def measure(source: str, recipes: list[str], seeds: int) -> dict[str, Any]:
             shown = {k: round(v, 4) for k, v in runs[-1].items()}
             say(f"{source} {name} {shown}")
         numbers = [k for k in runs[0] if k != "seed"]
-        table[name] = {
+        scored[name] = {
             "mean": {k: float(np.mean([r[k] for r in runs])) for k in numbers},
             "spread": {k: float(np.std([r[k] for r in runs])) for k in numbers},
             "runs": runs,
         }
-    best = min(recipes, key=lambda name: table[name]["mean"]["validation_mase"])
-    return {"source": source, "recipes": table, "best": {"recipe": best} | table[best]["mean"]}
+    best = min(recipes, key=lambda name: scored[name]["mean"]["validation_mase"])
+    return {"source": source, "recipes": scored, "best": {"recipe": best} | scored[best]["mean"]}
 
 
 SHOWN = {
@@ -240,10 +240,7 @@ def rows(result: dict[str, Any]) -> Iterator[tuple[str, ...]]:
 
 def markdown(result: dict[str, Any]) -> str:
     """The table of a source."""
-    head, *body = rows(result)
-    lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
-    lines += [f"| {' | '.join(row)} |" for row in body]
-    return "\n".join([f"## {result['source']}", "", *lines])
+    return "\n".join([f"## {result['source']}", "", *table(rows(result))])
 
 
 def main() -> None:

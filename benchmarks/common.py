@@ -6,6 +6,7 @@ import os
 import platform
 import subprocess
 import sys
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -128,3 +129,10 @@ def _meta(series: int, points: int, horizon: int) -> PanelMeta:
         splits={"by": "series_end", "validation": horizon, "test": horizon},
         data_hash=f"synthetic-{series}-{points}-{horizon}",
     )
+
+
+def table(rows: Iterable[tuple[str, ...]]) -> list[str]:
+    """Lines of a Markdown table, the head first."""
+    head, *body = rows
+    lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
+    return lines + [f"| {' | '.join(row)} |" for row in body]

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import accuracy
+from benchmarks.common import table
 from gatecast import atomic
 
 HERE = Path(__file__).resolve().parent
@@ -193,10 +194,7 @@ def main() -> None:
         if not path.is_file():
             continue
         result = json.loads(path.read_text(encoding="utf-8"))
-        head, *body = rows(result)
-        page += ["", f"## {title}", "", what, ""]
-        page += [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
-        page += [f"| {' | '.join(row)} |" for row in body]
+        page += ["", f"## {title}", "", what, "", *table(rows(result))]
         facts = "{date}, {cpu}, {cores} cores, Python {python}, torch {torch}".format(**result)
         command = name.replace("accuracy_", "accuracy --source ")
         page += ["", f"`python -m benchmarks.{command}`: {facts}, Lightning {result['lightning']}."]

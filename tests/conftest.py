@@ -14,6 +14,8 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
+from gatecast.registry import tracking
+
 ROOT = Path(__file__).resolve().parents[1]
 
 # A shell gives its background jobs an ignored SIGINT, which children inherit: commands under test must see Ctrl-C.
@@ -118,3 +120,14 @@ def belt(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Clone:
 def clone_into() -> Callable[[Path], Clone]:
     """:func:`make_clone`, for tests that choose the folder."""
     return make_clone
+
+
+@pytest.fixture(scope="session")
+def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An MLflow store with all its tables: making them takes seconds, copying them none."""
+    folder = tmp_path_factory.mktemp("store")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        tracking.client()
+    return folder / "mlflow.db"

@@ -20,7 +20,7 @@ from gatecast.data import panel
 from gatecast.data.panel import Panel
 from gatecast.evaluation import baselines, leaderboard
 from gatecast.evaluation.backtest import Backtest
-from gatecast.registry import package, promotion, tracking
+from gatecast.registry import package, promotion
 from gatecast.training import trainer
 from gatecast.training.trainer import Trained
 
@@ -101,17 +101,6 @@ def write_package(fitted: Callable[[Panel], Trained]) -> Callable[..., str]:
         return package.write(folder, variant, LINEAR, 1, source.meta, made)
 
     return write
-
-
-@pytest.fixture(scope="session")
-def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An MLflow store with all its tables: making them takes seconds, copying them none."""
-    folder = tmp_path_factory.mktemp("store")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
-        tracking.client()
-    return folder / "mlflow.db"
 
 
 def settle(folder: Path, store: Path, patch: pytest.MonkeyPatch) -> None:

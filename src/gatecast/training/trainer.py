@@ -43,7 +43,7 @@ CHECKPOINTS = Path("checkpoints")
 _LINEAR_WINDOWS = 100_000  # that the closed form is fitted to, at most
 _KNOWN_WINDOWS = 10_000  # of them, for its weights of what is known ahead
 _LOGISTIC_WINDOWS = 32_768  # that logistic regression is fitted to, at most
-_OF_THE_MACHINE = ("accelerator", "devices", "threads", "log_every")  # may change over a resume
+OF_THE_MACHINE = ("accelerator", "devices", "threads", "log_every")  # may change over a resume
 
 
 @dataclass
@@ -222,26 +222,24 @@ def _fit_ensemble(
     net = build(model, spec)
     assert isinstance(net, EnsembleForecaster)
     alone = replace(fit, devices=1, threads=fit.threads or 1)
-    recipes = {f"member {k}": recipe for k, recipe in enumerate(config.members(model), 1)}
-    tasks: dict[str, members.Task] = {
-        name: partial(_member, f"{variant}/{k}", panel, recipe, alone, 1000 * seed + k)
-        for k, (name, recipe) in enumerate(recipes.items(), 1)
-    }
-    fitted = {}
-    for name, recipe, sizes in zip(list(tasks), recipes.values(), spec.members, strict=True):
+    tasks: dict[str, members.Task] = {}
+    fitted: dict[str, Any] = {}
+    for k, (recipe, sizes) in enumerate(zip(config.members(model), spec.members, strict=True), 1):
+        name = f"member {k}"
         if recipe.kind in _CLOSED:  # seconds: no process of its own pays
-            fit_it, label = _CLOSED[recipe.kind], f"{name}: "
-            fitted[name] = _sent(*fit_it(panel, recipe, fit, sizes, scaling, label))
-            del tasks[name]
+            solve = _CLOSED[recipe.kind]
+            fitted[name] = _sent(*solve(panel, recipe, fit, sizes, scaling, f"{name}: "))
+        else:
+            tasks[name] = partial(_member, f"{variant}/{k}", panel, recipe, alone, 1000 * seed + k)
     if tasks:
         places = members.places(alone)
         print(f"  {len(tasks)} nets, {min(len(places), len(tasks))} at a time", flush=True)
         fitted |= members.run(tasks, places)
     outcome: dict[str, Any] = {}
-    for k, name in enumerate(recipes):
-        weights, what = fitted[name]
-        net.members[k].load_state_dict({name: torch.from_numpy(w) for name, w in weights.items()})
-        outcome |= {f"member_{k + 1}_{name}": value for name, value in what.items()}
+    for k, member in enumerate(net.members, 1):
+        weights, what = fitted[f"member {k}"]
+        member.load_state_dict({key: torch.from_numpy(w) for key, w in weights.items()})
+        outcome |= {f"member_{k}_{key}": value for key, value in what.items()}
     feed = PanelFeed(panel, spec, scaling, panel.meta)
     stride = 1 if spec.event else None
     held_out = validation_windows(panel, fit.max_validation_windows, stride)
@@ -249,7 +247,7 @@ def _fit_ensemble(
     for k, (counts, score) in enumerate(zip(net.counts.tolist(), scores, strict=True), 1):
         print(f"  member {k}: validation error {score:.4f}{'' if counts else '  <- left out'}")
     print(f"  the mean of {int(net.counts.sum())} of them: validation error {together:.4f}")
-    counted = {"members": len(recipes), "members_left_out": int((~net.counts).sum())}
+    counted = {"members": len(net.members), "members_left_out": int((~net.counts).sum())}
     return net, outcome | counted | {"val_error": together}
 
 
@@ -271,7 +269,7 @@ def _folder(variant: str, panel: Panel, model: Model, fit: Fit, seed: int, spec:
     """Where the checkpoints are: another folder whenever resuming would be wrong."""
     facts = {
         "model": asdict(model),
-        "fit": {k: v for k, v in asdict(fit).items() if k not in _OF_THE_MACHINE},
+        "fit": {k: v for k, v in asdict(fit).items() if k not in OF_THE_MACHINE},
         "seed": seed,
         "data": panel.meta.data_hash,
         "code": __version__,

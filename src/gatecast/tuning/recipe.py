@@ -11,6 +11,7 @@ import yaml
 from gatecast import atomic
 from gatecast.config import Fit, Model
 from gatecast.errors import TuneError
+from gatecast.training.trainer import OF_THE_MACHINE
 from gatecast.tuning.space import settings_of_trainer
 from gatecast.tuning.study import Found
 
@@ -59,9 +60,14 @@ def write(source: str, variant: str, trainer: str, found: Found) -> list[Path]:
 
 
 def _write(path: Path, head: str, base: Path, best: Model | Fit, found: Found) -> None:
-    """The settings that the base recipe names, those that were searched, and what the command line has changed."""
-    values, usual = asdict(best), asdict(type(best)())
+    """The settings that the base recipe names, those that were searched, and what the command line has changed.
+
+    What belongs to the machine stays the base recipe's: a trial trains on one device.
+    """
     named = yaml.safe_load(base.read_text(encoding="utf-8")) or {}
+    usual = asdict(type(best)())
+    of_machine = {key: named.get(key, usual[key]) for key in OF_THE_MACHINE if key in usual}
+    values = asdict(best) | of_machine
     others = [key for key in values if key in found.values or values[key] != usual[key]]
     keys = dict.fromkeys([*named, *others])
     package = "# @package fit\n" if isinstance(best, Fit) else ""

@@ -25,10 +25,11 @@ from optuna.distributions import (
 from gatecast import config
 from gatecast.config import Config, Fit, Model, Range, Search
 from gatecast.errors import ConfigError, did_you_mean
+from gatecast.training.trainer import OF_THE_MACHINE
 
 _FIXED = {  # what the model is for, what scores it, and the machine
     *("kind", "members", "seeds", "ridge", "event"),
-    *("max_validation_windows", "accelerator", "devices", "threads", "log_every"),
+    *("max_validation_windows", *OF_THE_MACHINE),
 }
 _MODEL = tuple(f.name for f in fields(Model) if f.name not in _FIXED)
 _FIT = tuple(f.name for f in fields(Fit) if f.name not in _FIXED)

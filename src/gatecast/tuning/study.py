@@ -57,7 +57,6 @@ _OF_THE_TRIAL = (
     "CHOICE",
     "COMBINATION",
 )
-_OF_THE_MACHINE = ("accelerator", "devices", "threads", "log_every")
 
 
 @dataclass(frozen=True)
@@ -74,7 +73,7 @@ class Job:
     @cached_property
     def name(self) -> str:
         """Of the study: another whenever its scores would not be comparable."""
-        fit = {k: v for k, v in asdict(self.space.fit).items() if k not in _OF_THE_MACHINE}
+        fit = {k: v for k, v in asdict(self.space.fit).items() if k not in trainer.OF_THE_MACHINE}
         facts = {
             "data": self.panel.meta.data_hash,
             "model": asdict(self.space.model),
