@@ -178,7 +178,9 @@ class Model:
     normalisation: str = (
         "level"  # level | seasonal | mean | auto: seasonal where values stay well above 0
     )
+    mirror: str = "auto"  # auto: train upside down, too, where many targets are below 0 | never
     decoder: str = "direct"  # direct | experts | seq2seq | autoregressive | segment
+    skip: str = "trained"  # all but experts: the linear skip of the look-back is trained | fixed
     experts: int = 8  # experts: linear maps that the gate mixes
     decoder_cell: str = "gru"  # seq2seq, autoregressive, segment: rnn | lstm | gru
     attention: str = "none"  # seq2seq: none | additive | dot, over the states up to the origin
@@ -536,7 +538,9 @@ def _check_model(model: Model, where: str) -> None:
     _one_of(
         model.normalisation, ("level", "log", "seasonal", "mean", "auto"), where, "normalisation"
     )
+    _one_of(model.mirror, ("auto", "never"), where, "mirror")
     _one_of(model.decoder, DECODERS, where, "decoder")
+    _one_of(model.skip, ("trained", "fixed"), where, "skip")
     _one_of(model.decoder_cell, DECODER_CELLS, where, "decoder_cell")
     _one_of(model.attention, ATTENTIONS, where, "attention")
     _one_of(model.head, HEADS, where, "head")

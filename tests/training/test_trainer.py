@@ -18,7 +18,7 @@ from gatecast.config import QUANTILES, Fit, Model
 from gatecast.data.panel import Panel
 from gatecast.errors import TrainError
 from gatecast.models.build import build
-from gatecast.training import trainer
+from gatecast.training import runtime, trainer
 from gatecast.training.feed import PanelFeed, batches, fit_scaling, input_spec, validation_windows
 
 TINY = Model(cell="gru", units=8, steps=3, forks=2)
@@ -297,6 +297,10 @@ def test_every_precision_learns_and_ships_float32(
     precision: str, workplace: Path, demo_panel: Panel, smoke: Fit
 ) -> None:
     usual = trainer.train("v", demo_panel, TINY, smoke, seed=1)
+    if precision == "bf16-mixed" and not runtime.cpu_has_bfloat16():
+        with pytest.raises(TrainError, match=r"PRECISION[\s\S]*32-true"):
+            trainer.train("v", demo_panel, TINY, replace(smoke, precision=precision), seed=1)
+        return
     other = trainer.train("v", demo_panel, TINY, replace(smoke, precision=precision), seed=1)
     assert {w.dtype for w in other.net.parameters()} == {torch.float32}
     assert other.outcome["val_loss"] == pytest.approx(usual.outcome["val_loss"], rel=0.02)

@@ -118,7 +118,7 @@ class DirectDecoder(Decoder):
     ) -> None:
         super().__init__(head)
         self.steps = StepLayer(n_state, n_step, spec.horizon, head.width, model.dropout)
-        self.skip = nn.Parameter(seasonal_skip(spec))
+        self.skip = linear_skip(model, spec)
         with torch.no_grad():
             self.steps.out.bias.copy_(head.bias(0.5))
 
@@ -181,11 +181,13 @@ def _expert(spec: InputSpec, share: float) -> Tensor:
     return weights
 
 
-def seasonal_skip(spec: InputSpec) -> Tensor:
-    """(H, D) weights that a linear skip of the look-back starts from: a forecast between last season and mean."""
+def linear_skip(model: Model, spec: InputSpec) -> nn.Parameter:
+    """(H, D) weights of a linear skip of the look-back: at first, or for good, between last season and mean."""
     if spec.normalisation == "seasonal":  # the base is the last season already
-        return torch.zeros(spec.horizon, widths(spec)[0])
-    return seasonal_mean(spec.window, spec.horizon, spec.season_length)
+        weights = torch.zeros(spec.horizon, widths(spec)[0])
+    else:
+        weights = seasonal_mean(spec.window, spec.horizon, spec.season_length)
+    return nn.Parameter(weights, requires_grad=model.skip == "trained")
 
 
 def seasonal_mean(window: int, horizon: int, season_length: int, newest: float = 0.5) -> Tensor:

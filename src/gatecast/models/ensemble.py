@@ -20,6 +20,12 @@ _LIMIT = 10.0  # spreads that an error counts as, at most
 _GAIN = 0.005  # of its error that the mean must lose for a recipe to be left out
 
 
+def placed(model: Model, spec: InputSpec) -> list[tuple[Model, InputSpec]]:
+    """The recipes of an ensemble that have a place in it, as often as each has seeds, and their sizes."""
+    pairs = zip(members(model), spec.members, strict=True)
+    return [(recipe, sizes) for recipe, sizes in pairs if sizes is not None]
+
+
 class EnsembleForecaster(Calibrated):
     """Members built from their own recipes, and which of them count; ``alike`` are those of the same recipe.
 
@@ -37,21 +43,22 @@ class EnsembleForecaster(Calibrated):
         super().__init__(spec)
         from gatecast.models.build import build
 
-        recipes = members(model)
-        pairs = zip(recipes, spec.members, strict=True)
-        self.members = nn.ModuleList(build(member, sizes) for member, sizes in pairs)
+        both = placed(model, spec)
+        recipes = [recipe for recipe, _ in both]
+        self.members = nn.ModuleList(build(recipe, sizes) for recipe, sizes in both)
         self.alike = [
             [k for k, other in enumerate(recipes) if other == recipe]
             for at, recipe in enumerate(recipes)
             if recipe not in recipes[:at]
         ]
-        self.register_buffer("counts", torch.ones(len(spec.members), dtype=torch.bool))
+        self.register_buffer("counts", torch.ones(len(both), dtype=torch.bool))
 
     def each(self, batch: Batch, which: list[int]) -> Tensor:
         """(len(which), B, H, Q) forecasts of these members, in units of the target; of an event (len(which), B, H)."""
         out = []
         for k in which:
-            net, spec = self.members[k], self.spec.members[k]
+            net = self.members[k]
+            spec = net.spec
             answer = net.probabilities if spec.event else net.quantiles
             out.append(answer(batch.newest(spec.lookback + spec.horizon)))  # type: ignore[operator]
         return torch.stack(out)

@@ -144,6 +144,9 @@ class RecurrentForecaster(Calibrated):
             Its sum over known targets, and their number.
         """
         s, forks = self.spec, forks or self.spec.forks
+        if self.training and s.mirror:
+            up = torch.randint(2, (len(batch.target), 1), device=batch.target.device)
+            batch = batch._replace(target=batch.target * (2 * up - 1))
         origins = self.origins(batch, forks)
         frame, head = origins.frame, self.decoder.head
         first = s.lookback - (forks - 1) * s.segment

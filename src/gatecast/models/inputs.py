@@ -31,8 +31,9 @@ class InputSpec:
     ``log_floor``: smallest value whose logarithm is taken; 0: the target is used as it is.
     ``log_shift``: added to the target before its logarithm is taken, where it may be 0.
     ``normalisation``, ``reads``: as in :class:`gatecast.config.Model`, resolved.
+    ``mirror``: training shows sequences upside down, too.
     ``event``: forecast is its probability, ``{above: …}`` or ``{below: …}``; empty: quantiles are.
-    ``members``: specs of an ensemble's members; the ensemble's own look-back is the longest of theirs.
+    ``members``: specs of an ensemble's members (None: has no place here); its own look-back is the longest of theirs.
     """
 
     horizon: int
@@ -53,8 +54,9 @@ class InputSpec:
     log_floor: float = 0.0
     log_shift: float = 0.0
     reads: str = "window"
+    mirror: bool = False
     event: dict[str, float] = field(default_factory=dict)
-    members: list[InputSpec] = field(default_factory=list)
+    members: list[InputSpec | None] = field(default_factory=list)
 
     @property
     def lookback(self) -> int:
@@ -71,7 +73,7 @@ class InputSpec:
 
     @classmethod
     def from_json(cls, content: dict[str, Any]) -> InputSpec:
-        members = [cls.from_json(member) for member in content.get("members", [])]
+        members = [member and cls.from_json(member) for member in content.get("members", [])]
         return cls(**{**content, "members": members})
 
 

@@ -20,7 +20,7 @@ from torch.nn.functional import dropout as drop
 from torch.nn.functional import pad
 
 from gatecast.config import QUANTILES, Model
-from gatecast.models.decoders import Decoder, Origins, seasonal_skip
+from gatecast.models.decoders import Decoder, Origins, linear_skip
 from gatecast.models.heads import Distribution, Head
 from gatecast.models.inputs import InputSpec
 
@@ -104,7 +104,7 @@ class SequentialDecoder(Decoder):
         self.attention = None if model.attention == "none" else Attention(model.attention, n_state)
         self.dropout = model.dropout
         self.out = nn.Linear(n_state * (1 if self.attention is None else 2), head.width)
-        self.skip = nn.Parameter(seasonal_skip(spec))
+        self.skip = linear_skip(model, spec)
         with torch.no_grad():
             self.out.weight.mul_(0.3)
             self.out.bias.copy_(head.bias(0.5))
@@ -237,7 +237,7 @@ class SegmentDecoder(Decoder):
         self.cell = StepCell(model.decoder_cell, _EMBEDDING + self.length * _PER_STEP, n_state)
         self.dropout = nn.Dropout(model.dropout)
         self.out = nn.Linear(n_state, self.length * head.width)
-        self.skip = nn.Parameter(seasonal_skip(spec))
+        self.skip = linear_skip(model, spec)
         with torch.no_grad():
             self.out.weight.mul_(0.3)
             self.out.bias.copy_(head.bias(0.5).repeat(self.length))

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from math import sqrt
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -29,6 +29,7 @@ from gatecast.data.windows import (
 )
 from gatecast.errors import ConfigError, TrainError
 from gatecast.models.inputs import Batch, InputSpec, resolve_shape
+from gatecast.models.normalisation import widths
 
 _LIMIT = 5.0  # spreads from the mean beyond which a covariate is not believed
 
@@ -64,18 +65,31 @@ def _cards(channels: list[Channel], role: str) -> list[int]:
 def input_spec(panel: Panel, model: Model) -> InputSpec:
     """Sizes of a model for this panel.
 
+    A member of an ensemble that mixes linear maps has no place where one map has more weights than there are values
+    to train on (unless no other has).
+
     Raises:
         TrainError: COUNTS if the recipe takes targets for counts, and one of them is negative.
         ConfigError: EVENT if it forecasts an event, and neither it nor the source says which.
     """
-    if model.kind == "ensemble":
-        specs = [
-            input_spec(panel, member) for member in members(model)
-        ]  # an event is the same in all
-        return replace(max(specs, key=lambda spec: spec.lookback), members=specs)
+    targets = _Targets.of(panel)
+    if model.kind != "ensemble":
+        return _input_spec(panel, model, targets)
+    recipes = members(model)
+    specs = [_input_spec(panel, member, targets) for member in recipes]
+    fits = [
+        member.decoder != "experts" or spec.horizon * widths(spec)[0] <= targets.count
+        for member, spec in zip(recipes, specs, strict=True)
+    ]
+    placed = [spec if fit or not any(fits) else None for spec, fit in zip(specs, fits, strict=True)]
+    longest = max((spec for spec in placed if spec), key=lambda spec: spec.lookback)
+    return replace(longest, members=placed)  # an event is the same in all
+
+
+def _input_spec(panel: Panel, model: Model, targets: _Targets) -> InputSpec:
     meta = panel.meta
     usual = int(np.median(panel.split_points[0]))
-    least, mean = _extent(panel)
+    least, mean = targets.least, targets.mean
     if model.head == "negative_binomial" and least < 0:
         raise TrainError(
             "COUNTS",
@@ -116,18 +130,33 @@ def input_spec(panel: Panel, model: Model) -> InputSpec:
         nonnegative=0 <= least <= 0.05 * mean,
         log_floor=(least + shift) / 2 if logs else 0.0,
         log_shift=shift,
+        mirror=model.mirror == "auto" and _symmetric(panel, targets),
         event=dict(event),
     )
 
 
-def _extent(panel: Panel) -> tuple[float, float]:
-    """Smallest training target (infinite if there is none), and their mean."""
-    least, total, count = np.inf, 0.0, 0
-    for rows, training in training_rows(panel):
-        y = panel.values[rows, 0][training & panel.observed[rows]]
-        least = min(least, float(y.min(initial=np.inf)))
-        total, count = total + float(y.sum(dtype=np.float64)), count + len(y)
-    return least, total / max(count, 1)
+class _Targets(NamedTuple):
+    """Of the training targets: the smallest (infinite if there is none), mean, number, share below zero."""
+
+    least: float
+    mean: float
+    count: int
+    below: float
+
+    @classmethod
+    def of(cls, panel: Panel) -> _Targets:
+        least, total, count, below = np.inf, 0.0, 0, 0
+        for rows, training in training_rows(panel):
+            y = panel.values[rows, 0][training & panel.observed[rows]]
+            least = min(least, float(y.min(initial=np.inf)))
+            total, count = total + float(y.sum(dtype=np.float64)), count + len(y)
+            below += int((y < 0).sum())
+        return cls(least, total / max(count, 1), count, below / max(count, 1))
+
+
+def _symmetric(panel: Panel, targets: _Targets) -> bool:
+    """Whether up may be down: enough targets lie below zero, and nothing measured goes with them."""
+    return targets.below >= 0.05 and len(panel.meta.channels) == 1
 
 
 def _stays_positive(panel: Panel, most: int = 1000) -> bool:
@@ -393,13 +422,13 @@ def all_training_windows(panel: Panel, spec: InputSpec, most: int) -> Windows:
     return Windows(series, of.low[series] + number - total[series] + count[series])
 
 
-def validation_windows(panel: Panel, most: int, stride: int | None = None) -> Windows:
-    """Rolling origins of the validation span, every ``stride`` rows (None: the panel's own), at most ``most``.
+def validation_windows(panel: Panel, most: int, event: bool = False) -> Windows:
+    """Rolling origins of the validation span, as far apart as the test's (of an event: all), at most ``most``.
 
     Raises:
         TrainError: NO-WINDOW if there are none.
     """
-    windows = rolling_origins(panel, "validation", stride, most)
+    windows = rolling_origins(panel, "validation", 1 if event else None, most)
     if not len(windows):
         raise TrainError(
             "NO-WINDOW",

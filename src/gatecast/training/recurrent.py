@@ -140,7 +140,7 @@ def _trainer(
             devices=job.ranks.local,
             num_nodes=job.ranks.world // job.ranks.local,
             strategy=DDPStrategy(broadcast_buffers=False) if many else "auto",
-            precision=job.fit.precision,  # type: ignore[arg-type]
+            precision=_precision(job.fit),
             max_epochs=job.fit.max_epochs,
             callbacks=callbacks,
             plugins=[AtomicCheckpointIO()],
@@ -164,6 +164,22 @@ def _accelerator(wanted: str) -> str:
     if wanted == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     return "cuda" if wanted == "gpu" else wanted
+
+
+def _precision(fit: Fit) -> Any:
+    """The recipe's, if the processor has it.
+
+    Raises:
+        TrainError: PRECISION.
+    """
+    on_cpu = _accelerator(fit.accelerator) == "cpu"
+    if fit.precision == "bf16-mixed" and on_cpu and not runtime.cpu_has_bfloat16():
+        raise TrainError(
+            "PRECISION",
+            "`precision: bf16-mixed` needs a processor that computes in bfloat16; this one does not.",
+            "Write `precision: 32-true` into the trainer recipe, or train on a GPU.",
+        )
+    return fit.precision
 
 
 class _Checkpoint(ModelCheckpoint):
@@ -198,8 +214,8 @@ def _fit(job: Job, trainer: pl.Trainer) -> None:
         ready = feed.batch(drawn, windows.limit[drawn.series])
         return _double(ready) if double else ready
 
-    stride = 1 if job.spec.event else None  # an event is asked for from every origin
-    held_out = validation_windows(job.panel, job.fit.max_validation_windows, stride)[rank::world]
+    event = bool(job.spec.event)
+    held_out = validation_windows(job.panel, job.fit.max_validation_windows, event)[rank::world]
     ready = list(batches(feed, held_out, job.panel.split_points[1], 256))
     resume = job.last if readable(job.last) else None
     if rank == 0 and job.last.is_file():

@@ -42,6 +42,13 @@ def tune_allocator() -> bool:
     return all(libc.mallopt(name, value) for name, value in settings)
 
 
+def cpu_has_bfloat16() -> bool:
+    """Whether the CPU kernels of recurrent layers can compute in bfloat16 (AVX-512 or AMX)."""
+    import torch
+
+    return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+
+
 def available_cores() -> int:
     """Cores this process may use: its CPU affinity, and no more than its container's quota."""
     try:

@@ -22,7 +22,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from gatecast import __version__, config
+from gatecast import __version__
 from gatecast.config import Fit, Model
 from gatecast.data.panel import Panel
 from gatecast.models import calibration
@@ -188,7 +188,7 @@ def _fit_logistic(
     assert isinstance(net, logistic.LogisticForecaster)
     feed = PanelFeed(panel, spec, scaling, panel.meta)
     windows = all_training_windows(panel, spec, _LOGISTIC_WINDOWS)
-    held_out = validation_windows(panel, fit.max_validation_windows, stride=1)
+    held_out = validation_windows(panel, fit.max_validation_windows, event=True)
     train_end, validation_end, _ = panel.split_points
     scores = logistic.fit(
         net,
@@ -216,7 +216,7 @@ def _fit_ensemble(
     scaling: Scaling,
 ) -> tuple[nn.Module, dict[str, Any]]:
     """Train the members side by side, then leave out those that the validation span vetoes."""
-    from gatecast.models.ensemble import EnsembleForecaster, veto
+    from gatecast.models.ensemble import EnsembleForecaster, placed, veto
     from gatecast.training import members
 
     net = build(model, spec)
@@ -224,7 +224,7 @@ def _fit_ensemble(
     alone = replace(fit, devices=1, threads=fit.threads or 1)
     tasks: dict[str, members.Task] = {}
     fitted: dict[str, Any] = {}
-    for k, (recipe, sizes) in enumerate(zip(config.members(model), spec.members, strict=True), 1):
+    for k, (recipe, sizes) in enumerate(placed(model, spec), 1):
         name = f"member {k}"
         if recipe.kind in _CLOSED:  # seconds: no process of its own pays
             solve = _CLOSED[recipe.kind]
@@ -233,7 +233,9 @@ def _fit_ensemble(
             tasks[name] = partial(_member, f"{variant}/{k}", panel, recipe, alone, 1000 * seed + k)
     if tasks:
         places = members.places(alone)
-        print(f"  {len(tasks)} nets, {min(len(places), len(tasks))} at a time", flush=True)
+        few = spec.members.count(None)
+        why = f"; {few} others are left out: more weights than the data bear" if few else ""
+        print(f"  {len(tasks)} nets, {min(len(places), len(tasks))} at a time{why}", flush=True)
         fitted |= members.run(tasks, places)
     outcome: dict[str, Any] = {}
     for k, member in enumerate(net.members, 1):
@@ -241,8 +243,7 @@ def _fit_ensemble(
         member.load_state_dict({key: torch.from_numpy(w) for key, w in weights.items()})
         outcome |= {f"member_{k}_{key}": value for key, value in what.items()}
     feed = PanelFeed(panel, spec, scaling, panel.meta)
-    stride = 1 if spec.event else None
-    held_out = validation_windows(panel, fit.max_validation_windows, stride)
+    held_out = validation_windows(panel, fit.max_validation_windows, bool(spec.event))
     scores, together = veto(net.eval(), batches(feed, held_out, panel.split_points[1], 256))
     for k, (counts, score) in enumerate(zip(net.counts.tolist(), scores, strict=True), 1):
         print(f"  member {k}: validation error {score:.4f}{'' if counts else '  <- left out'}")
