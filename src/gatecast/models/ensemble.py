@@ -44,7 +44,7 @@ class EnsembleForecaster(Calibrated):
         from gatecast.models.build import build
 
         both = placed(model, spec)
-        recipes = [recipe for recipe, _ in both]
+        recipes, self.sizes = [recipe for recipe, _ in both], [sizes for _, sizes in both]
         self.members = nn.ModuleList(build(recipe, sizes) for recipe, sizes in both)
         self.alike = [
             [k for k, other in enumerate(recipes) if other == recipe]
@@ -58,7 +58,7 @@ class EnsembleForecaster(Calibrated):
         out = []
         for k in which:
             net = self.members[k]
-            spec = net.spec
+            spec = self.sizes[k]
             answer = net.probabilities if spec.event else net.quantiles
             out.append(answer(batch.newest(spec.lookback + spec.horizon)))  # type: ignore[operator]
         return torch.stack(out)

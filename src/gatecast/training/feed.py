@@ -78,7 +78,7 @@ def input_spec(panel: Panel, model: Model) -> InputSpec:
     recipes = members(model)
     specs = [_input_spec(panel, member, targets) for member in recipes]
     fits = [
-        member.decoder != "experts" or spec.horizon * widths(spec)[0] <= targets.count
+        member.decoder != "experts" or spec.horizon * widths(spec)[0] <= targets.known
         for member, spec in zip(recipes, specs, strict=True)
     ]
     placed = [spec if fit or not any(fits) else None for spec, fit in zip(specs, fits, strict=True)]
@@ -140,7 +140,7 @@ class _Targets(NamedTuple):
 
     least: float
     mean: float
-    count: int
+    known: int
     below: float
 
     @classmethod
