@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from gatecast.config import MEDIAN, QUANTILES
 from gatecast.models.inputs import Batch, InputSpec
 
-_ENOUGH = 400  # residuals behind a factor: fewer windows share theirs among neighbouring steps
+_ENOUGH = 4000  # residuals behind a factor: fewer windows share theirs among neighbouring steps
 _RANGE = (0.25, 4.0)  # of factors
 _SAME = 1e-6  # of the median: a quantile that lies no further from it is the median
 

@@ -6,7 +6,9 @@ A recipe trained from several seeds counts as often as any other: what it foreca
 from __future__ import annotations
 
 from collections.abc import Iterable
+from math import sqrt
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -78,48 +80,62 @@ class EnsembleForecaster(Calibrated):
 
 
 @torch.no_grad()
-def veto(net: EnsembleForecaster, validation: Iterable[Batch]) -> tuple[list[float], float]:
-    """Leave out, one after the other, recipes without whose members the mean of the others is better.
+def veto(
+    net: EnsembleForecaster, validation: Iterable[Batch], blocks: np.ndarray
+) -> tuple[list[float], float]:
+    """Leave out, one after the other, recipes without whose members the mean of the others is better beyond doubt.
 
-    Anything finer would fit the validation span; less than ``_GAIN`` is not worth a change. A recipe that is worse
-    alone may still mend the mean, so that is what is judged: by absolute errors of the median relative to the spread
-    of what was known at each origin, each counted as ``_LIMIT`` at most (origins that have seen nothing but zeros or
-    unknown values are not counted); of an event by the Brier score over all steps.
+    Doubt is two standard errors of the difference, over blocks of windows, and ``_GAIN`` of the error: anything finer
+    would fit the validation span. A forecast that is not finite leaves no doubt. A recipe that is worse alone may still
+    mend the mean, so that is what is judged: by absolute errors of the median relative to the spread of what was known
+    at each origin, each counted as ``_LIMIT`` at most (origins that have seen nothing but zeros or unknown values are
+    not counted); of an event by the Brier score over all steps.
 
     Args:
         net: whose ``counts`` are set.
         validation: batches of held-out windows.
+        blocks: (n,) which block each of the windows belongs to, from 0: windows of others say something of their own.
 
     Returns:
         The error of each member alone, and that of those that count together.
     """
     everyone = list(range(len(net.counts)))
-    errors = torch.cat([_errors(net, batch) for batch in validation], 1)  # (M, n)
+    errors = torch.cat([_errors(net, batch) for batch in validation], 1).numpy()  # (M, n, H)
+    broken = np.isinf(errors).any((1, 2))
+    errors = errors.clip(-_LIMIT, _LIMIT)
+    known = max(int((~np.isnan(errors[0])).sum()), 1)
     power = 2 if net.spec.event else 1
 
-    def error(groups: list[list[int]]) -> float:
-        mean = torch.stack([errors[group].mean(0) for group in groups]).mean(0)
-        return float((mean.abs() ** power).sum() / max(errors.shape[1], 1))
+    def by_block(groups: list[list[int]]) -> np.ndarray:
+        """Summed error of the mean of groups, a number a block."""
+        mean = np.mean([errors[group].mean(0) for group in groups], 0)
+        return np.bincount(blocks, np.nansum(np.abs(mean) ** power, 1))
 
-    kept, together = net.alike, error(net.alike)
+    kept = [group for group in net.alike if not broken[group].any()] or net.alike
+    together = by_block(kept)
     while len(kept) > 1:
-        rest = min(([group for group in kept if group is not one] for one in kept), key=error)
-        if error(rest) >= (1 - _GAIN) * together:
+        fewer = [[group for group in kept if group is not one] for one in kept]
+        rest = min(fewer, key=lambda groups: float(by_block(groups).sum()))
+        alone = by_block(rest)
+        gain = together - alone
+        doubt = 2 * gain.std() * sqrt(len(gain))
+        if gain.sum() <= max(doubt, _GAIN * together.sum()):
             break
-        kept, together = rest, error(rest)
+        kept, together = rest, alone
     net.counts.copy_(torch.tensor([any(k in group for group in kept) for k in everyone]))
-    return [error([[k]]) for k in everyone], together
+    return [float(by_block([[k]]).sum()) / known for k in everyone], float(together.sum()) / known
 
 
 def _errors(net: EnsembleForecaster, batch: Batch) -> Tensor:
-    """(M, n) errors of every member at the known steps of a batch."""
+    """(M, B, H) errors of every member, NaN at steps that are not known, infinite where there is no forecast."""
     rows, everyone = net.spec.lookback, list(range(len(net.counts)))
     y, known = batch.target[:, rows:], batch.mask[:, rows:]
     if net.spec.event:
         happened, sure = labels(y, known, net.spec.event)
-        return (net.each(batch, everyone) - happened).nan_to_num(1.0)[:, sure > 0]
+        error = net.each(batch, everyone) - happened
+        return error.nan_to_num(torch.inf).masked_fill(sure == 0, torch.nan)
     past = batch.target[:, :rows], batch.mask[:, :rows]
     scale = location_scale(*past, rows, 1)[1][:, 0]  # (B, 1)
     known = known * (past[0] * past[1]).any(1, keepdim=True)
     error = (net.each(batch, everyone)[..., MEDIAN] - y) / scale  # (M, B, H)
-    return error.nan_to_num(_LIMIT, _LIMIT, -_LIMIT).clamp(-_LIMIT, _LIMIT)[:, known > 0]
+    return error.nan_to_num(torch.inf, torch.inf, -torch.inf).masked_fill(known == 0, torch.nan)

@@ -244,7 +244,10 @@ def _fit_ensemble(
         outcome |= {f"member_{k}_{key}": value for key, value in what.items()}
     feed = PanelFeed(panel, spec, scaling, panel.meta)
     held_out = validation_windows(panel, fit.max_validation_windows, bool(spec.event))
-    scores, together = veto(net.eval(), batches(feed, held_out, panel.split_points[1], 256))
+    places_in_time = np.stack([held_out.series, held_out.origin // spec.horizon])
+    blocks = np.unique(places_in_time, axis=1, return_inverse=True)[1].ravel()
+    ready = batches(feed, held_out, panel.split_points[1], 256)
+    scores, together = veto(net.eval(), ready, blocks)
     for k, (counts, score) in enumerate(zip(net.counts.tolist(), scores, strict=True), 1):
         print(f"  member {k}: validation error {score:.4f}{'' if counts else '  <- left out'}")
     print(f"  the mean of {int(net.counts.sum())} of them: validation error {together:.4f}")
