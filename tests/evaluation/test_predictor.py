@@ -83,7 +83,7 @@ def test_windows_are_forecast_in_batches(
 ) -> None:
     model, windows = net(demo_panel, RECIPES[0]), latest(demo_panel)
     whole = model.predict(demo_panel, windows).values
-    monkeypatch.setattr(module, "BATCH", 5)
+    monkeypatch.setattr(module, "at_once", lambda horizon: 5)
     np.testing.assert_allclose(
         model.predict(demo_panel, windows).values, whole, rtol=1e-4, atol=1e-6
     )

@@ -11,9 +11,7 @@ from gatecast.data.windows import Windows
 from gatecast.errors import EvaluationError
 from gatecast.forecast import Forecast
 from gatecast.models.inputs import InputSpec
-from gatecast.training.feed import PanelFeed, Scaling
-
-BATCH = 1024
+from gatecast.training.feed import PanelFeed, Scaling, at_once
 
 
 class NetPredictor:
@@ -62,9 +60,10 @@ class NetPredictor:
         event = bool(self.spec.event)
         answer = self.net.probabilities if event else self.net.quantiles
         out = np.empty((len(windows), self.horizon, 1 if event else len(m.quantiles)), np.float32)
+        size = at_once(self.horizon)
         with torch.inference_mode():
-            for begin in range(0, len(windows), BATCH):
-                batch = feed.batch(windows[begin : begin + BATCH])
+            for begin in range(0, len(windows), size):
+                batch = feed.batch(windows[begin : begin + size])
                 found = answer(batch).numpy()  # type: ignore[operator]
-                out[begin : begin + BATCH] = found[..., None] if event else found
+                out[begin : begin + size] = found[..., None] if event else found
         return Forecast(out, windows, (0.5,), "event") if event else Forecast(out, windows)

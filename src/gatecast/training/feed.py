@@ -438,6 +438,11 @@ def validation_windows(panel: Panel, most: int, event: bool = False) -> Windows:
     return windows
 
 
+def at_once(horizon: int) -> int:
+    """Windows to forecast in a batch: what they need should stay in the processor's cache."""
+    return min(max(24_576 // horizon, 32), 1024)
+
+
 def batches(
     feed: PanelFeed, windows: Windows, limit: np.ndarray | None, size: int
 ) -> Iterator[Batch]:

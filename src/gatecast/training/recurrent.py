@@ -35,6 +35,7 @@ from gatecast.training.feed import (
     PanelFeed,
     Scaling,
     TrainingWindows,
+    at_once,
     batches,
     validation_windows,
 )
@@ -216,7 +217,7 @@ def _fit(job: Job, trainer: pl.Trainer) -> None:
 
     event = bool(job.spec.event)
     held_out = validation_windows(job.panel, job.fit.max_validation_windows, event)[rank::world]
-    ready = list(batches(feed, held_out, job.panel.split_points[1], 256))
+    ready = list(batches(feed, held_out, job.panel.split_points[1], at_once(job.spec.horizon)))
     resume = job.last if readable(job.last) else None
     if rank == 0 and job.last.is_file():
         bad = f"{job.last} cannot be read: starting from the first epoch"

@@ -33,6 +33,7 @@ from gatecast.training.feed import (
     PanelFeed,
     Scaling,
     all_training_windows,
+    at_once,
     batches,
     fit_scaling,
     input_spec,
@@ -120,7 +121,7 @@ def _calibrate(net: nn.Module, panel: Panel, fit: Fit, spec: InputSpec, scaling:
     assert isinstance(net, calibration.Calibrated)
     feed = PanelFeed(panel, spec, scaling, panel.meta)
     windows = validation_windows(panel, fit.max_validation_windows)
-    held_out = batches(feed, windows, panel.split_points[1], 256)
+    held_out = batches(feed, windows, panel.split_points[1], at_once(spec.horizon))
     net.eval().calibrate(held_out)
 
 
@@ -246,7 +247,7 @@ def _fit_ensemble(
     held_out = validation_windows(panel, fit.max_validation_windows, bool(spec.event))
     places_in_time = np.stack([held_out.series, held_out.origin // spec.horizon])
     blocks = np.unique(places_in_time, axis=1, return_inverse=True)[1].ravel()
-    ready = batches(feed, held_out, panel.split_points[1], 256)
+    ready = batches(feed, held_out, panel.split_points[1], at_once(spec.horizon))
     scores, together = veto(net.eval(), ready, blocks)
     for k, (counts, score) in enumerate(zip(net.counts.tolist(), scores, strict=True), 1):
         print(f"  member {k}: validation error {score:.4f}{'' if counts else '  <- left out'}")
