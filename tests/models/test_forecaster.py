@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -521,3 +522,37 @@ def test_the_same_input_gives_the_same_forecast(
     order = torch.tensor([3, 0, 4, 1, 2])
     turned = net.quantiles(Batch(*(v[order] for v in batch)))
     assert torch.allclose(turned, first[order], atol=1e-5)
+
+
+def test_training_shows_half_of_the_sequences_upside_down(
+    make_spec: Specs, make_batch: Batches, make_net: Nets
+) -> None:
+    spec = make_spec(mirror=True)
+    net, batch = make_net(spec, dropout=0.0), make_batch(spec, n=64)
+    plain = make_net(replace(spec, mirror=False), dropout=0.0)
+    of_each = (
+        lambda turned: [  # noqa: E731
+            plain.loss(Batch(*(v[k : k + 1] for v in turned)))[0].item() for k in range(64)
+        ]
+    )
+    up, down = of_each(batch), of_each(batch._replace(target=-batch.target))
+    torch.manual_seed(1)
+    turned = torch.randint(2, (64, 1)).flatten().tolist()
+    assert 16 < sum(turned) < 48
+    torch.manual_seed(1)
+    shown = net.train().loss(batch)[0].item()
+    assert shown == pytest.approx(
+        sum(u if t else d for u, d, t in zip(up, down, turned, strict=True)), rel=1e-4
+    )
+    assert net.eval().loss(batch)[0].item() == pytest.approx(sum(up), rel=1e-4)
+
+
+@pytest.mark.parametrize("decoder", ["direct", "segment", "seq2seq"])
+def test_a_fixed_skip_learns_nothing(
+    decoder: str, make_spec: Specs, make_batch: Batches, make_net: Nets
+) -> None:
+    spec = make_spec()
+    for skip, learns in (("trained", True), ("fixed", False)):
+        net = make_net(spec, **RECIPES[decoder] | {"skip": skip}).train()
+        net.loss(make_batch(spec))[0].backward()
+        assert (net.decoder.skip.grad is not None) is learns

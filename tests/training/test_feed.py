@@ -528,3 +528,44 @@ def test_a_negative_value_is_no_count(make_panel: Panels) -> None:
     assert input_spec(make_panel({"a": values}), counts).normalisation == "mean"
     with pytest.raises(TrainError, match="COUNTS"):
         input_spec(make_panel({"a": values - 1}), counts)
+
+
+@pytest.mark.parametrize(
+    ("shift", "recipe", "mirror"),
+    [
+        (0.0, Model(), True),
+        (0.0, Model(mirror="never"), False),
+        (1.9, Model(), False),  # one value in forty
+        (100.0, Model(), False),
+    ],
+)
+def test_sequences_are_mirrored_only_where_targets_take_both_signs(
+    make_panel: Panels, shift: float, recipe: Model, mirror: bool
+) -> None:
+    y = np.tile(np.linspace(-2.0, 2.0, 40), 4) + shift
+    assert input_spec(make_panel({"a": y}), recipe).mirror is mirror
+
+
+def test_sequences_that_something_measured_goes_with_are_not_mirrored(make_panel: Panels) -> None:
+    y = np.random.default_rng(0).normal(size=60)
+    beside = make_panel({"a": y}, {"price": {"a": y}}, covariates=Covariates(past=["price"]))
+    assert not input_spec(beside, Model()).mirror
+
+
+EXPERTS = {"decoder": "experts"}
+
+
+def test_experts_with_more_weights_than_values_have_no_place(make_panel: Panels) -> None:
+    y = np.random.default_rng(0).normal(size=400)
+    recipe = Model(kind="ensemble", steps=2, forks=1, members=[EXPERTS, {}, {"kind": "linear"}])
+    near = input_spec(make_panel({"a": y}, horizon=3), recipe)
+    far = input_spec(make_panel({"a": y}, horizon=24), recipe)
+    assert [member is None for member in near.members] == [False, False, False]
+    assert [member is None for member in far.members] == [True, False, False]
+    assert InputSpec.from_json(json.loads(json.dumps(far.to_json()))) == far
+
+
+def test_experts_stay_where_nobody_else_is(make_panel: Panels) -> None:
+    y = np.random.default_rng(0).normal(size=400)
+    recipe = Model(kind="ensemble", steps=2, forks=1, members=[EXPERTS, {**EXPERTS, "wider": 2}])
+    assert None not in input_spec(make_panel({"a": y}, horizon=24), recipe).members
