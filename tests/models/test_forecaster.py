@@ -530,11 +530,10 @@ def test_training_shows_half_of_the_sequences_upside_down(
     spec = make_spec(mirror=True)
     net, batch = make_net(spec, dropout=0.0), make_batch(spec, n=64)
     plain = make_net(replace(spec, mirror=False), dropout=0.0)
-    of_each = (
-        lambda turned: [  # noqa: E731
-            plain.loss(Batch(*(v[k : k + 1] for v in turned)))[0].item() for k in range(64)
-        ]
-    )
+
+    def of_each(turned: Batch) -> list[float]:
+        return [plain.loss(Batch(*(v[k : k + 1] for v in turned)))[0].item() for k in range(64)]
+
     up, down = of_each(batch), of_each(batch._replace(target=-batch.target))
     torch.manual_seed(1)
     turned = torch.randint(2, (64, 1)).flatten().tolist()
