@@ -194,6 +194,7 @@ class Model:
     emphasis: float = (
         0.0  # how much more an error counts where a series changes more, relative to its level
     )
+    weigh: str = "equal"  # series count alike: equal | by their mean magnitude: volume
     spread_weight: float = 1.0  # of every other quantile level, beside the median's 1
     ridge: list[float] = field(
         default_factory=lambda: [0.001, 0.01, 0.1, 1.0, 10.0]
@@ -541,6 +542,7 @@ def _check_model(model: Model, where: str) -> None:
     _one_of(model.mirror, ("auto", "never"), where, "mirror")
     _one_of(model.decoder, DECODERS, where, "decoder")
     _one_of(model.skip, ("trained", "fixed"), where, "skip")
+    _one_of(model.weigh, ("equal", "volume"), where, "weigh")
     _one_of(model.decoder_cell, DECODER_CELLS, where, "decoder_cell")
     _one_of(model.attention, ATTENTIONS, where, "attention")
     _one_of(model.head, HEADS, where, "head")

@@ -555,3 +555,17 @@ def test_a_fixed_skip_learns_nothing(
         net = make_net(spec, **RECIPES[decoder] | {"skip": skip}).train()
         net.loss(make_batch(spec))[0].backward()
         assert (net.decoder.skip.grad is not None) is learns
+
+
+def test_a_series_weighs_as_much_as_its_volume(
+    make_spec: Specs, make_batch: Batches, make_net: Nets
+) -> None:
+    spec = make_spec(volume=10.0)
+    net, batch = make_net(spec), make_batch(spec, n=4, missing=0.2)
+    plain = make_net(replace(spec, volume=0.0))
+    past = slice(0, spec.lookback)
+    for k in range(4):
+        alone = Batch(*(v[k : k + 1] for v in batch))
+        seen = alone.target[:, past][alone.mask[:, past] > 0]
+        expected = plain.loss(alone)[0].item() * seen.abs().mean().item() / 10.0
+        assert net.loss(alone)[0].item() == pytest.approx(expected, rel=1e-5)

@@ -569,3 +569,11 @@ def test_experts_stay_where_nobody_else_is(make_panel: Panels) -> None:
     y = np.random.default_rng(0).normal(size=400)
     recipe = Model(kind="ensemble", steps=2, forks=1, members=[EXPERTS, {**EXPERTS, "wider": 2}])
     assert None not in input_spec(make_panel({"a": y}, horizon=24), recipe).members
+
+
+def test_the_volume_of_a_panel_is_its_mean_magnitude_in_training(make_panel: Panels) -> None:
+    y = np.r_[np.tile([-3.0, 1.0], 30), np.full(40, 1000.0)]
+    panel = make_panel({"a": y})
+    trained = y[: panel.split_points[0][0]]
+    assert input_spec(panel, Model(weigh="volume")).volume == pytest.approx(np.abs(trained).mean())
+    assert input_spec(panel, Model()).volume == 0

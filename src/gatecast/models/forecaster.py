@@ -158,6 +158,10 @@ class RecurrentForecaster(Calibrated):
         target, scored = head.target(y, known, frame)
         count = scored * seen
         weight = count * (1 + self.emphasis * frame.relative) / (1 + 0.06 * self.emphasis)
+        if s.volume:
+            weight = (
+                weight * _magnitude(batch.target, batch.mask, s.lookback)[:, None, None] / s.volume
+            )
         loss = head.loss(parameters.to(y.dtype), target)  # bfloat16 knows no .975
         return (loss * weight).sum(), count.sum()
 
@@ -180,6 +184,12 @@ class RecurrentForecaster(Calibrated):
         head = self.decoder.head
         assert isinstance(head, Event)
         return head.by_step(self.decoder(self.origins(batch, 1)))[:, 0]
+
+
+def _magnitude(target: Tensor, mask: Tensor, rows: int) -> Tensor:
+    """(B,) mean magnitude of what is known in the first ``rows`` rows, 0 where nothing is."""
+    known = mask[:, :rows]
+    return (target[:, :rows].abs() * known).sum(1) / known.sum(1).clamp_min(1)
 
 
 def _lag(x: Tensor, lag: int, horizon: int) -> Tensor:

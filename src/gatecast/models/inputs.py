@@ -31,6 +31,7 @@ class InputSpec:
     ``log_floor``: smallest value whose logarithm is taken; 0: the target is used as it is.
     ``log_shift``: added to the target before its logarithm is taken, where it may be 0.
     ``normalisation``, ``reads``: as in :class:`gatecast.config.Model`, resolved.
+    ``volume``: mean magnitude of the training targets, by which those of a series are weighed; 0: all count alike.
     ``mirror``: training shows sequences upside down, too.
     ``event``: forecast is its probability, ``{above: …}`` or ``{below: …}``; empty: quantiles are.
     ``members``: specs of an ensemble's members (None: has no place here); its own look-back is the longest of theirs.
@@ -55,6 +56,7 @@ class InputSpec:
     log_shift: float = 0.0
     reads: str = "window"
     mirror: bool = False
+    volume: float = 0.0
     event: dict[str, float] = field(default_factory=dict)
     members: list[InputSpec | None] = field(default_factory=list)
 

@@ -130,28 +130,32 @@ def _input_spec(panel: Panel, model: Model, targets: _Targets) -> InputSpec:
         nonnegative=0 <= least <= 0.05 * mean,
         log_floor=(least + shift) / 2 if logs else 0.0,
         log_shift=shift,
+        volume=targets.magnitude if model.weigh == "volume" else 0.0,
         mirror=model.mirror == "auto" and _symmetric(panel, targets),
         event=dict(event),
     )
 
 
 class _Targets(NamedTuple):
-    """Of the training targets: the smallest (infinite if there is none), mean, number, share below zero."""
+    """Of the training targets: the smallest (infinite if none), mean, mean magnitude, number, share below zero."""
 
     least: float
     mean: float
+    magnitude: float
     known: int
     below: float
 
     @classmethod
     def of(cls, panel: Panel) -> _Targets:
-        least, total, count, below = np.inf, 0.0, 0, 0
+        least, total, size, count, below = np.inf, 0.0, 0.0, 0, 0
         for rows, training in training_rows(panel):
             y = panel.values[rows, 0][training & panel.observed[rows]]
             least = min(least, float(y.min(initial=np.inf)))
             total, count = total + float(y.sum(dtype=np.float64)), count + len(y)
+            size += float(np.abs(y).sum(dtype=np.float64))
             below += int((y < 0).sum())
-        return cls(least, total / max(count, 1), count, below / max(count, 1))
+        n = max(count, 1)
+        return cls(least, total / n, size / n, count, below / n)
 
 
 def _symmetric(panel: Panel, targets: _Targets) -> bool:
