@@ -99,6 +99,14 @@ def test_the_ends_of_a_range_belong_to_it(path: str, value: Any) -> None:
         ("promote.min_skill", 1.0),
         ("promote.margin", -0.1),
         ("promote.margin", 1.0),
+        ("promote.min_origins", 0),
+        ("promote.coverage_95", [0.9]),
+        ("promote.coverage_95", [0.9, 0.8]),
+        ("promote.coverage_95", [0.9, 1.1]),
+        ("promote.confidence", 0.4),
+        ("promote.confidence", 1.0),
+        ("promote.max_segment_loss", -0.1),
+        ("promote.min_segment_series", 0),
     ],
 )
 def test_a_value_of_params_yaml_out_of_range_is_refused(path: str, value: Any) -> None:
@@ -217,6 +225,7 @@ def test_a_value_of_a_trainer_recipe_out_of_range_is_refused(path: str, value: A
     ("path", "value", "meant"),
     [
         ("promote.metric", "masse", "mase"),
+        ("mode", "rolback", "rollback"),
         ("feed.kind", "file", "files"),
         ("feed.layout", "wide_row", "wide_rows"),
         ("feed.duplicates", "means", "mean"),
