@@ -225,7 +225,6 @@ def test_a_value_of_a_trainer_recipe_out_of_range_is_refused(path: str, value: A
     ("path", "value", "meant"),
     [
         ("promote.metric", "masse", "mase"),
-        ("mode", "rolback", "rollback"),
         ("feed.kind", "file", "files"),
         ("feed.layout", "wide_row", "wide_rows"),
         ("feed.duplicates", "means", "mean"),
@@ -567,3 +566,9 @@ def test_an_ensemble_has_members_and_nothing_else_has() -> None:
         config.check(ensemble())
     with pytest.raises(ConfigError, match="members"):
         config.check(Config(variants=["v"], model=Model(members=[{}])))
+
+
+def test_a_mode_that_does_not_exist_is_refused() -> None:
+    error = refused("mode", "rolback")
+    assert error.code == "CHOICE"
+    assert "Did you mean 'rollback'" in error.what

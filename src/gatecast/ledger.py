@@ -48,7 +48,10 @@ _LEASES = sa.Table(
     sa.Column("token", sa.Integer, nullable=False),
     sa.Column("expires_at", sa.Float, nullable=False),
 )
-SECONDS, PATIENCE = 30.0, 45.0  # a lease lives, unless renewed; who comes second waits
+SECONDS, PATIENCE = (
+    30.0,
+    45.0,
+)  # how long a lease lives unless renewed; how long the next one waits for it
 
 
 @dataclass(frozen=True)
@@ -160,19 +163,20 @@ class Ledger:
 
     @contextmanager
     def lease(
-        self, name: str, seconds: float = SECONDS, patience: float = PATIENCE
+        self, name: str, seconds: float | None = None, patience: float | None = None
     ) -> Iterator[Lease]:
         """Hold what only one process may do at a time; renewed while the block runs, given back at its end.
 
         Args:
             name: what is held.
-            seconds: after which it is free again if this process dies.
-            patience: seconds to wait for another holder.
+            seconds: after which it is free again if this process dies; None: half a minute.
+            patience: seconds to wait for another holder; None: long enough for one that died.
 
         Raises:
             RegistryError: LEASE if another process keeps it; LEDGER.
         """
-        until = time.monotonic() + patience
+        seconds = SECONDS if seconds is None else seconds
+        until = time.monotonic() + (PATIENCE if patience is None else patience)
         while (token := self._take(name, seconds)) is None:
             if time.monotonic() > until:
                 raise RegistryError(
