@@ -99,6 +99,14 @@ def test_the_ends_of_a_range_belong_to_it(path: str, value: Any) -> None:
         ("promote.min_skill", 1.0),
         ("promote.margin", -0.1),
         ("promote.margin", 1.0),
+        ("promote.min_origins", 0),
+        ("promote.coverage_95", [0.9]),
+        ("promote.coverage_95", [0.9, 0.8]),
+        ("promote.coverage_95", [0.9, 1.1]),
+        ("promote.confidence", 0.4),
+        ("promote.confidence", 1.0),
+        ("promote.max_segment_loss", -0.1),
+        ("promote.min_segment_series", 0),
     ],
 )
 def test_a_value_of_params_yaml_out_of_range_is_refused(path: str, value: Any) -> None:
@@ -558,3 +566,9 @@ def test_an_ensemble_has_members_and_nothing_else_has() -> None:
         config.check(ensemble())
     with pytest.raises(ConfigError, match="members"):
         config.check(Config(variants=["v"], model=Model(members=[{}])))
+
+
+def test_a_mode_that_does_not_exist_is_refused() -> None:
+    error = refused("mode", "rolback")
+    assert error.code == "CHOICE"
+    assert "Did you mean 'rollback'" in error.what

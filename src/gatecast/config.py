@@ -265,14 +265,24 @@ class Backtest:
 
 @dataclass
 class Promote:
-    """The gate. Skill is 1 - score / seasonal naive's; margin is the relative gain over the champion asked for.
+    """The gate: what a challenger must show on the rolling origins of the test span, now.
 
-    ``replace_incomparable``: a champion of another horizon or other columns is replaced, not kept.
+    ``min_origins``: matured origins that do not overlap. ``min_skill``: 1 - score / seasonal naive's. ``coverage_95``:
+    bounds of the share of values inside the 95 % interval. ``margin``: gain over the champion, relative to its score,
+    that must be reached with this ``confidence`` (one-sided, paired resamples of series and origins).
+    ``max_segment_loss``: most that a segment of at least ``min_segment_series`` series may lose against the champion.
+    ``replace_incomparable``: a champion that cannot be compared (another horizon, other columns, forecasts that are
+    no number) is replaced, not kept.
     """
 
     metric: str = "mase"
-    min_skill: float = 0.0
-    margin: float = 0.0
+    min_origins: int = 10
+    min_skill: float = 0.01
+    coverage_95: list[float] = field(default_factory=lambda: [0.85, 0.995])
+    margin: float = 0.01
+    confidence: float = 0.95
+    max_segment_loss: float = 0.05
+    min_segment_series: int = 10
     replace_incomparable: bool = False
 
 
@@ -297,6 +307,8 @@ class Config:
     variant: str = ""  # name of the chosen model recipe
     check: bool = False  # ingest: report on a feed, write nothing
     fingerprint: bool = False  # ingest: only note which raw files there are
+    mode: str = "promote"  # promote: promote | rollback (the previous champion sits again)
+    reason: str = ""  # promote: why it is rolled back, for the ledger
 
 
 def _require(ok: bool, where: str, key: str, value: Any, rule: str) -> None:
@@ -351,13 +363,8 @@ def check(config: Config, recipes: dict[str, str] | None = None) -> None:
     )
     stride = config.backtest.stride
     _require(stride is None or stride >= 1, p, "backtest.stride", stride, "1 or more, or null")
-    _one_of(config.promote.metric, METRICS, p, "promote.metric")
-    _require(
-        config.promote.min_skill < 1, p, "promote.min_skill", config.promote.min_skill, "below 1"
-    )
-    _require(
-        0 <= config.promote.margin < 1, p, "promote.margin", config.promote.margin, "from 0 up to 1"
-    )
+    _check_promote(config.promote, p)
+    _one_of(config.mode, ("promote", "rollback"), "the command line", "mode")
     if config.feed is not None:
         _check_feed(config.feed, f"conf/source/{recipes.get('source', config.source)}.yaml")
     if config.model is not None:
@@ -366,6 +373,25 @@ def check(config: Config, recipes: dict[str, str] | None = None) -> None:
         _check_fit(config.fit, f"conf/trainer/{recipes.get('trainer', config.trainer)}.yaml")
     if config.search is not None:
         _check_search(config.search, f"conf/tune/{recipes.get('tune', config.tune)}.yaml")
+
+
+def _check_promote(rules: Promote, where: str) -> None:
+    _one_of(rules.metric, METRICS, where, "promote.metric")
+    bounds = rules.coverage_95
+    ranges = {
+        "min_origins": (rules.min_origins >= 1, "1 or more"),
+        "min_skill": (rules.min_skill < 1, "below 1"),
+        "coverage_95": (
+            len(bounds) == 2 and 0 <= bounds[0] < bounds[-1] <= 1,
+            "two shares from 0 to 1, the smaller first",
+        ),
+        "margin": (0 <= rules.margin < 1, "from 0 up to 1"),
+        "confidence": (0.5 <= rules.confidence < 1, "from 0.5 up to 1"),
+        "max_segment_loss": (rules.max_segment_loss >= 0, "0 or more"),
+        "min_segment_series": (rules.min_segment_series >= 1, "1 or more"),
+    }
+    for key, (ok, rule) in ranges.items():
+        _require(ok, where, f"promote.{key}", getattr(rules, key), rule)
 
 
 def _check_feed(feed: Feed, where: str) -> None:

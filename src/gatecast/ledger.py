@@ -1,16 +1,25 @@
-"""One append-only ledger: what was promoted and what was scored, when and why.
+"""One append-only ledger: what was promoted and what was scored, when and why; and leases on what only one may do.
 
 Rows are only ever added. SQLite in the project folder by default, any SQLAlchemy address by
 ``GATECAST_LEDGER_URI``.
+
+    with ledger.lease("promotion gatecast-demo") as lease:
+        ...                # nobody else is here, as long as this process lives
+        lease.check()      # right before what cannot be undone: still mine?
+        ...
 """
 
 from __future__ import annotations
 
+import getpass
 import json
 import os
 import re
+import socket
+import threading
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -31,6 +40,18 @@ _ENTRIES = sa.Table(
     sa.Column("facts", sa.Text, nullable=False),
     sa.Column("once", sa.String(255), nullable=True, unique=True),
 )
+_LEASES = sa.Table(
+    "leases",
+    _METADATA,
+    sa.Column("name", sa.String(255), primary_key=True),
+    sa.Column("holder", sa.String(255), nullable=False),
+    sa.Column("token", sa.Integer, nullable=False),
+    sa.Column("expires_at", sa.Float, nullable=False),
+)
+SECONDS, PATIENCE = (
+    30.0,
+    45.0,
+)  # how long a lease lives unless renewed; how long the next one waits for it
 
 
 @dataclass(frozen=True)
@@ -45,12 +66,22 @@ class Entry:
 
 
 def _create(engine: sa.Engine) -> None:
-    """Make the table unless it is there; of several processes that come at once, one makes it."""
+    """Make the tables unless they are there; of several processes that come at once, one makes each."""
+    for table in _METADATA.sorted_tables:
+        try:
+            table.create(engine, checkfirst=True)
+        except sa.exc.DBAPIError:
+            if not sa.inspect(engine).has_table(table.name):
+                raise
+
+
+def who() -> str:
+    """``user@host, process n``: this process, for people."""
     try:
-        _METADATA.create_all(engine)
-    except sa.exc.OperationalError:
-        if not sa.inspect(engine).has_table(_ENTRIES.name):
-            raise
+        user = getpass.getuser()
+    except (OSError, KeyError):  # a container's user without a name
+        user = str(os.getuid())
+    return f"{user}@{socket.gethostname()}, process {os.getpid()}"
 
 
 def shown(uri: str) -> str:
@@ -129,3 +160,105 @@ class Ledger:
                 Entry(r.id, r.at, r.kind, r.subject, json.loads(r.facts))
                 for r in connection.execute(query)
             ]
+
+    @contextmanager
+    def lease(
+        self, name: str, seconds: float | None = None, patience: float | None = None
+    ) -> Iterator[Lease]:
+        """Hold what only one process may do at a time; renewed while the block runs, given back at its end.
+
+        Args:
+            name: what is held.
+            seconds: after which it is free again if this process dies; None: half a minute.
+            patience: seconds to wait for another holder; None: long enough for one that died.
+
+        Raises:
+            RegistryError: LEASE if another process keeps it; LEDGER.
+        """
+        seconds = SECONDS if seconds is None else seconds
+        until = time.monotonic() + (PATIENCE if patience is None else patience)
+        while (token := self._take(name, seconds)) is None:
+            if time.monotonic() > until:
+                raise RegistryError(
+                    "LEASE",
+                    f"{name} is held by {self._holder(name)}.",
+                    f"Wait until it has ended. If it is dead, its lease ends after {seconds:g} seconds.",
+                )
+            time.sleep(min(0.2, seconds / 10))
+        lease = Lease(self, name, token, seconds)
+        ended = threading.Event()
+        heart = threading.Thread(target=lease.beat, args=(ended,), daemon=True)
+        heart.start()
+        try:
+            yield lease
+        finally:
+            ended.set()
+            heart.join()
+            with suppress(RegistryError):  # must not hide what ended the block
+                lease.renew(-1.0)
+
+    def _now(self) -> Any:
+        """Seconds since 1970 by the clock of the database's server; of this machine for SQLite."""
+        if self._engine.dialect.name == "postgresql":
+            return sa.func.extract("epoch", sa.func.clock_timestamp())
+        return sa.literal(time.time())
+
+    def _take(self, name: str, seconds: float) -> int | None:
+        """The token of a lease that was free; tokens of a name only grow. None if it is held."""
+        now = self._now()
+        mine = {"holder": who(), "expires_at": now + seconds}
+        free = (_LEASES.c.name == name) & (_LEASES.c.expires_at < now)
+        again = _LEASES.update().where(free).values(mine | {"token": _LEASES.c.token + 1})
+        first = _LEASES.insert().values(mine | {"name": name, "token": 1})
+        with self._trouble():
+            with self._engine.begin() as connection:
+                token = connection.execute(again.returning(_LEASES.c.token)).scalar()
+            if token is not None:
+                return int(token)
+            try:
+                with self._engine.begin() as connection:
+                    connection.execute(first)
+            except sa.exc.IntegrityError:
+                return None
+        return 1
+
+    def _holder(self, name: str) -> str:
+        with self._trouble(), self._engine.connect() as connection:
+            query = sa.select(_LEASES.c.holder).where(_LEASES.c.name == name)
+            return str(connection.execute(query).scalar())
+
+
+@dataclass(frozen=True)
+class Lease:
+    """A name that this process holds, by a token that no later holder has."""
+
+    ledger: Ledger
+    name: str
+    token: int
+    seconds: float
+
+    def renew(self, seconds: float) -> bool:
+        """Make it end in so many seconds from now; false if another process has taken it."""
+        mine = (_LEASES.c.name == self.name) & (_LEASES.c.token == self.token)
+        change = _LEASES.update().where(mine).values(expires_at=self.ledger._now() + seconds)
+        with self.ledger._trouble(), self.ledger._engine.begin() as connection:
+            return connection.execute(change).rowcount == 1
+
+    def beat(self, ended: threading.Event) -> None:
+        """Renew it until the event is set; a ledger that does not answer now may answer at the next beat."""
+        while not ended.wait(self.seconds / 3):
+            with suppress(RegistryError):
+                self.renew(self.seconds)
+
+    def check(self) -> None:
+        """Make sure that it is still held, and for all its seconds from now.
+
+        Raises:
+            RegistryError: LEASE-LOST if this process slept so long that another has taken it; LEDGER.
+        """
+        if not self.renew(self.seconds):
+            raise RegistryError(
+                "LEASE-LOST",
+                f"{self.name}: the lease ran out, and {self.ledger._holder(self.name)} has taken it.",
+                "Run the command again.",
+            )

@@ -35,8 +35,9 @@ def test_the_belt_ends_with_published_forecasts(
     here = {"GATECAST_DATA_DIR": str(Path(str(DATA)).resolve())}
     fresh_clone.edit("params.yaml", "  - rnn\n  - lstm\n  - gru\n", "  - gru\n")
     fresh_clone.edit(
-        "params.yaml", "min_skill: 0.0", "min_skill: -1.0"
+        "params.yaml", "min_skill: 0.01", "min_skill: -1.0"
     )  # so short a training may lose
+    fresh_clone.edit("params.yaml", "coverage_95: [0.85, 0.995]", "coverage_95: [0, 1]")
     fresh_clone.edit("params.yaml", "source: demo", f"source: {source}")
     fresh_clone.run("dvc", "repro", **here)
     report = json.loads((fresh_clone.path / "data/observations/ingest_report.json").read_text())

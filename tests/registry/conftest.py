@@ -6,7 +6,7 @@ import copy
 import json
 import shutil
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from gatecast.data import panel
 from gatecast.data.panel import Panel
 from gatecast.evaluation import baselines, leaderboard
 from gatecast.evaluation.backtest import Backtest
-from gatecast.registry import package, promotion
+from gatecast.registry import package, promotion, tracking
 from gatecast.training import trainer
 from gatecast.training.trainer import Trained
 
@@ -127,6 +127,62 @@ def shared_workplace(tmp_path_factory: pytest.TempPathFactory, empty_store: Path
     with pytest.MonkeyPatch.context() as patch:
         settle(folder, empty_store, patch)
         yield folder
+
+
+@dataclass(frozen=True)
+class Shelf:
+    """A store in which packages of some qualities have their runs already: logging one takes a second."""
+
+    folder: Path
+    boards: dict[float, Path]
+
+    def send(self, source: Panel, quality: float, **rules: Any) -> dict[str, Any]:
+        """Send a package to the gate."""
+        from gatecast.config import Promote
+
+        board = self.boards[quality]
+        return promotion.promote(source, board, board.parents[1] / "models", Promote(**rules))
+
+
+GOOD, FAIR, POOR = 1.0, 0.9, 0.8
+
+
+@pytest.fixture(scope="session")
+def filled(
+    tmp_path_factory: pytest.TempPathFactory,
+    empty_store: Path,
+    tiny: Panel,
+    write_package: Callable[..., str],
+    evaluate: Callable[..., Path],
+) -> Shelf:
+    """The shelf that all tests share; copy its ``mlflow.db``, leave it as it is."""
+    folder, boards = tmp_path_factory.mktemp("shelf"), {}
+    with pytest.MonkeyPatch.context() as patch:
+        settle(folder, empty_store, patch)
+        for quality in (GOOD, FAIR, POOR):
+            place = folder / str(quality)
+            write_package(place / "models/linear", tiny, quality)
+            boards[quality] = evaluate(place, tiny)
+            tracking.ensure_run(place / "models/linear")
+    return Shelf(folder, boards)
+
+
+@pytest.fixture
+def shelf(filled: Shelf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Shelf:
+    """A project folder of one's own with that shelf."""
+    settle(tmp_path, filled.folder / "mlflow.db", monkeypatch)
+    return Shelf(tmp_path, filled.boards)
+
+
+@pytest.fixture(scope="session")
+def after_two(filled: Shelf, tmp_path_factory: pytest.TempPathFactory, tiny: Panel) -> Path:
+    """A folder with store and ledger after two promotions: POOR is version 1, GOOD is version 2."""
+    folder = tmp_path_factory.mktemp("two")
+    with pytest.MonkeyPatch.context() as patch:
+        settle(folder, filled.folder / "mlflow.db", patch)
+        for quality in (POOR, GOOD):
+            filled.send(tiny, quality)
+    return folder
 
 
 @pytest.fixture(scope="session")

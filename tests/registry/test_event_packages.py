@@ -18,7 +18,7 @@ from gatecast.evaluation import baselines, event_board, leaderboard
 from gatecast.evaluation.backtest import Backtest
 from gatecast.evaluation.table import panel_of, to_table
 from gatecast.ledger import Ledger
-from gatecast.registry import package, promotion, tracking
+from gatecast.registry import package, promotion, report, tracking
 from gatecast.training import trainer
 
 MODEL = Model(kind="logistic", head="event", event={"above": 33.0}, ridge=[1.0])
@@ -94,7 +94,7 @@ def test_a_list_of_events_alone_promotes_nothing_and_says_so(folder: Path, tiny:
     assert facts["verdict"] == "nothing_to_promote"
     assert "logistic" in facts["reason"]
     assert facts["champion"] is None
-    promotion.write(folder.parent / "promotion.json", facts)
+    report.write(folder.parent / "promotion.json", facts)
     assert Ledger().entries("promotion", "gatecast-tiny") == []
 
 

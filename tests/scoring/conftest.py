@@ -13,7 +13,7 @@ from gatecast.config import Feed, Fit, Model, Promote, RawFile, Splits, Task
 from gatecast.data import ingest, panel
 from gatecast.evaluation import baselines, leaderboard
 from gatecast.evaluation.backtest import Backtest
-from gatecast.registry import package, promotion
+from gatecast.registry import champion, package, promotion
 from gatecast.training import trainer
 
 
@@ -49,10 +49,10 @@ def daily_feed(project: Path) -> Feed:
 
 
 @pytest.fixture
-def promote() -> Callable[[Feed], promotion.Champion]:
+def promote() -> Callable[[Feed], champion.Champion]:
     """Ingest a feed, train the ridge, evaluate and promote it: the belt without DVC."""
 
-    def run(feed: Feed) -> promotion.Champion:
+    def run(feed: Feed) -> champion.Champion:
         checked = ingest.check_feed(feed, None, feed.task.horizon)
         built = panel.build(checked.observations, checked.static, feed)
         model = Model(kind="linear")
@@ -75,8 +75,8 @@ def promote() -> Callable[[Feed], promotion.Champion]:
             ]
             == 1
         )
-        champion = promotion.champion(feed.name)
-        assert champion is not None
-        return champion
+        found = champion.champion(feed.name)
+        assert found is not None
+        return found
 
     return run

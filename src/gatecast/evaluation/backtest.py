@@ -60,11 +60,18 @@ class Backtest:
         """Forecast all windows and score them.
 
         Raises:
-            EvaluationError: NAN-FORECAST if a forecast is not finite where the target is known.
+            EvaluationError: MISSING-FORECAST if windows or steps are missing; NAN-FORECAST if a forecast is not
+                finite where the target is known.
         """
         start = time.perf_counter()
         forecast = predictor.predict(self.panel, self.windows)
         seconds = time.perf_counter() - start
+        if forecast.values.shape[:2] != self.targets.shape:
+            raise EvaluationError(
+                "MISSING-FORECAST",
+                f"{predictor.name} answers {forecast.values.shape[:2]} windows and steps, not {self.targets.shape}.",
+                "Leave the variant out of `variants`: its scores would be of other series than the others'.",
+            )
         broken = ~np.isfinite(forecast.values).all(-1) & ~np.isnan(self.targets)
         if broken.any():
             at = int(np.flatnonzero(broken.any(1))[0])

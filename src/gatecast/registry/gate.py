@@ -1,4 +1,4 @@
-"""The gate: a list of checks on scores from the same origins, and a verdict. Pure; it moves nothing."""
+"""The gate: a list of checks on forecasts of the same origins, and a verdict. Pure; it moves nothing."""
 
 from __future__ import annotations
 
@@ -6,20 +6,57 @@ import math
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+import numpy as np
+
 from gatecast.config import Promote
+from gatecast.evaluation.comparison import Segment, gain
 
 PROMOTE, KEEP, CURRENT = "promoted", "not_better", "already_champion"
 ROLLED_BACK, NOT_COMPARABLE = "rolled_back", "not_comparable"
-NOTHING = "nothing_to_promote"
+NOTHING, EXPERIMENT = "nothing_to_promote", "experiment"
+ROLLBACK, BY_HAND = "rollback", "moved_by_hand"  # how else the alias moves
+
+
+@dataclass(frozen=True)
+class Duel:
+    """Challenger and champion on the same origins.
+
+    Attributes:
+        champion: its score.
+        gains: ascending gains of the challenger in paired resamples.
+        segments: both scores by segment.
+    """
+
+    champion: float
+    gains: np.ndarray
+    segments: list[Segment] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What was measured now, on the same origins; lower scores are better.
+
+    Attributes:
+        challenger, seasonal_naive: scores.
+        coverage_95: share of values inside the challenger's 95 % interval.
+        origins: matured origins that do not overlap.
+        duel: against the champion; None without one.
+    """
+
+    challenger: float
+    seasonal_naive: float
+    coverage_95: float
+    origins: float
+    duel: Duel | None = None
 
 
 @dataclass(frozen=True)
 class Check:
-    """One question to the scores. ``value`` must be above (or at) ``bound``."""
+    """One question to the scores. ``value`` must be at or above ``bound``, or lie between two."""
 
     name: str
     value: float
-    bound: float
+    bound: float | list[float]
     passed: bool
     says: str
 
@@ -36,49 +73,71 @@ class Verdict:
         return asdict(self)
 
 
-def judge(
-    challenger: float, seasonal_naive: float, champion: float | None, rules: Promote
-) -> Verdict:
-    """Decide from scores of the same origins (lower is better).
-
-    Args:
-        challenger, seasonal_naive: their scores.
-        champion: the sitting champion's score on these origins; None if there is no champion.
-        rules: thresholds.
-
-    Returns:
-        ``promoted`` if every check passes, else ``not_better``. A score that is not finite never promotes.
-    """
-    skill = _gain(challenger, seasonal_naive)
-    checks = [
-        Check(
-            "skill",
-            skill,
-            rules.min_skill,
-            math.isfinite(skill) and skill > rules.min_skill,
-            f"{rules.metric} {challenger:.4f} against seasonal naive's {seasonal_naive:.4f}:"
-            f" skill {skill:.1%}, more than {rules.min_skill:.1%} wanted",
-        )
-    ]
-    if champion is not None:
-        gain = _gain(challenger, champion)
-        checks.append(
-            Check(
-                "gain",
-                gain,
-                rules.margin,
-                math.isfinite(gain) and gain > rules.margin,
-                f"{rules.metric} {challenger:.4f} against the champion's {champion:.4f}:"
-                f" gain {gain:.1%}, more than {rules.margin:.1%} wanted",
-            )
-        )
+def judge(found: Evidence, rules: Promote) -> Verdict:
+    """``promoted`` if every check passes, else ``not_better``. What is not a finite number passes no check."""
+    checks = [_origins(found, rules), _skill(found, rules), _coverage(found, rules)]
+    if found.duel:
+        checks += [_gain(found.challenger, found.duel, rules)]
+        checks += [_segment(segment, rules) for segment in found.duel.segments]
     failed = [c for c in checks if not c.passed]
     if failed:
         return Verdict(KEEP, failed[0].says, checks)
-    return Verdict(PROMOTE, checks[-1].says, checks)
+    decisive = "gain" if found.duel else "skill"
+    return Verdict(PROMOTE, next(c.says for c in checks if c.name == decisive), checks)
 
 
-def _gain(score: float, reference: float) -> float:
+def _at_least(name: str, value: float, bound: float, says: str) -> Check:
+    return Check(name, value, bound, math.isfinite(value) and value >= bound, says)
+
+
+def _origins(found: Evidence, rules: Promote) -> Check:
+    says = f"{found.origins:,.0f} matured origins that do not overlap, {rules.min_origins:,} wanted"
+    return _at_least("origins", found.origins, rules.min_origins, says)
+
+
+def _skill(found: Evidence, rules: Promote) -> Check:
+    skill = _relative(found.challenger, found.seasonal_naive)
+    says = (
+        f"{rules.metric} {found.challenger:.4f} against seasonal naive's {found.seasonal_naive:.4f}:"
+        f" skill {skill:.1%}, at least {rules.min_skill:.1%} wanted"
+    )
+    return _at_least("skill", skill, rules.min_skill, says)
+
+
+def _coverage(found: Evidence, rules: Promote) -> Check:
+    low, high = rules.coverage_95
+    says = (
+        f"the 95 % interval holds {found.coverage_95:.1%} of the values,"
+        f" {low:.1%} to {high:.1%} wanted"
+    )
+    passed = low <= found.coverage_95 <= high  # NaN: false
+    return Check("coverage_95", found.coverage_95, [low, high], passed, says)
+
+
+def _gain(challenger: float, duel: Duel, rules: Promote) -> Check:
+    """The lower end of a one-sided interval: the gain that all but a few resamples reach."""
+    drawn = duel.gains
+    sure = float(drawn[int((1 - rules.confidence) * len(drawn))]) if len(drawn) else math.nan
+    seen = _relative(challenger, duel.champion)
+    sure = sure if math.isfinite(seen) else math.nan
+    says = (
+        f"{rules.metric} {challenger:.4f} against the champion's {duel.champion:.4f}: gain {seen:.1%};"
+        f" in {rules.confidence:.0%} of {len(drawn):,} resamples at least {sure:.1%},"
+        f" {rules.margin:.1%} wanted"
+    )
+    return _at_least("gain", sure, rules.margin, says)
+
+
+def _segment(segment: Segment, rules: Promote) -> Check:
+    change = float(gain(segment.challenger, segment.champion))
+    says = (
+        f"{segment.name} ({segment.series:,} series): {rules.metric} {segment.challenger:.4f} against the"
+        f" champion's {segment.champion:.4f}: {change:+.1%}, no less than {-rules.max_segment_loss:+.1%} wanted"
+    )
+    return _at_least(f"segment {segment.name}", change, -rules.max_segment_loss, says)
+
+
+def _relative(score: float, reference: float) -> float:
     """1 - score / reference; NaN (which passes no check) unless both are finite and the reference is above 0."""
     if not (math.isfinite(score) and math.isfinite(reference) and reference > 0):
         return math.nan

@@ -8,89 +8,23 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from gatecast import atomic
+from gatecast import failpoints
 from gatecast.config import Promote
 from gatecast.data.panel import Panel
 from gatecast.errors import EvaluationError, RegistryError, TrainError
-from gatecast.evaluation import baselines
+from gatecast.evaluation import baselines, comparison
 from gatecast.evaluation.backtest import Backtest
 from gatecast.evaluation.predictor import NetPredictor
-from gatecast.ledger import Ledger
-from gatecast.registry import gate, package, tracking
-
-CHAMPION, PREVIOUS = "champion", "previous"
-
-
-@dataclass(frozen=True)
-class Champion:
-    """A registered version, resolved once: use the number and the digest, never the alias again."""
-
-    model: str
-    version: int
-    digest: str
-    run_id: str
-    variant: str
-    predictor: NetPredictor
-
-
-def champion(source: str, alias: str = CHAMPION) -> Champion | None:
-    """Resolve and load the version behind an alias; None if nothing was promoted yet.
-
-    Raises:
-        RegistryError: STORE, DIGEST, PACKAGE-…
-    """
-    import mlflow
-    from mlflow.exceptions import MlflowException
-
-    store, name = tracking.client(), tracking.model_name(source)
-    try:
-        found = store.get_model_version_by_alias(name, alias)
-    except MlflowException as error:
-        if error.error_code in (
-            "RESOURCE_DOES_NOT_EXIST",
-            "INVALID_PARAMETER_VALUE",
-        ):  # no such model, no such alias
-            return None
-        raise RegistryError(
-            "STORE", f"the registry does not answer: {error}", "Look at the MLflow store."
-        ) from None
-    digest = found.tags.get("gatecast.digest")
-    if not digest:
-        raise RegistryError(
-            "FOREIGN",
-            f"{name} version {found.version} was not registered by gatecast.",
-            "Point the alias at a version that was.",
-        )
-    try:
-        with tempfile.TemporaryDirectory() as folder:
-            local = mlflow.artifacts.download_artifacts(
-                artifact_uri=f"models:/{name}/{found.version}/artifacts", dst_path=folder
-            )
-            inside = next(
-                iter(sorted(Path(local).rglob("package.json"))), Path(local) / "package.json"
-            )
-            predictor = package.load(inside.parent, digest)
-    except (MlflowException, OSError) as error:
-        raise RegistryError(
-            "ARTIFACT",
-            f"{name} version {found.version} cannot be fetched: {error}",
-            "Restore its artifacts, or promote another version.",
-        ) from None
-    return Champion(
-        name,
-        int(found.version),
-        digest,
-        str(found.run_id),
-        str(found.tags.get("gatecast.variant")),
-        predictor,
-    )
+from gatecast.ledger import Ledger, who
+from gatecast.registry import aliases, gate, package, tracking
+from gatecast.registry.champion import Champion, answering, champion
+from gatecast.registry.report import finite
 
 
 def promote(panel: Panel, leaderboard: Path, models: Path, rules: Promote) -> dict[str, Any]:
@@ -109,56 +43,77 @@ def promote(panel: Panel, leaderboard: Path, models: Path, rules: Promote) -> di
         GatecastError: whenever anything cannot be trusted; nothing has moved then.
     """
     board = _read(leaderboard, panel)
-    variant, source = board["best"], panel.meta.source
-    if variant is None:
-        return _nothing(source, panel, rules, board["elsewhere"])
-    folder = models / variant
+    if board["best"] is None:
+        return _nothing(panel, rules, board["elsewhere"])
+    folder = models / board["best"]
     digest = package.digest(folder)
-    if board["digests"].get(variant) != digest:
+    if board["digests"].get(board["best"]) != digest:
         raise RegistryError(
             "STALE",
-            f"models/{variant} is not the package that was evaluated.",
+            f"models/{board['best']} is not the package that was evaluated.",
             "Run `dvc repro evaluate`.",
         )
-    sitting = champion(source)
-    ledger = Ledger()  # opened before anything moves
-    verdict, scores = _compare(panel, package.load(folder, digest), digest, sitting, rules)
-    if verdict.verdict == gate.PROMOTE and _was_rolled_back(ledger, source, digest, sitting):
-        reason = "it was the champion, and somebody put another version in its place since"
-        verdict = gate.Verdict(gate.ROLLED_BACK, reason, verdict.checks)
-    facts = {
-        "model": tracking.model_name(source),
-        "source": source,
-        "challenger": variant,
-        "digest": digest,
-        "data_hash": panel.meta.data_hash,
-        "metric": rules.metric,
-        "scores": scores,
-        "champion_before": sitting.version if sitting else None,
-        "elsewhere": board["elsewhere"],
-        **verdict.to_json(),
-    }
-    lineage = tracking.lineage()
-    experiment = bool(os.environ.get("DVC_EXP_NAME"))
-    if verdict.verdict == gate.PROMOTE and experiment:
-        return facts | {
-            "verdict": "experiment",
-            "reason": f"{verdict.reason}; inside a DVC experiment nothing moves",
-            "champion": facts["champion_before"],
-        }
-    if verdict.verdict == gate.PROMOTE:
-        version = _register(folder, source, variant, digest)
-        _move(source, version, sitting)
-        facts |= {"champion": version}
-    else:
-        facts |= {"champion": facts["champion_before"]}
-    if not experiment:
-        _note(ledger, facts, lineage)
+    if os.environ.get("DVC_EXP_NAME"):
+        return _experiment(_facts(panel, board, folder, digest, rules))
+    model, ledger = tracking.model_name(panel.meta.source), Ledger()
+    with ledger.lease(aliases.lease_name(model)) as lease:
+        failpoints.reach("promotion: lease taken")
+        aliases.settle(ledger, lease, model)
+        failpoints.reach("promotion: settled")
+        facts = _facts(panel, board, folder, digest, rules)
+        if facts["verdict"] == gate.PROMOTE and aliases.withdrawn(ledger, model, digest):
+            reason = (
+                "it was champion and was rolled back, or replaced by hand; a rollback returns it"
+            )
+            facts |= {"verdict": gate.ROLLED_BACK, "reason": reason}
+        failpoints.reach("promotion: judged")
+        if facts["verdict"] == gate.PROMOTE:
+            with answering():
+                version = _register(folder, panel.meta.source, facts["challenger"], digest)
+            failpoints.reach("promotion: version registered")
+            facts |= {"champion": version}
+            aliases.move(ledger, lease, facts | tracking.lineage())
+        else:
+            _note(ledger, facts)
     return facts
 
 
-def _nothing(source: str, panel: Panel, rules: Promote, elsewhere: list[str]) -> dict[str, Any]:
+def _facts(
+    panel: Panel, board: dict[str, Any], folder: Path, digest: str, rules: Promote
+) -> dict[str, Any]:
+    """The comparison and its verdict; ``champion`` is the one that sits."""
+    sitting = champion(panel.meta.source)
+    verdict, scores = _compare(panel, package.load(folder, digest), digest, sitting, rules)
+    version = sitting.version if sitting else None
+    return finite(
+        {
+            "model": tracking.model_name(panel.meta.source),
+            "source": panel.meta.source,
+            "challenger": board["best"],
+            "digest": digest,
+            "data_hash": panel.meta.data_hash,
+            "metric": rules.metric,
+            "scores": scores,
+            "champion_before": version,
+            "digest_before": sitting.digest if sitting else None,
+            "champion": version,
+            "elsewhere": board["elsewhere"],
+            **verdict.to_json(),
+        }
+    )
+
+
+def _experiment(facts: dict[str, Any]) -> dict[str, Any]:
+    """The facts inside ``dvc exp run``, where nothing moves and nothing is noted."""
+    if facts["verdict"] != gate.PROMOTE:
+        return facts
+    reason = f"{facts['reason']}; inside a DVC experiment nothing moves"
+    return facts | {"verdict": gate.EXPERIMENT, "reason": reason}
+
+
+def _nothing(panel: Panel, rules: Promote, elsewhere: list[str]) -> dict[str, Any]:
     """The facts where no variant forecasts quantiles."""
+    source = panel.meta.source
     sitting = champion(source)
     version = sitting.version if sitting else None
     return {
@@ -170,6 +125,7 @@ def _nothing(source: str, panel: Panel, rules: Promote, elsewhere: list[str]) ->
         "metric": rules.metric,
         "scores": {},
         "champion_before": version,
+        "digest_before": sitting.digest if sitting else None,
         "champion": version,
         "elsewhere": elsewhere,
         "verdict": gate.NOTHING,
@@ -202,32 +158,47 @@ def _read(leaderboard: Path, panel: Panel) -> dict[str, Any]:
 def _compare(
     panel: Panel, challenger: NetPredictor, digest: str, sitting: Champion | None, rules: Promote
 ) -> tuple[gate.Verdict, dict[str, float]]:
-    backtest = Backtest.of(panel)
-    score = lambda predictor: backtest.run(predictor).pooled[rules.metric]  # noqa: E731
+    """The verdict and the scores by role, all of them measured now on the same origins."""
+    backtest, m = Backtest.of(panel), panel.meta
+    shown = backtest.run(challenger)
+    naive = backtest.run(baselines.seasonal_naive(m.horizon, m.season_length))
     scores = {
-        "challenger": score(challenger),
-        "seasonal_naive": score(
-            baselines.seasonal_naive(panel.meta.horizon, panel.meta.season_length)
-        ),
+        "challenger": shown.pooled[rules.metric],
+        "seasonal_naive": naive.pooled[rules.metric],
     }
     if sitting and sitting.digest == digest:
         return gate.Verdict(gate.CURRENT, f"version {sitting.version} is this very package"), scores
-    champion_score, remark = None, ""
+    duel, remark = None, ""
     if sitting:
         try:
             _check_not_trained_on(sitting, panel)
-            champion_score = scores["champion"] = score(sitting.predictor)
+            sits = backtest.run(sitting.predictor)
         except (EvaluationError, TrainError) as error:
-            if (
-                error.code == "NAN-FORECAST"
-            ):  # a champion that is broken on this data keeps nobody out
-                remark = f"; the champion gives no finite forecast ({error.what})"
-            elif error.code not in ("NOT-COMPARABLE", "CHANNELS"):
+            way_out = "Set `promote.replace_incomparable: true` to start over."
+            if error.code not in ("NOT-COMPARABLE", "CHANNELS", "NAN-FORECAST"):
                 raise
-            elif not rules.replace_incomparable:
-                way_out = "Set `promote.replace_incomparable: true` to start over."
+            if rules.replace_incomparable:
+                remark = f"; the champion cannot be compared ({error.what})"
+            elif error.code == "NAN-FORECAST":
+                raise EvaluationError(error.code, f"champion: {error.what}", way_out) from None
+            else:
                 return gate.Verdict(gate.NOT_COMPARABLE, f"{error.what} {way_out}"), scores
-    verdict = gate.judge(scores["challenger"], scores["seasonal_naive"], champion_score, rules)
+        else:
+            scores["champion"] = sits.pooled[rules.metric]
+            a, b = (
+                comparison.Cells.of(backtest, result.forecast, rules.metric)
+                for result in (shown, sits)
+            )
+            parts = comparison.segments(backtest, a, b, rules.min_segment_series)
+            duel = gate.Duel(scores["champion"], comparison.gains(a, b), parts)
+    found = gate.Evidence(
+        scores["challenger"],
+        scores["seasonal_naive"],
+        shown.pooled["coverage_95"],
+        comparison.matured(backtest),
+        duel,
+    )
+    verdict = gate.judge(found, rules)
     return replace(verdict, reason=verdict.reason + remark), scores
 
 
@@ -276,43 +247,12 @@ def _register(folder: Path, source: str, variant: str, digest: str) -> int:
     return int(made.version)
 
 
-def _move(source: str, version: int, sitting: Champion | None) -> None:
-    store, name = tracking.client(), tracking.model_name(source)
-    if sitting:
-        store.set_registered_model_alias(name, PREVIOUS, str(sitting.version))
-    store.set_registered_model_alias(name, CHAMPION, str(version))
-
-
-def _was_rolled_back(ledger: Ledger, source: str, digest: str, sitting: Champion | None) -> bool:
-    """Whether this package is the last one promoted, but no longer the champion: the alias was moved by hand."""
-    past = ledger.entries("promotion", tracking.model_name(source))
-    moves = [e.facts for e in past if e.facts.get("verdict") == gate.PROMOTE]
-    return bool(
-        sitting
-        and moves
-        and moves[-1]["digest"] == digest
-        and moves[-1]["champion"] != sitting.version
-    )
-
-
-def _note(ledger: Ledger, facts: dict[str, Any], lineage: dict[str, str]) -> None:
-    """One ledger row per decision; the same decision again (promote always runs) adds none.
-
-    That a package is champion already is no decision, unless the row of its promotion was lost.
-    """
-    keys = ("challenger", "digest", "data_hash", "metric", "scores", "champion_before", "champion")
-    keep = {k: facts[k] for k in (*keys, "verdict", "reason")}
-    past = ledger.entries("promotion", facts["model"])
-    if keep["verdict"] == gate.CURRENT:
-        known = any(e.facts.get("digest") == keep["digest"] for e in past)
-    else:
-        same = ("digest", "data_hash", "champion_before", "verdict")
-        known = bool(past) and all(past[-1].facts.get(k) == keep[k] for k in same)
-    if keep["verdict"] == gate.PROMOTE or not known:
-        ledger.append("promotion", facts["model"], keep | lineage)
-
-
-def write(report: Path, facts: dict[str, Any]) -> None:
-    """Write ``promotion.json``; a check whose value is not finite becomes null."""
-    text = json.dumps(facts, allow_nan=True)
-    atomic.write_json(report, json.loads(text, parse_constant=lambda _: None))
+def _note(ledger: Ledger, facts: dict[str, Any]) -> None:
+    """One ledger row per decision that moves nothing; the same decision again (promote always runs) adds none."""
+    if facts["verdict"] == gate.CURRENT:
+        return
+    past = ledger.entries(aliases.KIND, facts["model"])
+    same = ("digest", "data_hash", "champion_before", "verdict")
+    if not past or any(past[-1].facts.get(k) != facts[k] for k in same):
+        row = facts | tracking.lineage() | {"by": who()}
+        ledger.append(aliases.KIND, facts["model"], row)

@@ -21,7 +21,7 @@ from gatecast.evaluation.baselines import seasonal_naive
 from gatecast.evaluation.table import to_table
 from gatecast.forecast import Forecast
 from gatecast.ledger import Ledger
-from gatecast.registry.promotion import Champion, champion
+from gatecast.registry.champion import Champion, champion
 from gatecast.scoring import store
 
 SNAPSHOTS = Path("data/scoring")

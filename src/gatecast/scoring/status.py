@@ -5,15 +5,24 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from datetime import UTC, datetime
+from io import StringIO
 from pathlib import Path
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
 
 from gatecast.config import Feed
 from gatecast.data import files
 from gatecast.errors import GatecastError
 from gatecast.evaluation import event_board, leaderboard
-from gatecast.ledger import Ledger, shown
-from gatecast.registry import promotion, tracking
+from gatecast.ledger import Entry, Ledger, shown
+from gatecast.registry import aliases, gate, tracking
+from gatecast.registry.champion import Champion, champion
 from gatecast.scoring import store
+
+_DECISIONS = 5  # of the history that are shown
 
 
 def report(feed: Feed, as_of: str | None = None) -> str:
@@ -79,16 +88,61 @@ def _store(feed: Feed) -> str:
 
 
 def _champion(feed: Feed) -> str:
-    best = promotion.champion(feed.name)
-    past = Ledger().entries("promotion", tracking.model_name(feed.name))
-    last = (
-        f"; last decision {past[-1].at}: {past[-1].facts['challenger']} {past[-1].facts['verdict']}"
-        if past
-        else ""
-    )
+    best, ledger = champion(feed.name), Ledger()
+    model = tracking.model_name(feed.name)
+    past = ledger.entries(aliases.KIND, model)
     if best is None:
-        return f"none: nothing of {feed.name} has been promoted{last}"
-    return f"{best.model} v{best.version} ({best.variant}, {best.digest[:12]}){last}"
+        says = f"none: nothing of {feed.name} has been promoted"
+    else:
+        says = (
+            f"{best.model} v{best.version} ({best.variant}, {best.digest[:12]}){_since(past, best)}"
+        )
+    if left := aliases.interrupted(ledger, model):
+        says += f"; a move to v{left.facts['champion']} was interrupted: `dvc repro` finishes it"
+    return says + (f"\n\n{_history(past)}\n" if past else "")
+
+
+def _since(past: list[Entry], best: Champion) -> str:
+    """How long the champion has been that, and its scores when it was promoted."""
+    mine = [e for e in past if e.facts.get("champion") == best.version]
+    moved = [e for e in mine if e.facts["verdict"] in aliases.MOVES]
+    scored = [e for e in mine if e.facts["verdict"] == gate.PROMOTE]
+    says = f", champion for {_age(moved[-1].at)}" if moved else ""
+    if scored:
+        facts = scored[-1].facts
+        scores = facts["scores"]
+        says += (
+            f"; {facts['metric']} {scores['challenger']:.3f} when promoted"
+            f" (seasonal naive {scores['seasonal_naive']:.3f})"
+        )
+    return says
+
+
+def _age(at: str) -> str:
+    seconds = (datetime.now(UTC) - datetime.fromisoformat(at)).total_seconds()
+    for unit, length in (("days", 86_400), ("hours", 3_600), ("minutes", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds // length:.0f} {unit}"
+    return f"{seconds:.0f} seconds"
+
+
+def _history(past: list[Entry]) -> str:
+    """The last decisions, newest first."""
+    view = Table(box=box.SIMPLE_HEAD, title="decisions, newest first", title_justify="left")
+    for name in ("when", "variant", "verdict", "champion", "by", "why"):
+        view.add_column(name, overflow="ellipsis", no_wrap=name != "why")
+    for e in reversed(past[-_DECISIONS:]):
+        number = e.facts.get("champion")
+        by, _, _ = str(e.facts.get("by", "")).partition(",")
+        cells = (
+            e.facts.get("challenger") or "-",
+            e.facts["verdict"],
+            f"v{number}" if number else "-",
+        )
+        view.add_row(e.at[:16], *cells, by, e.facts["reason"])
+    buffer = StringIO()
+    Console(file=buffer, width=150, force_terminal=False).print(view)
+    return buffer.getvalue().rstrip()
 
 
 def _forecasts(feed: Feed) -> str:

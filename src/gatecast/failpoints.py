@@ -1,0 +1,31 @@
+"""Places at which a process can be made to die, so that tests can show that nothing is lost there.
+
+    failpoints.reach("promotion: version registered")
+
+does nothing, unless the environment variable ``GATECAST_FAILPOINT`` holds this very name: then the process ends there
+as a killed one does, without cleaning up.
+"""
+
+from __future__ import annotations
+
+import os
+
+DIED = 70  # exit status of a process that ended at a failpoint
+
+PROMOTION = (
+    "promotion: lease taken",
+    "promotion: settled",
+    "promotion: judged",
+    "promotion: version registered",
+    "promotion: decision noted",
+    "promotion: version tagged",
+    "promotion: previous moved",
+    "promotion: champion moved",
+    "promotion: move noted",
+)
+
+
+def reach(name: str) -> None:
+    """End the process if it was told to die here."""
+    if os.environ.get("GATECAST_FAILPOINT") == name:
+        os._exit(DIED)

@@ -1,0 +1,199 @@
+"""How the alias ``champion`` moves: noted in the ledger first, then moved, then noted as done.
+
+    1  the ledger's row of the decision       verdict, champion, champion_before
+    2  tags of the version, alias `previous`, alias `champion`
+    3  the ledger's row `promotion_done`
+
+A process may die between any two of these. Whoever holds the lease next finishes the move (:func:`settle`), so the
+alias always names a version that the ledger says was promoted. An alias that is neither where the last row puts it
+nor where it was before has been moved by hand: that is noted, and respected.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from gatecast import failpoints
+from gatecast.errors import RegistryError
+from gatecast.ledger import Entry, Lease, Ledger, who
+from gatecast.registry import gate, tracking
+from gatecast.registry.champion import (
+    CHAMPION,
+    PREVIOUS,
+    Champion,
+    answering,
+    champion,
+    version_at,
+)
+
+KIND, DONE = "promotion", "promotion_done"
+MOVES = (gate.PROMOTE, gate.ROLLBACK, gate.BY_HAND)
+
+
+def lease_name(model: str) -> str:
+    """What is held by who moves the aliases of a registered model."""
+    return f"promotion {model}"
+
+
+def moves(ledger: Ledger, model: str) -> list[Entry]:
+    """The ledger's rows of moves, oldest first."""
+    return [e for e in ledger.entries(KIND, model) if e.facts.get("verdict") in MOVES]
+
+
+def interrupted(ledger: Ledger, model: str) -> Entry | None:
+    """The last move, if it was decided and not noted as done."""
+    past = moves(ledger, model)
+    if not past or past[-1].facts["verdict"] == gate.BY_HAND:
+        return None
+    done = {e.facts["decision"] for e in ledger.entries(DONE, model)}
+    return None if past[-1].id in done else past[-1]
+
+
+def withdrawn(ledger: Ledger, model: str, digest: str) -> bool:
+    """Whether a package was champion until a rollback or a hand put another in its place."""
+    for row in reversed(moves(ledger, model)):
+        if row.facts.get("digest") == digest:
+            return False
+        if row.facts.get("digest_before") == digest and row.facts["verdict"] != gate.PROMOTE:
+            return True
+    return False
+
+
+def move(ledger: Ledger, lease: Lease, facts: dict[str, Any]) -> None:
+    """Note a decision, move the aliases, note that it is done.
+
+    Args:
+        facts: ``model``, ``verdict``, ``champion`` (a registered version), ``champion_before``, and what else the
+            ledger should know.
+
+    Raises:
+        RegistryError: LEASE-LOST, STORE, LEDGER. What was begun is finished by the next command.
+    """
+    lease.check()
+    row = ledger.append(KIND, facts["model"], facts | {"by": who()})
+    assert row is not None
+    failpoints.reach("promotion: decision noted")
+    _carry_out(ledger, lease, row)
+
+
+def _carry_out(ledger: Ledger, lease: Lease, row: Entry) -> None:
+    """Steps 2 and 3; doing them again does no harm."""
+    store, model, facts = tracking.client(), row.subject, row.facts
+    version, before = facts["champion"], facts["champion_before"]
+    with answering():
+        for key, value in _tags(row).items():
+            store.set_model_version_tag(model, str(version), key, value)
+        failpoints.reach("promotion: version tagged")
+        if before is not None:
+            lease.check()
+            store.set_registered_model_alias(model, PREVIOUS, str(before))
+        failpoints.reach("promotion: previous moved")
+        lease.check()
+        store.set_registered_model_alias(model, CHAMPION, str(version))
+        failpoints.reach("promotion: champion moved")
+    ledger.append(DONE, model, {"decision": row.id, "by": who()}, once=f"{model}/{row.id}")
+    failpoints.reach("promotion: move noted")
+
+
+def _tags(row: Entry) -> dict[str, str]:
+    facts = row.facts
+    tags = {"gatecast.verdict": facts["verdict"], "gatecast.reason": facts["reason"]}
+    if facts["verdict"] != gate.PROMOTE:  # a rollback: what it was promoted for still holds
+        return tags
+    tags |= {
+        f"gatecast.{facts['metric']}.{name}": f"{v:.6g}" for name, v in facts["scores"].items()
+    }
+    return tags | {"gatecast.promoted_at": row.at, "gatecast.checks": json.dumps(facts["checks"])}
+
+
+def settle(ledger: Ledger, lease: Lease, model: str) -> Entry | None:
+    """Finish a move that was interrupted; recognise an alias that was moved by hand.
+
+    Returns:
+        The row of the move that was finished, if any.
+
+    Raises:
+        RegistryError: LEASE-LOST, STORE, LEDGER.
+    """
+    past, sits = moves(ledger, model), version_at(model, CHAMPION)
+    now = int(sits.version) if sits else None
+    left = interrupted(ledger, model)
+    between = left is not None and now in (left.facts["champion"], left.facts["champion_before"])
+    if left and between and _exists(model, left.facts["champion"]):
+        print(f"a move to version {left.facts['champion']} of {left.at} is being finished")
+        _carry_out(ledger, lease, left)
+        return left
+    expected = past[-1].facts["champion"] if past else None
+    if now != expected:
+        reason = f"the alias names {_say(now)}; the ledger knew {_say(expected)}"
+        facts = {
+            "model": model,
+            "verdict": gate.BY_HAND,
+            "reason": reason,
+            "challenger": sits.tags.get("gatecast.variant") if sits else None,
+            "champion": now,
+            "digest": sits.tags.get("gatecast.digest") if sits else None,
+            "champion_before": expected,
+            "digest_before": past[-1].facts.get("digest") if past else None,
+        }
+        ledger.append(KIND, model, facts | {"by": who()})
+    return None
+
+
+def _exists(model: str, version: int) -> bool:
+    with answering():
+        known = tracking.client().search_model_versions(f"name = '{model}'")
+    return any(int(v.version) == version for v in known)
+
+
+def _say(version: int | None) -> str:
+    return "no version" if version is None else f"version {version}"
+
+
+def rollback(source: str, reason: str = "") -> dict[str, Any]:
+    """Make the previous champion the champion again, and the champion the previous one.
+
+    A rollback that was interrupted is finished, and that is all.
+
+    Args:
+        source: whose model.
+        reason: for the ledger.
+
+    Returns:
+        The row of the ledger.
+
+    Raises:
+        RegistryError: NO-PREVIOUS; LEASE; whatever :func:`champion` raises of a version that cannot be trusted.
+    """
+    model, ledger = tracking.model_name(source), Ledger()
+    with ledger.lease(lease_name(model)) as lease:
+        failpoints.reach("promotion: lease taken")
+        finished = settle(ledger, lease, model)
+        failpoints.reach("promotion: settled")
+        if finished and finished.facts["verdict"] == gate.ROLLBACK:
+            return finished.facts  # the one that was asked for, and killed
+        sitting, target = version_at(model, CHAMPION), champion(source, PREVIOUS)
+        if sitting is None or target is None or int(sitting.version) == target.version:
+            raise RegistryError(
+                "NO-PREVIOUS",
+                f"{model} has no champion before {_say(int(sitting.version) if sitting else None)}.",
+                "Point the alias at a version in MLflow's pages, or promote another variant: dvc repro",
+            )
+        facts = _rollback_facts(sitting, target, reason)
+        move(ledger, lease, facts)
+    return facts
+
+
+def _rollback_facts(sitting: Any, target: Champion, reason: str) -> dict[str, Any]:
+    return {
+        "model": target.model,
+        "verdict": gate.ROLLBACK,
+        "reason": reason or f"version {sitting.version} was rolled back",
+        "challenger": target.variant,
+        "champion": target.version,
+        "digest": target.digest,
+        "champion_before": int(sitting.version),
+        "digest_before": sitting.tags.get("gatecast.digest"),
+        **tracking.lineage(),
+    }

@@ -1,0 +1,76 @@
+"""The report of a promotion: ``reports/promotion.json`` for programs, ``reports/promotion.md`` for people."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from gatecast import atomic
+from gatecast.registry import gate
+
+_NEXT = {
+    gate.PROMOTE: "Score with it: `python pipelines/score.py`. Back to the one before:"
+    " `python pipelines/promote.py mode=rollback`.",
+    gate.KEEP: "The champion stays. Look at the checks that failed; their bounds are `promote:` in `params.yaml`.",
+    gate.CURRENT: "Nothing is to be done: the best variant is the champion.",
+    gate.ROLLED_BACK: "A package that was withdrawn does not come back by itself. To have it back:"
+    " `python pipelines/promote.py mode=rollback`, or point the alias at it in MLflow's pages.",
+    gate.NOT_COMPARABLE: "The champion stays. `promote.replace_incomparable: true` in `params.yaml` lets the"
+    " challenger take its place without a comparison.",
+    gate.NOTHING: "Add a variant that forecasts quantiles to `variants` in `params.yaml`.",
+    gate.EXPERIMENT: "To promote it: `dvc exp apply`, then `dvc repro`.",
+}
+
+
+def finite(facts: dict[str, Any]) -> dict[str, Any]:
+    """The facts as JSON can hold them: what is not a finite number becomes None."""
+    return dict(json.loads(json.dumps(facts), parse_constant=lambda _: None))
+
+
+def write(report: Path, facts: dict[str, Any]) -> None:
+    """Write ``promotion.json`` and, beside it, ``promotion.md``."""
+    clean = finite(facts)
+    atomic.write_json(report, clean)
+    atomic.write_text(report.with_suffix(".md"), markdown(clean))
+
+
+def markdown(facts: dict[str, Any]) -> str:
+    """The verdict, why, every check in a table, and what to do next. Without times: it is a DVC output."""
+    champion = lambda version: f"version {version}" if version else "none"  # noqa: E731
+    lines = [
+        f"# {facts['model']}: {facts['challenger'] or 'no challenger'}: {facts['verdict']}",
+        "",
+        f"{facts['reason']}.",
+        "",
+        f"Champion before: {champion(facts['champion_before'])}. Champion now: {champion(facts['champion'])}.",
+        "",
+    ]
+    if facts["checks"]:
+        lines += ["| check | value | bound | | |", "|---|---|---|---|---|"]
+        lines += [_row(check) for check in facts["checks"]]
+        lines.append("")
+    if facts["scores"]:
+        lines += [f"| {facts['metric']}, on the same origins | |", "|---|---|"]
+        lines += [
+            f"| {name.replace('_', ' ')} | {_cell(v)} |" for name, v in facts["scores"].items()
+        ]
+        lines.append("")
+    lines += [
+        f"**Next.** {_NEXT[facts['verdict']]}",
+        "",
+        f"Package `{(facts['digest'] or '-')[:12]}`, data `{facts['data_hash'][:12]}`.",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _row(check: dict[str, Any]) -> str:
+    bound = check["bound"]
+    limits = " to ".join(map(_cell, bound)) if isinstance(bound, list) else f"≥ {_cell(bound)}"
+    passed = "passed" if check["passed"] else "**failed**"
+    cells = (check["name"], _cell(check["value"]), limits, passed, check["says"])
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+
+def _cell(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4g}"
