@@ -16,6 +16,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -29,7 +30,23 @@ from gatecast.registry import processes
 
 STORE = Path("mlflow.db")
 ARTIFACTS = Path("mlartifacts")
-REQUIREMENTS = ("torch", "numpy", "pandas", "pandera", "safetensors", "holidays")
+# What a logged model needs to forecast: these packages, and this part of gatecast.
+REQUIREMENTS = (
+    "mlflow",
+    "torch",
+    "numpy",
+    "pandas",
+    "pyarrow",
+    "pandera",
+    "safetensors",
+    "holidays",
+)
+INFERENCE = (
+    *("__init__.py", "atomic.py", "config.py", "errors.py", "forecast.py", "data", "models"),
+    *("evaluation/__init__.py", "evaluation/predictor.py", "evaluation/table.py"),
+    *("registry/__init__.py", "registry/package.py", "registry/pyfunc.py"),
+    *("training/__init__.py", "training/feed.py"),
+)
 
 
 def uri() -> str:
@@ -244,7 +261,6 @@ def log_package(run_id: str, folder: Path) -> None:
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, ParamSchema, ParamSpec, Schema
 
-    import gatecast
     from gatecast.data.panel import FUTURE, PAST, PanelMeta
     from gatecast.evaluation.table import KEYS, value_columns
     from gatecast.registry import package
@@ -284,21 +300,42 @@ def log_package(run_id: str, folder: Path) -> None:
             if c.categories is not None
             else [0.0] * rows
         )
-    code = Path(gatecast.__file__).parent
-    with warnings.catch_warnings(), mlflow.start_run(run_id=run_id):
+    digest = package.digest(folder)
+    with (
+        _inference_code() as code,
+        warnings.catch_warnings(),
+        mlflow.start_run(run_id=run_id),
+    ):
         warnings.simplefilter("ignore")
         mlflow.pyfunc.log_model(
             name="model",
             python_model=str(code / "registry" / "pyfunc.py"),
             artifacts={"package": str(folder)},
             code_paths=[str(code)],
-            pip_requirements=[
-                f"{name}=={version(name).split('+')[0]}" for name in ("mlflow", *REQUIREMENTS)
-            ],
+            model_config={"digest": digest},
+            pip_requirements=[f"{name}=={version(name).split('+')[0]}" for name in REQUIREMENTS],
             signature=signature,
             input_example=example,
         )
-    store.set_tag(run_id, "gatecast.digest", package.digest(folder))
+    store.set_tag(run_id, "gatecast.digest", digest)
+
+
+@contextmanager
+def _inference_code() -> Iterator[Path]:
+    """A copy of the part of gatecast that a logged model needs; gone when the block ends."""
+    import gatecast
+
+    code = Path(gatecast.__file__).parent
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder) / "gatecast"
+        for name in INFERENCE:
+            source, target = code / name, copy / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            if source.is_dir():
+                shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
+            else:
+                shutil.copyfile(source, target)
+        yield copy
 
 
 def find_run(source: str, digest: str) -> str | None:
