@@ -5,6 +5,7 @@ Variants that forecast an event have a board of their own, beside persistence an
 
 import time
 from pathlib import Path
+from typing import Any
 
 from gatecast.config import Config
 from gatecast.entry import entry
@@ -14,11 +15,12 @@ PANEL, REPORTS = Path("data/panel"), Path("reports")
 
 @entry()
 def main(config: Config) -> None:
+    from gatecast import atomic
     from gatecast.data.panel import Panel
     from gatecast.evaluation import baselines, event_board, leaderboard, plots
     from gatecast.evaluation.backtest import Backtest
     from gatecast.forecast import Predictor
-    from gatecast.registry import package, tracking
+    from gatecast.registry import card, package, tracking
 
     start = time.perf_counter()
     panel, metric = Panel.load(PANEL), config.promote.metric
@@ -45,22 +47,33 @@ def main(config: Config) -> None:
     table = leaderboard.leaderboard(results, metric)
     leaderboard.write(REPORTS, results, table, panel, backtest, metric, digests, elsewhere)
     plots.error_by_step(results, metric, REPORTS / "error_by_step.png")
+    plots.calibration(results, backtest, REPORTS / "calibration.png")
     winner = leaderboard.winner(table)
     shown = plots.choose(next(r for r in results if r.name == (winner or str(table.index[0]))))
     for result in results:
         plots.fans(panel, backtest, result, shown, REPORTS / "forecasts" / f"{result.name}.png")
-    for result in results:
-        pictures = [REPORTS / "error_by_step.png", REPORTS / "forecasts" / f"{result.name}.png"]
-        tracking.log_evaluation(
-            meta.source, result, folders.get(result.name), pictures, meta.data_hash
-        )
     events = event_board.compare(panel, asked)
     event_board.write(REPORTS, events, panel, {name: digests[name] for name in elsewhere})
-    for event in events:
-        pictures = [REPORTS / "reliability.png"]
-        tracking.log_evaluation(
-            meta.source, event, folders.get(event.name), pictures, meta.data_hash
-        )
+    with atomic.folder(REPORTS / "cards") as cards:
+        for result in results:
+            fan = REPORTS / "forecasts" / f"{result.name}.png"
+            pictures = [REPORTS / "error_by_step.png", REPORTS / "calibration.png", fan]
+            folder = folders.get(result.name)
+            run_id = tracking.log_evaluation(meta.source, result, folder, pictures, meta.data_hash)
+            tracking.log_panel(run_id, panel, "testing")
+            tracking.log_fan(run_id, fan)
+            if folder:
+                naive = next(r for r in results if r.name == "seasonal_naive")
+                parts = card.segments(backtest, result, naive)
+                _card(folder, panel, result, naive, run_id, cards, parts)
+        for event in events:
+            folder = folders.get(event.name)
+            pictures = [REPORTS / "reliability.png"]
+            run_id = tracking.log_evaluation(meta.source, event, folder, pictures, meta.data_hash)
+            tracking.log_panel(run_id, panel, "testing")
+            if folder:
+                floor = next(r for r in events if r.event == event.event)
+                _card(folder, panel, event, floor, run_id, cards)
     task = f"{meta.source}: {len(backtest.windows):,} windows, horizon {meta.horizon}"
     title = f"{task}; lower is better, * is the best variant"
     print(leaderboard.render(table, title))
@@ -70,6 +83,25 @@ def main(config: Config) -> None:
         print("\n" + event_board.render(event_board.board(events), f"{task}; by brier"))
     won = f"{winner} wins by {metric}" if winner else "no variant forecasts quantiles"
     print(f"\nevaluate: {won} -> {REPORTS} in {time.perf_counter() - start:.1f} s")
+
+
+def _card(
+    folder: Path,
+    panel: Any,
+    result: Any,
+    baseline: Any,
+    run_id: str,
+    cards: Path,
+    segments: Any = None,
+) -> None:
+    """Write the model card of a variant and log it to its run."""
+    from gatecast import atomic
+    from gatecast.registry import card, package, tracking
+
+    content, digest = package.describe(folder), package.digest(folder)
+    text = card.of(content, digest, panel, result, baseline, tracking.cost(run_id), segments)
+    atomic.write_text(cards / f"{result.name}.md", text)
+    tracking.log_card(run_id, text)
 
 
 if __name__ == "__main__":

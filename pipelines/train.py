@@ -31,21 +31,11 @@ def main(config: Config) -> None:
         return trainer.assist(variant, panel, model, fit, config.seed)
     meta = panel.meta
     tracking.close_dead_runs(meta.source)
-    task = {
-        k: getattr(meta, k)
-        for k in ("horizon", "season_length", "frequency", "splits", "quantiles", "event")
-    }
-    params = {
-        "variant": variant,
-        "seed": config.seed,
-        "source": meta.source,
-        "model": asdict(model),
-        "fit": asdict(fit),
-        "task": task,
-    }
-    with tracking.training_run(
-        meta.source, variant, params, {"gatecast.data_hash": meta.data_hash}
-    ) as run_id:
+    params = tracking.settings(variant, config.seed, asdict(model), meta, fit=asdict(fit))
+    tags = {"gatecast.variant": variant, "gatecast.data_hash": meta.data_hash}
+    name = tracking.run_name(variant, config.seed)
+    with tracking.training_run(meta.source, name, params, tags) as run_id:
+        tracking.log_panel(run_id, panel, "training")
         where = f"MLflow run {run_id} in {shown(tracking.uri())}"
         print(f"train: {variant} on {meta.source} ({panel.n_series:,} series), {where}")
         trained = trainer.train(
@@ -57,6 +47,7 @@ def main(config: Config) -> None:
             lambda: tracking.lightning_logger(meta.source, run_id),
         )
         folder = package.MODELS / variant
+        tracking.log_params(run_id, {"spec": trained.spec.to_json()})
         digest = package.write(folder, variant, model, config.seed, meta, trained)
         numbers = {f"train_{k}": float(v) for k, v in trained.outcome.items()} | trained.cost
         tracking.log_metrics(run_id, numbers)

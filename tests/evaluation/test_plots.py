@@ -59,7 +59,7 @@ def test_an_easy_a_typical_and_a_hard_series_are_shown(make_panel: Panels, shape
     assert {k: scores[v] for k, v in plots.choose(graded).items()} == {
         "easy": 1,
         "typical": 5,
-        "hard": 9,
+        "worst": 10,
     }
 
 
@@ -86,6 +86,8 @@ def test_constant_series_without_any_mase_have_pictures_too(
     results = [backtest.run(p) for p in (baselines.naive(3), shaped(3))]
     draw(backtest, results[1], tmp_path / "fan.png")
     plots.error_by_step(results, "mase", tmp_path / "error.png")
+    plots.calibration(results, backtest, tmp_path / "calibration.png")
+    assert is_picture(tmp_path / "calibration.png")
     assert is_picture(tmp_path / "fan.png")
     assert is_picture(tmp_path / "error.png")
 

@@ -75,6 +75,12 @@ def test_a_package_knows_what_it_is(folder: Path, tiny: Panel) -> None:
     content = package.describe(folder)
     assert (content["variant"], content["seed"], content["schema"]) == ("linear", 1, package.SCHEMA)
     assert content["panel"]["data_hash"] == tiny.meta.data_hash
+    splits = tiny.meta.splits
+    assert content["trained_on"] == {
+        "from": tiny.meta.first,
+        "weights": splits["train_end"],
+        "intervals": splits["validation_end"],
+    }
     loaded = package.load(folder)
     assert (loaded.name, loaded.horizon) == ("linear", tiny.meta.horizon)
     assert loaded.meta == tiny.meta
@@ -126,6 +132,28 @@ def test_the_expected_digest_is_asked_for(folder: Path) -> None:
     assert package.load(folder, package.digest(folder)).name == "linear"
     with pytest.raises(RegistryError, match="DIGEST"):
         package.load(folder, "0" * 64)
+
+
+def test_a_foreign_file_in_a_package_is_refused(folder: Path) -> None:
+    expected = package.digest(folder)
+    (folder / "weights.pkl").write_bytes(b"cos\nsystem\n(S'true'\ntR.")
+    with pytest.raises(RegistryError, match=r"PACKAGE-FOREIGN.*weights\.pkl"):
+        package.load(folder, expected)
+
+
+@pytest.mark.parametrize(
+    "recipe",
+    [*RECIPES, Model(kind="ensemble", members=[{"kind": "linear"}, {"kind": "recurrent"}])],
+    ids=[*CELLS, "ensemble"],
+)
+def test_a_package_is_little_more_than_its_weights(
+    recipe: Model, tmp_path: Path, tiny: Panel
+) -> None:
+    trained = untrained(tiny, recipe)
+    package.write(tmp_path / "v", "v", recipe, 1, tiny.meta, trained)
+    size = sum(p.stat().st_size for p in (tmp_path / "v").iterdir())
+    weights = sum(t.numel() * t.element_size() for t in trained.net.state_dict().values())
+    assert size <= 1.2 * weights + 50 * 1024
 
 
 @pytest.mark.parametrize("schema", [package.SCHEMA + 1, 0, "1"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -9,13 +10,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import mlflow
 import pandas as pd
 import pytest
+import yaml
 
 from gatecast.data.panel import Panel
 from gatecast.data.windows import latest
+from gatecast.errors import IngestError, RegistryError
 from gatecast.evaluation.table import panel_of, to_table
-from gatecast.registry import package
+from gatecast.registry import package, tracking
 
 CUTOFF = "2025-01-10 07:00:00"
 
@@ -32,10 +36,22 @@ mlflow.set_tracking_uri("sqlite:///mlflow.db")
 model = mlflow.pyfunc.load_model("models:/gatecast-tiny@champion")
 frame = pd.read_parquet("frame.parquet")
 one = frame[frame["unique_id"] == "c"]
+refused = {}
+for name, asked in {"empty": frame[:0], "zone": frame.assign(ds=frame["ds"].dt.tz_localize("UTC"))}.items():
+    try:
+        model.predict(asked)
+    except Exception as error:
+        refused[name] = f"{type(error).__name__}: {error}"
+pd.Series(refused).to_json("refused.json")
 model.predict(frame).to_parquet("all.parquet")
 model.predict(one).to_parquet("one.parquet")
+model.predict(one[:3]).to_parquet("short.parquet")
+many = [frame.assign(unique_id=frame["unique_id"] + str(k)) for k in range(9)]
+model.predict(pd.concat(many)).to_parquet("many.parquet")
 model.predict(frame.assign(kind="airport")).to_parquet("unknown.parquet")
 model.predict(frame, params={"cutoff": "CUTOFF"}).to_parquet("cutoff.parquet")
+heavy = {"hydra", "omegaconf", "dvc", "pytorch_lightning", "lightning_fabric", "optuna", "matplotlib"}
+assert not heavy & set(sys.modules), heavy & set(sys.modules)
 import gatecast
 print(gatecast.__file__)
 """.replace("CUTOFF", CUTOFF)
@@ -45,7 +61,7 @@ print(gatecast.__file__)
 def served(
     shared_workplace: Path, tiny: Panel, frame: pd.DataFrame, promote: Callable[..., Any]
 ) -> Path:
-    """The project folder in which a fresh process has answered four requests."""
+    """The project folder in which a fresh process has answered requests."""
     promote(shared_workplace, tiny)
     frame.to_parquet(shared_workplace / "frame.parquet")
     script = shared_workplace / "child.py"
@@ -115,12 +131,106 @@ def test_a_cutoff_forecasts_from_an_earlier_day(
     same(found, here(served, frame, tiny, CUTOFF))
 
 
+def test_many_series_are_forecast_as_few_are(served: Path) -> None:
+    whole, many = (pd.read_parquet(served / f"{name}.parquet") for name in ("all", "many"))
+    assert len(many) == 9 * len(whole)
+    last = many[many["unique_id"].str.endswith("8")]
+    same(last.drop(columns="unique_id").reset_index(drop=True), whole.drop(columns="unique_id"))
+
+
+def test_a_series_shorter_than_the_input_size_is_forecast(served: Path, tiny: Panel) -> None:
+    found = pd.read_parquet(served / "short.parquet")
+    assert len(found) == tiny.meta.horizon
+    assert found.notna().all().all()
+
+
+def test_an_empty_frame_is_told_what_it_lacks(served: Path) -> None:
+    refused = json.loads((served / "refused.json").read_text())
+    assert "IngestError[EMPTY]" in refused["empty"]
+
+
+def test_stamps_with_a_zone_are_refused_and_not_shifted(served: Path) -> None:
+    refused = json.loads((served / "refused.json").read_text())
+    assert "Use obj.tz_localize(None)" in refused["zone"]
+
+
+@pytest.mark.parametrize("lost", ["every row", "every value", "all before the cutoff"])
+def test_a_frame_without_any_value_is_told_what_it_lacks(
+    lost: str, tiny: Panel, frame: pd.DataFrame
+) -> None:
+    asked, cutoff = frame, None
+    if lost == "every row":
+        asked = frame[:0]
+    elif lost == "every value":
+        asked = frame.assign(y=float("nan"))
+    else:
+        cutoff = "2024-01-01"
+    with pytest.raises(IngestError, match="EMPTY"):
+        panel_of(asked, tiny.meta, cutoff)
+
+
+@pytest.fixture
+def logged(workplace: Path, tiny: Panel, write_package: Callable[..., str]) -> Path:
+    """The folder of a model that was logged, as MLflow keeps it."""
+    write_package(workplace / "models/linear", tiny)
+    tracking.ensure_run(workplace / "models/linear")
+    (found,) = (workplace / "mlartifacts").rglob("MLmodel")
+    return found.parent
+
+
+def test_a_logged_model_brings_little_code_and_nothing_that_trains(logged: Path) -> None:
+    code = [p for p in (logged / "code").rglob("*") if p.is_file()]
+    assert sum(p.stat().st_size for p in code) < 1 << 20
+    parts = {p.relative_to(logged / "code/gatecast").parts[0] for p in code}
+    assert not {"tuning", "scoring", "ledger.py", "entry.py"} & parts
+    assert not (logged / "code/gatecast/training/trainer.py").exists()
+
+
+def test_a_logged_model_whose_weights_were_changed_is_refused(logged: Path) -> None:
+    (weights,) = logged.rglob("weights.safetensors")
+    raw = bytearray(weights.read_bytes())
+    raw[-1] ^= 1
+    weights.write_bytes(raw)
+    with pytest.raises(RegistryError, match="DIGEST"):
+        mlflow.pyfunc.load_model(str(logged))
+
+
+def test_a_pickle_beside_the_weights_is_refused_without_being_run(logged: Path) -> None:
+    (weights,) = logged.rglob("weights.safetensors")
+    (weights.parent / "model.pkl").write_bytes(b"cos\nsystem\n(S'touch ran'\ntR.")
+    with pytest.raises(RegistryError, match=r"PACKAGE-FOREIGN.*model\.pkl"):
+        mlflow.pyfunc.load_model(str(logged))
+    assert not Path("ran").exists()
+
+
+def test_a_logged_package_from_a_newer_schema_is_refused(
+    workplace: Path, tiny: Panel, write_package: Callable[..., str]
+) -> None:
+    """It was whole when it was logged: the digest is right, the content is of another time."""
+    folder = workplace / "models/linear"
+    write_package(folder, tiny)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(package, "SCHEMA", package.SCHEMA + 1)
+        content = json.loads((folder / "package.json").read_text())
+        (folder / "package.json").write_text(json.dumps(content | {"schema": package.SCHEMA}))
+        tracking.ensure_run(folder)
+    (found,) = (workplace / "mlartifacts").rglob("MLmodel")
+    with pytest.raises(RegistryError, match="PACKAGE-SCHEMA"):
+        mlflow.pyfunc.load_model(str(found.parent))
+
+
+def test_a_model_that_does_not_know_its_digest_is_refused(logged: Path) -> None:
+    config = yaml.safe_load((logged / "MLmodel").read_text())
+    del config["flavors"]["python_function"]["config"]
+    (logged / "MLmodel").write_text(yaml.safe_dump(config))
+    with pytest.raises(RegistryError, match="DIGEST"):
+        mlflow.pyfunc.load_model(str(logged))
+
+
 def test_a_model_whose_target_has_its_own_name_is_served(
     served: Path, tiny: Panel, frame: pd.DataFrame, tmp_path: Path
 ) -> None:
     """A source with ``target: load``: the user's table has ``y``, as the signature says."""
-    import json
-
     folder = tmp_path / "linear"
     folder.mkdir()
     for file in (served / "models/linear").iterdir():

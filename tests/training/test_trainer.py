@@ -105,7 +105,11 @@ def test_the_outcome_counts_epochs_steps_and_parameters(
     assert (trained.outcome["epochs"], trained.outcome["steps"]) == (2, 8)
     weights = sum(p.numel() for p in trained.net.parameters())
     assert trained.outcome["parameters"] == weights + demo_panel.meta.horizon * len(QUANTILES)
-    assert set(trained.cost) == {"train_seconds", "train_cpu_seconds"}
+    assert set(trained.cost) == {
+        *("train_seconds", "train_cpu_seconds", "train_gpu_seconds", "train_peak_memory_mib"),
+        *(["train_peak_gpu_memory_mib"] if torch.cuda.is_available() else []),
+    }
+    assert trained.cost["train_peak_memory_mib"] > 50  # an interpreter with torch
 
 
 def test_the_shipped_net_is_ready_to_predict(

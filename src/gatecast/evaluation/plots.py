@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from gatecast.config import BASELINES, EVENT_BASELINES
+from gatecast.config import BASELINES, EVENT_BASELINES, QUANTILES
 from gatecast.data.panel import Panel
 from gatecast.data.windows import history
 from gatecast.evaluation.backtest import Backtest, Result
@@ -56,10 +56,26 @@ def error_by_step(results: list[Result], metric: str, path: Path) -> None:
     _save(figure, path)
 
 
+def calibration(results: list[Result], backtest: Backtest, path: Path) -> None:
+    """How often the target lies below each forecast quantile, a line a predictor; on the diagonal as often as said."""
+    figure, (ax,) = _axes(1, 6, 5)
+    ax.plot([0, 1], [0, 1], color="0.7", linewidth=1)
+    y = backtest.targets[..., None]
+    known = ~np.isnan(y)
+    for k, r in enumerate(results):
+        below = ((y <= r.forecast.values) & known).sum((0, 1)) / known.sum()
+        grey = {"color": "0.55", "linestyle": "--" if k else ":"} if r.name in BASELINES else {}
+        ax.plot(QUANTILES, below, marker="o", markersize=3, label=r.name, **grey)
+    ax.set(xlim=(0, 1), ylim=(0, 1), xlabel="quantile level", ylabel="share of targets below it")
+    ax.set_title("Calibration (same origins for all)", fontsize=10)
+    ax.legend(frameon=False, fontsize=8)
+    _save(figure, path)
+
+
 def choose(result: Result) -> dict[str, int]:
-    """An easy, a typical and a hard series: the tenth, the middle and the ninetieth percentile by error."""
+    """An easy, a typical and the worst series: the tenth, the middle and the last percentile by error."""
     order = result.series["mase"].fillna(result.series["wape"]).sort_values().index
-    ranks = {"easy": 0.1, "typical": 0.5, "hard": 0.9}
+    ranks = {"easy": 0.1, "typical": 0.5, "worst": 1.0}
     chosen = {word: int(order[int(q * (len(order) - 1))]) for word, q in ranks.items()}
     return {word: s for word, s in chosen.items() if word == "typical" or s != chosen["typical"]}
 

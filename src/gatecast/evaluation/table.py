@@ -8,6 +8,7 @@ import pandas as pd
 from gatecast.config import MEDIAN, QUANTILES, Covariates, Feed, Splits, Task
 from gatecast.data import contract, panel
 from gatecast.data.panel import FUTURE, PAST, TARGET, Panel, PanelMeta
+from gatecast.errors import IngestError, did_you_mean
 from gatecast.forecast import Forecast
 
 MODEL = "gatecast"
@@ -99,10 +100,8 @@ def panel_of(frame: pd.DataFrame, meta: PanelMeta, cutoff: str | None = None) ->
         cutoff: forget everything after this time.
 
     Raises:
-        IngestError: as the contract of observations says.
+        IngestError: EMPTY if no value is left to forecast from; else as the contract of observations says.
     """
-    from gatecast.errors import IngestError, did_you_mean
-
     feed = feed_of(meta)
     frame = frame.rename(columns={_target(meta): "y"}) if "y" not in frame.columns else frame
     c = feed.covariates
@@ -114,6 +113,16 @@ def panel_of(frame: pd.DataFrame, meta: PanelMeta, cutoff: str | None = None) ->
                 f"the input has no column '{name}'.{did_you_mean(name, map(str, frame.columns))}",
                 f"Give it the columns {', '.join(wanted)}.",
             )
+    if frame.empty:
+        raise _nothing_known(cutoff)
     raw = frame[wanted].reset_index(drop=True).assign(file="input", line=np.arange(len(frame)))
     checked = contract.check(raw, feed, cutoff, meta.horizon)
+    if checked.observations.empty:
+        raise _nothing_known(cutoff)
     return panel.build(checked.observations, checked.static, feed, feasible=False)
+
+
+def _nothing_known(cutoff: str | None) -> IngestError:
+    when = f" up to the cutoff {cutoff}" if cutoff else ""
+    what = f"the input holds no value of any series{when}: there is nothing to forecast from."
+    return IngestError("EMPTY", what, "Give it rows with a `y`.")

@@ -12,7 +12,7 @@ import hashlib
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gatecast import __version__, atomic
 from gatecast.config import Model
@@ -22,7 +22,9 @@ from gatecast.evaluation.predictor import NetPredictor
 from gatecast.models.build import build
 from gatecast.models.inputs import InputSpec
 from gatecast.training.feed import Scaling
-from gatecast.training.trainer import Trained
+
+if TYPE_CHECKING:
+    from gatecast.training.trainer import Trained
 
 SCHEMA = 3
 MODELS = Path("models")
@@ -48,6 +50,7 @@ def write(
         "spec": trained.spec.to_json(),
         "scaling": trained.scaling.to_json(),
         "panel": panel.to_json(),
+        "trained_on": _span(panel),
         "outcome": trained.outcome,
     }
     with atomic.folder(folder) as out:
@@ -59,13 +62,29 @@ def write(
     return digest(folder)
 
 
+def _span(panel: PanelMeta) -> dict[str, str]:
+    """From which stamp the weights have learnt, before which they stop, and before which the intervals do."""
+    s = panel.splits
+    if s["by"] == "time":
+        return {"from": panel.first, "weights": s["train_end"], "intervals": s["validation_end"]}
+    back = "{} steps before the end of each series"
+    weights, intervals = (back.format(n) for n in (s["validation"] + s["test"], s["test"]))
+    return {"from": panel.first, "weights": weights, "intervals": intervals}
+
+
 def digest(folder: Path) -> str:
     """sha256 over the files of a package.
 
     Raises:
-        RegistryError: PACKAGE-MISSING.
+        RegistryError: PACKAGE-MISSING; PACKAGE-FOREIGN if other files lie beside them.
     """
     total = hashlib.sha256()
+    if folder.is_dir() and (others := sorted({p.name for p in folder.iterdir()} - {*FILES})):
+        raise RegistryError(
+            "PACKAGE-FOREIGN",
+            f"{folder} holds what no package has: {', '.join(others)}.",
+            "Find out who put it there; train the variant again.",
+        )
     for name in FILES:
         try:
             with open(folder / name, "rb") as handle:
@@ -109,21 +128,21 @@ def load(folder: Path, expected: str | None = None) -> NetPredictor:
 
     Args:
         folder: the package.
-        expected: digest it must have.
+        expected: digest it must have; looked at before anything is read.
 
     Raises:
-        RegistryError: DIGEST if it differs; otherwise as :func:`describe`.
+        RegistryError: DIGEST if it differs; otherwise as :func:`digest` and :func:`describe`.
     """
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
-    content = describe(folder)
-    if expected and digest(folder) != expected:
+    if expected is not None and digest(folder) != expected:
         raise RegistryError(
             "DIGEST",
             f"the package in {folder} is not the one that was registered: its digest differs.",
             "Do not use it; promote a fresh one.",
         )
+    content = describe(folder)
     try:
         model, spec = Model(**content["model"]), InputSpec.from_json(content["spec"])
         net = build(model, spec)

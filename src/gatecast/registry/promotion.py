@@ -242,7 +242,7 @@ def _register(folder: Path, source: str, variant: str, digest: str) -> int:
         run_id=run_id,
         model_id=model_id,
         tags={"gatecast.digest": digest, "gatecast.variant": variant},
-        description=f"{variant}, package {digest[:12]}",
+        description=tracking.card_of(run_id) or f"{variant}, package {digest[:12]}",
     )
     return int(made.version)
 

@@ -3,7 +3,9 @@
     mlflow.pyfunc.load_model("models:/gatecast-demo@champion").predict(df, params={"cutoff": "2025-04-01"})
 
 takes the long table a user has (``unique_id``, ``ds``, ``y``, covariates; future rows have no ``y``) and returns the
-forecast table.
+forecast table. ``ds`` is as in the feed: local, without a zone (MLflow's ``datetime`` takes none).
+
+Each model knows the digest of its package (``model_config`` in ``MLmodel``) and refuses any other.
 """
 
 from pathlib import Path
@@ -21,7 +23,8 @@ class PackagedForecaster(mlflow.pyfunc.PythonModel):  # type: ignore[name-define
     """Loads the package beside it and forecasts every series of a frame from its last value."""
 
     def load_context(self, context: Any) -> None:
-        self.predictor = package.load(Path(context.artifacts["package"]))
+        expected = (context.model_config or {}).get("digest", "")
+        self.predictor = package.load(Path(context.artifacts["package"]), expected)
 
     def predict(
         self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+import json
 import logging
 import math
 import os
@@ -16,20 +17,22 @@ import shutil
 import socket
 import subprocess
 import sys
+import time
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from gatecast.data.panel import FUTURE, PAST, TARGET, Panel, PanelMeta
 from gatecast.errors import RegistryError
 from gatecast.ledger import shown
 from gatecast.registry import processes
 
 STORE = Path("mlflow.db")
 ARTIFACTS = Path("mlartifacts")
-REQUIREMENTS = ("torch", "numpy", "pandas", "pandera", "safetensors", "holidays")
+CARD = "mlflow.note.content"  # the tag that MLflow's page of a run shows as its description
+ROLES = (TARGET, PAST, FUTURE)
 
 
 def uri() -> str:
@@ -95,15 +98,76 @@ def experiment(source: str) -> str:
 
 
 def flatten(nested: dict[str, Any], prefix: str = "") -> dict[str, str]:
-    """{"a": {"b": 1}} -> {"a.b": "1"}."""
+    """{"a": {"b": 1}, "c": [{"d": 2}]} -> {"a.b": "1", "c.1.d": "2"}."""
     flat: dict[str, str] = {}
     for key, value in nested.items():
+        if isinstance(value, list) and any(isinstance(item, dict) for item in value):
+            value = {str(k): item for k, item in enumerate(value, 1)}
         flat |= (
             flatten(value, f"{prefix}{key}.")
             if isinstance(value, dict)
             else {f"{prefix}{key}": str(value)}
         )
     return flat
+
+
+def settings(
+    variant: str, seed: int, model: dict[str, Any], meta: PanelMeta, **more: Any
+) -> dict[str, Any]:
+    """The parameters of a training: its recipe, its task, facts of the panel, and ``more``; nested."""
+    task = ("horizon", "season_length", "frequency", "stride", "splits", "quantiles", "event")
+    panel = ("first", "axis_length", "timezone", "calendar", "holidays")
+    roles = {role: [c.name for c in meta.channels if c.role == role] for role in ROLES}
+    return {
+        "variant": variant,
+        "seed": seed,
+        "source": meta.source,
+        "model": model,
+        "task": {key: getattr(meta, key) for key in task},
+        "panel": {key: getattr(meta, key) for key in panel}
+        | roles
+        | {"static": [c.name for c in meta.static]},
+        **more,
+    }
+
+
+def run_name(variant: str, seed: int) -> str:
+    """What the run of a training is called."""
+    return f"{variant} seed {seed}"
+
+
+def log_params(run_id: str, params: dict[str, Any]) -> None:
+    """Log nested parameters flat, each cut to what a store takes."""
+    from mlflow.entities import Param
+
+    flat = [Param(key, value[:6000]) for key, value in flatten(params).items()]
+    for begin in range(0, len(flat), 100):  # the most a store takes at once
+        client().log_batch(run_id, params=flat[begin : begin + 100])
+
+
+def log_panel(run_id: str, panel: Panel, context: str) -> None:
+    """Log the panel as a dataset input of a run, with its rows, series, span and hash.
+
+    Args:
+        context: ``training`` or ``testing``.
+    """
+    from mlflow.entities import Dataset, DatasetInput, InputTag
+
+    meta = panel.meta
+    span = [str(panel.axis[0]), str(panel.axis[panel.last - 1])]
+    known = int(panel.observed.sum())
+    profile = {"series": panel.n_series, "rows": len(panel.values), "known": known, "span": span}
+    columns = {c.name: c.role for c in (*meta.channels, *meta.static)}
+    dataset = Dataset(
+        meta.source,
+        meta.data_hash[:36],  # the most a store takes
+        "local",
+        json.dumps({"uri": "data/panel"}),
+        json.dumps({"columns": columns}),
+        json.dumps(profile | {"data_hash": meta.data_hash}),
+    )
+    tag = InputTag("mlflow.data.context", context)
+    client().log_inputs(run_id, [DatasetInput(dataset, [tag])])
 
 
 def lineage() -> dict[str, str]:
@@ -132,19 +196,19 @@ def lineage() -> dict[str, str]:
 
 @contextmanager
 def training_run(
-    source: str, variant: str, params: dict[str, Any], tags: dict[str, str]
+    source: str, name: str, params: dict[str, Any], tags: dict[str, str]
 ) -> Iterator[str]:
     """A run around a training; FINISHED, FAILED or KILLED when the block ends.
 
     Args:
-        source, variant: name the experiment and the run.
+        source: names the experiment.
+        name: of the run.
         params: nested; logged flat.
         tags: added to the lineage, and to what the run says of itself.
 
     Yields:
         The run id.
     """
-    from mlflow.entities import Param
     from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
 
     store = client()
@@ -153,13 +217,13 @@ def training_run(
         | processes.this_process()
         | {
             "gatecast.source": source,
-            "gatecast.variant": variant,
+            "gatecast.variant": name,
             "mlflow.source.name": "pipelines/train.py",
         }
         | tags
     )
-    run_id = store.create_run(experiment(source), run_name=variant, tags=everything).info.run_id
-    store.log_batch(run_id, params=[Param(k, v[:6000]) for k, v in flatten(params).items()])
+    run_id = str(store.create_run(experiment(source), run_name=name, tags=everything).info.run_id)
+    log_params(run_id, params)
     monitor = SystemMetricsMonitor(run_id, sampling_interval=2)
     monitor.start()
     status = "FAILED"
@@ -225,8 +289,6 @@ def lightning_logger(source: str, run_id: str) -> Any:
 
 def log_metrics(run_id: str, metrics: Mapping[str, float]) -> None:
     """Log the finite metrics of a run."""
-    import time
-
     from mlflow.entities import Metric
 
     now = int(time.time() * 1000)
@@ -240,65 +302,23 @@ def log_package(run_id: str, folder: Path) -> None:
     The model takes a long table and returns a forecast table; see :mod:`gatecast.registry.pyfunc`.
     """
     import mlflow
-    import pandas as pd
-    from mlflow.models import ModelSignature
-    from mlflow.types import ColSpec, ParamSchema, ParamSpec, Schema
 
-    import gatecast
-    from gatecast.data.panel import FUTURE, PAST, PanelMeta
-    from gatecast.evaluation.table import KEYS, value_columns
-    from gatecast.registry import package
+    from gatecast.registry import mlmodel, package
 
-    store = client()
-    content = package.describe(folder)
-    meta = PanelMeta.from_json(content["panel"])
-    covariates = [*meta.static, *(c for c in meta.channels if c.role in (PAST, FUTURE))]
-    inputs: list[Any] = [
-        ColSpec("string", "unique_id"),
-        ColSpec("datetime", "ds"),
-        ColSpec("double", "y", required=False),
-    ]
-    inputs += [
-        ColSpec("double" if c.categories is None else "string", c.name, required=False)
-        for c in covariates
-    ]
-    kinds = dict(zip(KEYS, ("string", "datetime", "datetime", "integer"), strict=True))
-    outputs: list[Any] = [ColSpec(kind, name) for name, kind in kinds.items()] + [
-        ColSpec("float", name)
-        for name in value_columns("event" if content["spec"].get("event") else "quantile")
-    ]
-    signature = ModelSignature(
-        Schema(inputs), Schema([*outputs]), ParamSchema([ParamSpec("cutoff", "string", "")])
-    )
-    rows = 4
-    example = pd.DataFrame(
-        {
-            "unique_id": ["a", "a", "b", "b"],
-            "ds": list(pd.date_range(meta.first, periods=2, freq=meta.frequency)) * 2,
-            "y": [1.0, 2.0, 3.0, 4.0],
-        }
-    )
-    for c in covariates:
-        example[c.name] = (
-            [c.categories[0] if c.categories else ""] * rows
-            if c.categories is not None
-            else [0.0] * rows
-        )
-    code = Path(gatecast.__file__).parent
-    with warnings.catch_warnings(), mlflow.start_run(run_id=run_id):
+    content, digest = package.describe(folder), package.digest(folder)
+    with mlmodel.code() as code, warnings.catch_warnings(), mlflow.start_run(run_id=run_id):
         warnings.simplefilter("ignore")
         mlflow.pyfunc.log_model(
             name="model",
             python_model=str(code / "registry" / "pyfunc.py"),
             artifacts={"package": str(folder)},
             code_paths=[str(code)],
-            pip_requirements=[
-                f"{name}=={version(name).split('+')[0]}" for name in ("mlflow", *REQUIREMENTS)
-            ],
-            signature=signature,
-            input_example=example,
+            model_config={"digest": digest},
+            pip_requirements=mlmodel.requirements(),
+            signature=mlmodel.signature(content),
+            input_example=mlmodel.example(content),
         )
-    store.set_tag(run_id, "gatecast.digest", package.digest(folder))
+    client().set_tag(run_id, "gatecast.digest", digest)
 
 
 def find_run(source: str, digest: str) -> str | None:
@@ -321,18 +341,14 @@ def ensure_run(folder: Path) -> str:
     found = find_run(source, digest)
     if found:
         return found
-    params = {
-        "variant": variant,
-        "seed": content["seed"],
-        "model": content["model"],
-        "spec": content["spec"],
+    seed, meta = content["seed"], PanelMeta.from_json(content["panel"])
+    params = settings(variant, seed, content["model"], meta, spec=content["spec"])
+    tags = {
+        "gatecast.variant": variant,
+        "gatecast.data_hash": meta.data_hash,
+        "gatecast.restored": "true",
     }
-    with training_run(
-        source,
-        variant,
-        params,
-        {"gatecast.data_hash": content["panel"]["data_hash"], "gatecast.restored": "true"},
-    ) as run_id:
+    with training_run(source, run_name(variant, seed), params, tags) as run_id:
         log_package(run_id, folder)
         log_metrics(run_id, {f"train_{k}": float(v) for k, v in content["outcome"].items()})
     return run_id
@@ -340,7 +356,7 @@ def ensure_run(folder: Path) -> str:
 
 def log_evaluation(
     source: str, result: Any, folder: Path | None, pictures: list[Path], data_hash: str
-) -> None:
+) -> str:
     """Log a backtest result to the run of its package; a baseline (no package) has one run per data hash.
 
     Args:
@@ -350,13 +366,14 @@ def log_evaluation(
         folder: the package, or None for a baseline.
         pictures: PNG files, logged under ``plots/``.
         data_hash: of the panel.
+
+    Returns:
+        The run id.
     """
     store = client()
     run_id = ensure_run(folder) if folder else _baseline_run(source, result.name, data_hash)
     counts = ("series", "series_with_scale", "values")
     log_metrics(run_id, {f"test_{k}": v for k, v in result.pooled.items() if k not in counts})
-    import time
-
     from mlflow.entities import Metric
 
     now = int(time.time() * 1000)
@@ -370,6 +387,32 @@ def log_evaluation(
     for begin in range(0, len(by_step), 1000):  # the most a store takes at once
         store.log_batch(run_id, metrics=by_step[begin : begin + 1000])
     log_pictures(run_id, pictures)
+    return run_id
+
+
+def log_fan(run_id: str, picture: Path) -> None:
+    """Log a PNG file of forecasts as an image, which the page of a comparison shows side by side."""
+    import mlflow
+
+    client().log_image(run_id, mlflow.Image(str(picture)), key="forecasts")
+
+
+def cost(run_id: str) -> dict[str, float]:
+    """What the training of a run cost: its metrics ``train_…seconds`` and ``train_…mib``."""
+    metrics = client().get_run(run_id).data.metrics
+    return {k: v for k, v in metrics.items() if k.endswith(("_seconds", "_mib"))}
+
+
+def log_card(run_id: str, card: str) -> None:
+    """Log a model card: the file ``card.md`` of the run, and what its page says about it."""
+    store = client()
+    store.log_text(run_id, card, "card.md")
+    store.set_tag(run_id, CARD, card)
+
+
+def card_of(run_id: str) -> str | None:
+    """The model card of a run; None before it was evaluated."""
+    return client().get_run(run_id).data.tags.get(CARD)
 
 
 def log_pictures(run_id: str, pictures: list[Path]) -> None:

@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -28,7 +26,7 @@ from gatecast.data.panel import Panel
 from gatecast.models import calibration
 from gatecast.models.build import build
 from gatecast.models.inputs import InputSpec
-from gatecast.training import runtime
+from gatecast.training import cost, runtime
 from gatecast.training.feed import (
     PanelFeed,
     Scaling,
@@ -51,7 +49,7 @@ OF_THE_MACHINE = ("accelerator", "devices", "threads", "log_every")  # may chang
 class Trained:
     """A fitted variant: the net to ship, what rebuilds it, and how it went.
 
-    ``outcome`` holds facts of the fit that do not change from run to run; ``cost`` those that do (seconds).
+    ``outcome`` holds facts of the fit that do not change from run to run; ``cost`` those that do (seconds, memory).
     """
 
     net: nn.Module
@@ -95,7 +93,8 @@ def train(
     ranks = runtime.ranks(fit)
     runtime.set_threads(fit.threads, ranks.local)
     spec, scaling = input_spec(panel, model), fit_scaling(panel)
-    wall, cpu = time.perf_counter(), sum(os.times()[:4])
+    held = {"recurrent": ranks.world, "ensemble": torch.cuda.device_count()}.get(model.kind, 0)
+    used = cost.stopwatch(fit, held)
     if model.kind in _CLOSED:
         net, outcome = _CLOSED[model.kind](panel, model, fit, spec, scaling, label)
     elif model.kind == "ensemble":
@@ -109,11 +108,7 @@ def train(
     if calibrate and not spec.event:
         _calibrate(net, panel, fit, spec, scaling)
     outcome["parameters"] = sum(t.numel() for t in net.state_dict().values())
-    cost = {
-        "train_seconds": time.perf_counter() - wall,
-        "train_cpu_seconds": sum(os.times()[:4]) - cpu,  # with those of processes that have ended
-    }
-    return Trained(net.eval(), spec, scaling, outcome, cost)
+    return Trained(net.eval(), spec, scaling, outcome, used())
 
 
 def _calibrate(net: nn.Module, panel: Panel, fit: Fit, spec: InputSpec, scaling: Scaling) -> None:
