@@ -126,6 +126,10 @@ def settle(ledger: Ledger, lease: Lease, model: str) -> Entry | None:
         return left
     expected = past[-1].facts["champion"] if past else None
     if now != expected:
+        if now is not None and expected is not None and _exists(model, expected):
+            lease.check()
+            with answering():  # so that a rollback returns
+                tracking.client().set_registered_model_alias(model, PREVIOUS, str(expected))
         reason = f"the alias names {_say(now)}; the ledger knew {_say(expected)}"
         facts = {
             "model": model,
