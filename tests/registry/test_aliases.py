@@ -126,6 +126,15 @@ def test_a_champion_of_which_the_ledger_knows_nothing_is_noted(two: Any, tiny: P
     assert [(r["verdict"], r["champion"]) for r in rows()] == [("moved_by_hand", 2)]
 
 
+def test_a_registry_that_was_deleted_is_filled_again(two: Any, filled: Any, tiny: Panel) -> None:
+    """The ledger still knows the champion; nobody has put another in its place."""
+    shutil.copy(filled.folder / "mlflow.db", "mlflow.db")
+    facts = two.send(tiny, GOOD)
+    assert (facts["verdict"], facts["champion"]) == ("promoted", 1)
+    assert named() == {"champion": 1}
+    assert verdicts() == ["promoted", "promoted", "moved_by_hand", "promoted"]
+
+
 def test_a_version_says_why_it_was_promoted(two: Any) -> None:
     found = tags(2)
     row = rows()[-1]

@@ -53,9 +53,11 @@ def interrupted(ledger: Ledger, model: str) -> Entry | None:
 def withdrawn(ledger: Ledger, model: str, digest: str) -> bool:
     """Whether a package was champion until a rollback or a hand put another in its place."""
     for row in reversed(moves(ledger, model)):
-        if row.facts.get("digest") == digest:
+        facts = row.facts
+        if facts.get("digest") == digest:
             return False
-        if row.facts.get("digest_before") == digest and row.facts["verdict"] != gate.PROMOTE:
+        replaced = facts["verdict"] != gate.PROMOTE and facts["champion"] is not None
+        if replaced and facts.get("digest_before") == digest:
             return True
     return False
 
