@@ -200,7 +200,7 @@ class Ledger:
     def _now(self) -> Any:
         """Seconds since 1970 by the clock of the database's server; of this machine for SQLite."""
         if self._engine.dialect.name == "postgresql":
-            return sa.func.extract("epoch", sa.func.clock_timestamp())
+            return sa.cast(sa.extract("epoch", sa.func.clock_timestamp()), sa.Float)
         return sa.literal(time.time())
 
     def _take(self, name: str, seconds: float) -> int | None:

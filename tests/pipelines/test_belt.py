@@ -124,8 +124,29 @@ def test_tomorrow_can_be_played_today(belt: Any) -> None:
 def test_status_says_what_there_is(belt: Any) -> None:
     said = belt.run("python", "pipelines/status.py").stdout
     assert "gatecast-demo v1" in said
+    assert ", champion for " in said
+    assert "when promoted (seasonal naive" in said
+    history = said[said.index("decisions, newest first") :]
+    assert "promoted" in history
+    assert "skill" in history
     assert "12 series" in said
     assert "free disk" in said
+
+
+def test_a_promotion_explains_itself_to_people(belt: Any) -> None:
+    page = (belt.path / "reports/promotion.md").read_text(encoding="utf-8")
+    assert page.startswith("# gatecast-demo: ")
+    assert "**Next.**" in page
+
+
+def test_without_a_previous_champion_a_rollback_is_refused_and_the_champion_stays(
+    belt: Any,
+) -> None:
+    assert "mode=rollback" in belt.run("python", "pipelines/promote.py", "--help").stdout
+    done = belt.run("python", "pipelines/promote.py", "mode=rollback", check=False)
+    assert done.returncode == 2
+    assert "RegistryError[NO-PREVIOUS]" in done.stderr
+    assert "gatecast-demo v1" in belt.run("python", "pipelines/status.py").stdout
 
 
 def test_status_of_an_empty_project_says_what_to_do(fresh_clone: Any) -> None:

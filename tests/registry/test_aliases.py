@@ -113,15 +113,26 @@ def test_an_alias_moved_by_hand_is_noted_once_and_respected(two: Any, tiny: Pane
     tracking.client().set_registered_model_alias(MODEL, "champion", "1")
     assert two.send(tiny, GOOD)["verdict"] == "rolled_back"
     assert two.send(tiny, GOOD)["verdict"] == "rolled_back"
-    assert named()["champion"] == 1
+    assert named() == {"champion": 1, "previous": 2}
     assert verdicts()[2:] == ["moved_by_hand", "rolled_back"]
     assert "names version 1; the ledger knew version 2" in rows()[2]["reason"]
+    assert aliases.rollback("tiny")["champion"] == 2
+    assert two.send(tiny, GOOD)["verdict"] == "already_champion"
 
 
 def test_a_champion_of_which_the_ledger_knows_nothing_is_noted(two: Any, tiny: Panel) -> None:
     Path("ledger.db").unlink()
     assert two.send(tiny, GOOD)["verdict"] == "already_champion"
     assert [(r["verdict"], r["champion"]) for r in rows()] == [("moved_by_hand", 2)]
+
+
+def test_a_registry_that_was_deleted_is_filled_again(two: Any, filled: Any, tiny: Panel) -> None:
+    """The ledger still knows the champion; nobody has put another in its place."""
+    shutil.copy(filled.folder / "mlflow.db", "mlflow.db")
+    facts = two.send(tiny, GOOD)
+    assert (facts["verdict"], facts["champion"]) == ("promoted", 1)
+    assert named() == {"champion": 1}
+    assert verdicts() == ["promoted", "promoted", "moved_by_hand", "promoted"]
 
 
 def test_a_version_says_why_it_was_promoted(two: Any) -> None:

@@ -24,7 +24,7 @@ from gatecast.evaluation.backtest import Backtest
 from gatecast.forecast import Forecast
 
 DRAWS = 1000
-_AT_ONCE = 1 << 23  # weights in memory at a time
+_AT_ONCE = 1 << 20  # weights in memory at a time
 _STATISTIC = {
     "mase": "mase",
     "smape": "smape",

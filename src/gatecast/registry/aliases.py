@@ -53,9 +53,11 @@ def interrupted(ledger: Ledger, model: str) -> Entry | None:
 def withdrawn(ledger: Ledger, model: str, digest: str) -> bool:
     """Whether a package was champion until a rollback or a hand put another in its place."""
     for row in reversed(moves(ledger, model)):
-        if row.facts.get("digest") == digest:
+        facts = row.facts
+        if facts.get("digest") == digest:
             return False
-        if row.facts.get("digest_before") == digest and row.facts["verdict"] != gate.PROMOTE:
+        replaced = facts["verdict"] != gate.PROMOTE and facts["champion"] is not None
+        if replaced and facts.get("digest_before") == digest:
             return True
     return False
 
@@ -126,6 +128,10 @@ def settle(ledger: Ledger, lease: Lease, model: str) -> Entry | None:
         return left
     expected = past[-1].facts["champion"] if past else None
     if now != expected:
+        if now is not None and expected is not None and _exists(model, expected):
+            lease.check()
+            with answering():  # so that a rollback returns
+                tracking.client().set_registered_model_alias(model, PREVIOUS, str(expected))
         reason = f"the alias names {_say(now)}; the ledger knew {_say(expected)}"
         facts = {
             "model": model,
