@@ -296,6 +296,10 @@ class Config:
     variant: str = ""  # name of the chosen model recipe
     check: bool = False  # ingest: report on a feed, write nothing
     fingerprint: bool = False  # ingest: only note which raw files there are
+    run_key: str | None = None  # lineage: of these forecasts
+    version: int | None = None  # lineage: of this registered version
+    digest: str | None = None  # lineage: of this package
+    format: str = "text"  # lineage: text | json
 
 
 def _require(ok: bool, where: str, key: str, value: Any, rule: str) -> None:
@@ -351,6 +355,7 @@ def check(config: Config, recipes: dict[str, str] | None = None) -> None:
     stride = config.backtest.stride
     _require(stride is None or stride >= 1, p, "backtest.stride", stride, "1 or more, or null")
     _one_of(config.promote.metric, METRICS, p, "promote.metric")
+    _one_of(config.format, ("text", "json"), "the command line", "format")
     _require(
         config.promote.min_skill < 1, p, "promote.min_skill", config.promote.min_skill, "below 1"
     )
