@@ -276,6 +276,14 @@ class Promote:
 
 
 @dataclass
+class Registry:
+    """What housekeeping keeps: the newest versions, and those whose forecasts are not older than ``days``."""
+
+    keep: int = 20
+    days: int = 90
+
+
+@dataclass
 class Config:
     """Everything a pipeline step may read. The top level is ``params.yaml``."""
 
@@ -289,6 +297,7 @@ class Config:
     variants: list[str] = field(default_factory=list)
     backtest: Backtest = field(default_factory=Backtest)
     promote: Promote = field(default_factory=Promote)
+    registry: Registry = field(default_factory=Registry)
     feed: Feed | None = None
     model: Model | None = None
     fit: Fit | None = None
@@ -300,6 +309,7 @@ class Config:
     version: int | None = None  # lineage: of this registered version
     digest: str | None = None  # lineage: of this package
     format: str = "text"  # lineage: text | json
+    apply: bool = False  # housekeeping: do it
 
 
 def _require(ok: bool, where: str, key: str, value: Any, rule: str) -> None:
@@ -355,6 +365,9 @@ def check(config: Config, recipes: dict[str, str] | None = None) -> None:
     stride = config.backtest.stride
     _require(stride is None or stride >= 1, p, "backtest.stride", stride, "1 or more, or null")
     _one_of(config.promote.metric, METRICS, p, "promote.metric")
+    for key in ("keep", "days"):
+        value = getattr(config.registry, key)
+        _require(value >= 1, p, f"registry.{key}", value, "1 or more")
     _one_of(config.format, ("text", "json"), "the command line", "format")
     _require(
         config.promote.min_skill < 1, p, "promote.min_skill", config.promote.min_skill, "below 1"

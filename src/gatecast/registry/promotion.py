@@ -23,7 +23,7 @@ from gatecast.evaluation import baselines
 from gatecast.evaluation.backtest import Backtest
 from gatecast.evaluation.predictor import NetPredictor
 from gatecast.ledger import Ledger
-from gatecast.registry import gate, package, tracking
+from gatecast.registry import gate, package, retention, tracking
 
 CHAMPION, PREVIOUS = "champion", "previous"
 
@@ -254,7 +254,7 @@ def _register(folder: Path, source: str, variant: str, digest: str) -> int:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
     for known in store.search_model_versions(f"name = '{name}'"):
-        if known.tags.get("gatecast.digest") == digest:
+        if known.tags.get("gatecast.digest") == digest and retention.ARCHIVED not in known.tags:
             return int(known.version)
     run_id = tracking.ensure_run(folder)
     outputs = store.get_run(run_id).outputs.model_outputs

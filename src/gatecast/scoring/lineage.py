@@ -6,6 +6,7 @@ forecast row -> model version -> MLflow run -> git commit, dvc.lock, data, param
 from __future__ import annotations
 
 import textwrap
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -121,6 +122,16 @@ def of_version(source: str, version: int) -> dict[str, Any]:
         "forecasts": [
             m for m in _written(source) if (int(m["version"]), m["digest"]) == (version, digest)
         ],
+    }
+
+
+def recently_used(source: str, days: int) -> dict[int, str]:
+    """Versions by which forecasts that lie in ``forecasts/`` were written in the last days, and which those are."""
+    after = (datetime.now(UTC) - timedelta(days=days)).isoformat()
+    return {
+        int(m["version"]): f"forecasts {m['folder']} are of {m['scored_at'][:10]}"
+        for m in _written(source)
+        if m["folder"] and m["scored_at"] >= after
     }
 
 
