@@ -56,12 +56,11 @@ def main(config: Config) -> None:
     event_board.write(REPORTS, events, panel, {name: digests[name] for name in elsewhere})
     with atomic.folder(REPORTS / "cards") as cards:
         for result in results:
-            fan = REPORTS / "forecasts" / f"{result.name}.png"
-            pictures = [REPORTS / "error_by_step.png", REPORTS / "calibration.png", fan]
+            pictures = [REPORTS / "error_by_step.png", REPORTS / "calibration.png"]
             folder = folders.get(result.name)
             run_id = tracking.log_evaluation(meta.source, result, folder, pictures, meta.data_hash)
             tracking.log_panel(run_id, panel, "testing")
-            tracking.log_fan(run_id, fan)
+            tracking.log_fan(run_id, REPORTS / "forecasts" / f"{result.name}.png")
             if folder:
                 naive = next(r for r in results if r.name == "seasonal_naive")
                 parts = card.segments(backtest, result, naive)

@@ -287,6 +287,14 @@ class Promote:
 
 
 @dataclass
+class Registry:
+    """What housekeeping keeps: the newest versions, and those whose forecasts are not older than ``days``."""
+
+    keep: int = 20
+    days: int = 90
+
+
+@dataclass
 class Config:
     """Everything a pipeline step may read. The top level is ``params.yaml``."""
 
@@ -300,6 +308,7 @@ class Config:
     variants: list[str] = field(default_factory=list)
     backtest: Backtest = field(default_factory=Backtest)
     promote: Promote = field(default_factory=Promote)
+    registry: Registry = field(default_factory=Registry)
     feed: Feed | None = None
     model: Model | None = None
     fit: Fit | None = None
@@ -309,6 +318,11 @@ class Config:
     fingerprint: bool = False  # ingest: only note which raw files there are
     mode: str = "promote"  # promote: promote | rollback (the previous champion sits again)
     reason: str = ""  # promote: why it is rolled back, for the ledger
+    run_key: str | None = None  # lineage: of these forecasts
+    version: int | None = None  # lineage: of this registered version
+    digest: str | None = None  # lineage: of this package
+    format: str = "text"  # lineage: text | json
+    apply: bool = False  # housekeeping: do it
 
 
 def _require(ok: bool, where: str, key: str, value: Any, rule: str) -> None:
@@ -365,6 +379,10 @@ def check(config: Config, recipes: dict[str, str] | None = None) -> None:
     _require(stride is None or stride >= 1, p, "backtest.stride", stride, "1 or more, or null")
     _check_promote(config.promote, p)
     _one_of(config.mode, ("promote", "rollback"), "the command line", "mode")
+    for key in ("keep", "days"):
+        value = getattr(config.registry, key)
+        _require(value >= 1, p, f"registry.{key}", value, "1 or more")
+    _one_of(config.format, ("text", "json"), "the command line", "format")
     if config.feed is not None:
         _check_feed(config.feed, f"conf/source/{recipes.get('source', config.source)}.yaml")
     if config.model is not None:

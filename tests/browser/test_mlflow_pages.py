@@ -3,33 +3,19 @@
 from __future__ import annotations
 
 import json
-import shutil
 import signal
 import socket
 import subprocess
 import time
 import urllib.request
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import mlflow
+import psutil
 import pytest
 
-CHROMIUM = (
-    shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-)
-QUIET = [
-    *(
-        "--headless",
-        "--no-sandbox",
-        "--disable-gpu",
-        "--disable-quic",
-        "--no-first-run",
-        "--disable-sync",
-    ),
-    *("--disable-background-networking", "--disable-component-update", "--window-size=1600,1200"),
-]
+from tests.browser.chromium import CHROMIUM, Page, browser
 
 pytestmark = pytest.mark.skipif(
     CHROMIUM is None, reason="no browser is installed (Debian: apt-get install chromium)"
@@ -68,18 +54,20 @@ def server(belt: Any) -> Iterator[str]:
         process.wait(30)
 
 
-def page(address: str, tmp_path: Path, budget: int = 40000) -> str:
-    """What the page holds after its scripts have run."""
-    command = [
-        str(CHROMIUM),
-        *QUIET,
-        f"--user-data-dir={tmp_path}",
-        f"--virtual-time-budget={budget}",
-        "--dump-dom",
-        address,
-    ]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=180, check=True)
-    return done.stdout
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
+    """A page of a browser that has never been here, without MLflow's assistant, which covers a third of it."""
+    with browser(tmp_path_factory.mktemp("profile")) as opened:
+        yield opened
+
+
+def go(page: Page, address: str, until: str, height: int = 2400) -> str:
+    """Open a page, close the assistant, wait for a text, and return what a reader sees."""
+    page.open("about:blank")
+    page.open(address, height=height)
+    page.wait(f"document.body.innerText.includes({json.dumps(until)})")
+    page.value("document.querySelector('button[aria-label=Close]')?.click()")
+    return page.text()
 
 
 @pytest.fixture(scope="module")
@@ -88,32 +76,70 @@ def runs(belt: Any) -> dict[str, str]:
     client = mlflow.MlflowClient(f"sqlite:///{belt.path}/mlflow.db")
     experiment = client.get_experiment_by_name("gatecast-demo")
     found = client.search_runs([experiment.experiment_id], order_by=["attributes.start_time ASC"])
-    return {run.info.run_name: run.info.run_id for run in found} | {"": experiment.experiment_id}
+    ids = {run.data.tags["gatecast.variant"]: run.info.run_id for run in found}
+    return ids | {"": experiment.experiment_id}
 
 
-def test_the_comparison_page_shows_all_variants_with_metrics_and_a_plot(
-    server: str, runs: dict[str, str], tmp_path: Path
+def test_the_comparison_page_shows_variants_side_by_side_with_a_fan_plot_of_each(
+    server: str, runs: dict[str, str], page: Page
 ) -> None:
-    ids = [run for name, run in runs.items() if name]
-    assert len(ids) == 7
-    dom = page(
-        f'{server}/#/compare-runs?runs={json.dumps(ids, separators=(",", ":"))}&experiments=["{runs[""]}"]',
-        tmp_path,
-    )
-    assert "Comparing 7 Runs" in dom
-    for name in ("rnn", "lstm", "gru", "lstm_experts", "linear", "naive", "seasonal_naive"):
-        assert name in dom
-    assert "test_mase" in dom
-    assert "main-svg" in dom  # the parallel coordinates plot is drawn
+    ids = json.dumps([run for name, run in runs.items() if name], separators=(",", ":"))
+    address = f'{server}/#/compare-runs?runs={ids}&experiments=["{runs[""]}"]'
+    text = go(page, address, "forecasts.png", height=3000)
+    assert "Comparing 7 Runs" in text
+    trained = {f"{name} seed 1" for name in ("rnn", "lstm", "gru", "lstm_experts", "linear")}
+    for name in (*trained, "naive", "seasonal_naive", "model.cell", "spec.window", "test_mase"):
+        assert name in page.value("document.body.textContent")
+    assert page.value("document.querySelectorAll('.main-svg').length") > 0  # parallel coordinates
+    page.value("document.querySelector('[artifact-name=\"forecasts.png\"]').click()")
+    drawn = "new Set([...document.images].filter(i => i.naturalWidth > 500).map(i => i.src)).size"
+    page.wait(f"{drawn} === 7")
 
 
 def test_the_chart_page_plots_the_metrics_of_every_run(
-    server: str, runs: dict[str, str], tmp_path: Path
+    server: str, runs: dict[str, str], page: Page
 ) -> None:
-    dom = page(f"{server}/#/experiments/{runs['']}/runs?compareRunsMode=CHART", tmp_path)
-    for name in ("rnn", "lstm", "gru", "lstm_experts", "linear", "seasonal_naive"):
-        assert name in dom
-    assert "main-svg" in dom
+    address = f"{server}/#/experiments/{runs['']}/runs?compareRunsMode=CHART"
+    text = go(page, address, "lstm_experts seed 1")
+    for name in ("rnn", "lstm", "gru", "linear"):
+        assert f"{name} seed 1" in text
+    assert "seasonal_naive" in text
+    page.wait("document.querySelectorAll('.main-svg').length > 5")
+
+
+def test_the_page_of_a_registered_version_shows_alias_tags_and_card(
+    server: str, belt: Any, page: Page
+) -> None:
+    client = mlflow.MlflowClient(f"sqlite:///{belt.path}/mlflow.db")
+    version = client.get_model_version_by_alias("gatecast-demo", "champion")
+    text = go(page, f"{server}/#/models/gatecast-demo/versions/{version.version}", "How to load")
+    variant = version.tags["gatecast.variant"]
+    assert "champion" in text.split("Aliases")[1].split("Description")[0]
+    assert version.tags["gatecast.digest"] in text.replace("\n", "")
+    assert f"{variant}: forecasts of demo" in text  # a heading: the Markdown is rendered
+    for heading in ("Intended use", "Scores by segment", "Limits", "Training cost"):
+        assert heading in text
+    assert "volume high" in text
+
+
+def test_the_page_of_a_registered_model_lists_its_versions_with_aliases(
+    server: str, page: Page
+) -> None:
+    text = go(page, f"{server}/#/models/gatecast-demo", "Version 1")
+    assert "champion" in text.split("Version 1")[1]
+    assert "gatecast.variant" in text
+
+
+def test_make_ui_listens_on_this_machine_alone_and_sends_no_telemetry(
+    server: str, belt: Any
+) -> None:
+    port = int(server.rpartition(":")[2])
+    connections = [c for c in psutil.net_connections("tcp") if c.laddr and c.laddr.port == port]
+    listening = [c for c in connections if c.status == psutil.CONN_LISTEN]
+    assert {c.laddr.ip for c in listening} == {"127.0.0.1"}
+    environment = psutil.Process(listening[0].pid).environ()
+    assert environment["MLFLOW_DISABLE_TELEMETRY"] == "true"
+    assert environment["DO_NOT_TRACK"] == "true"
 
 
 def test_a_run_holds_parameters_curves_plots_and_the_model(belt: Any, runs: dict[str, str]) -> None:
@@ -121,8 +147,11 @@ def test_a_run_holds_parameters_curves_plots_and_the_model(belt: Any, runs: dict
     run = client.get_run(runs["lstm"])
     assert run.data.params["model.cell"] == "lstm"
     assert run.data.params["task.horizon"] == "24"
+    assert run.data.params["spec.steps"] == "14"
+    assert run.info.run_name == "lstm seed 1"
     assert len(client.get_metric_history(run.info.run_id, "val_loss")) == 2  # one an epoch
-    assert {"test_mase", "test_wql", "train_seconds"} <= set(run.data.metrics)
+    wanted = {"test_mase", "test_wql", "train_cpu_seconds", "train_peak_memory_mib"}
+    assert wanted <= set(run.data.metrics)
     assert any(name.startswith("system/") for name in run.data.metrics)
     assert {
         "gatecast.data_hash",
@@ -131,9 +160,16 @@ def test_a_run_holds_parameters_curves_plots_and_the_model(belt: Any, runs: dict
         "dvc.data/panel",
     } <= set(run.data.tags)
     assert {a.path for a in client.list_artifacts(run.info.run_id, "plots")} == {
+        "plots/calibration.png",
         "plots/error_by_step.png",
         "plots/gates_lstm.png",
-        "plots/lstm.png",
         "plots/sensitivity.png",
     }
+    files = {a.path for a in client.list_artifacts(run.info.run_id) if not a.is_dir}
+    assert files == {"card.md", "forecasts.png"}
+    assert run.data.tags["mlflow.note.content"].startswith("# lstm: forecasts of demo")
+    contexts = {tag.value for data in run.inputs.dataset_inputs for tag in data.tags}
+    assert contexts == {"training"}
+    (data,) = client.get_run(runs["naive"]).inputs.dataset_inputs
+    assert [tag.value for tag in data.tags] == ["testing"]
     assert run.outputs.model_outputs

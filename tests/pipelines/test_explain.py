@@ -29,7 +29,7 @@ def logged(folder: Path) -> dict[str, tuple[set[str], dict[str, float]]]:
     where = store.get_experiment_by_name("gatecast-demo").experiment_id
     runs = store.search_runs([where], order_by=["attributes.start_time ASC"])
     return {
-        run.info.run_name: (
+        run.data.tags["gatecast.variant"]: (
             {Path(file.path).name for file in store.list_artifacts(run.info.run_id, "plots")},
             run.data.metrics,
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -211,8 +212,51 @@ def test_parameters_too_long_for_the_store_are_cut(workplace: Path) -> None:
 
 
 def test_nested_parameters_are_flattened() -> None:
-    nested = {"a": {"b": {"c": 1}, "d": None}, "e": [1, 2]}
-    assert tracking.flatten(nested) == {"a.b.c": "1", "a.d": "None", "e": "[1, 2]"}
+    nested = {"a": {"b": {"c": 1}, "d": None}, "e": [1, 2], "members": [{"f": 3}, None]}
+    assert tracking.flatten(nested) == {
+        **{"a.b.c": "1", "a.d": "None", "e": "[1, 2]"},
+        **{"members.1.f": "3", "members.2": "None"},
+    }
+
+
+def test_more_parameters_than_a_store_takes_at_once_are_all_logged(workplace: Path) -> None:
+    with tracking.training_run("tiny", "v", {f"p{k}": k for k in range(250)}, {}) as run_id:
+        pass
+    assert len(tracking.client().get_run(run_id).data.params) == 250
+
+
+def test_parameters_name_recipe_task_and_panel(tiny: Panel) -> None:
+    recipe = {"cell": "gru", "units": 8}
+    flat = tracking.flatten(tracking.settings("gru", 3, recipe, tiny.meta, fit={"patience": 2}))
+    wanted = {
+        **{"variant": "gru", "seed": "3", "source": "tiny", "model.cell": "gru"},
+        **{"fit.patience": "2", "task.horizon": "6", "task.season_length": "12"},
+        **{"task.splits.by": "time", "panel.future": "['price']", "panel.static": "['kind']"},
+    }
+    assert {k: flat[k] for k in wanted} == wanted
+    assert tracking.run_name("gru", 3) == "gru seed 3"
+
+
+def test_the_panel_is_a_dataset_input_with_its_hash_and_span(workplace: Path, tiny: Panel) -> None:
+    run = run_of(body=lambda run_id: tracking.log_panel(run_id, tiny, "training"))
+    (found,) = run.inputs.dataset_inputs
+    assert found.dataset.name == "tiny"
+    assert tiny.meta.data_hash.startswith(found.dataset.digest)
+    assert len(found.dataset.digest) == 36
+    profile = json.loads(found.dataset.profile)
+    assert profile["data_hash"] == tiny.meta.data_hash
+    assert (profile["series"], profile["known"]) == (4, 4 * 300)
+    assert profile["span"] == ["2025-01-01 00:00:00", "2025-01-13 11:00:00"]
+    assert {tag.key: tag.value for tag in found.tags} == {"mlflow.data.context": "training"}
+
+
+def test_the_fan_of_every_run_has_the_name_that_a_comparison_looks_for(workplace: Path) -> None:
+    from PIL import Image
+
+    Image.new("RGB", (8, 6)).save(workplace / "gru.png")
+    run = run_of(body=lambda run_id: tracking.log_fan(run_id, workplace / "gru.png"))
+    files = tracking.client().list_artifacts(run.info.run_id)
+    assert [f.path for f in files] == ["forecasts.png"]
 
 
 def test_a_package_is_found_by_its_digest(
@@ -237,7 +281,10 @@ def test_a_package_without_a_run_gets_one(
     assert run.info.status == "FINISHED"
     assert run.data.tags["gatecast.restored"] == "true"
     assert run.data.tags["gatecast.digest"] == digest
+    assert run.info.run_name == "linear seed 1"
+    assert run.data.tags["gatecast.variant"] == "linear"
     assert run.data.params["model.kind"] == "linear"
+    assert run.data.params["spec.window"] == "24"
     outcome = package.describe(workplace / "models/linear")["outcome"]
     assert run.data.metrics["train_val_error"] == pytest.approx(outcome["val_error"])
     assert tracking.ensure_run(workplace / "models/linear") == run_id

@@ -142,7 +142,7 @@ def segments(
 ) -> list[Segment]:
     """Scores by segment; without segments of fewer than ``least`` series, and those that have no score."""
     found = []
-    for name, members in _parts(backtest, least):
+    for name, members in parts(backtest, least):
         weights = members[:, None].astype(np.float64)
         a, b = (float(cells.score(weights)[0]) for cells in (challenger, champion))
         if not (np.isnan(a) or np.isnan(b)):
@@ -150,22 +150,27 @@ def segments(
     return found
 
 
-def _parts(backtest: Backtest, least: int) -> list[tuple[str, np.ndarray]]:
-    """Name and (S,) members of every segment of at least so many series."""
+def parts(backtest: Backtest, least: int) -> list[tuple[str, np.ndarray]]:
+    """Name and (S,) members of every segment of at least so many series.
+
+    Segments are the values of every static column and, of three series and more, the thirds by volume.
+    """
     panel = backtest.panel
     labels, row = np.unique(backtest.windows.series, return_inverse=True)
-    parts = []
+    found = []
     for column in panel.meta.static:
         codes = panel.series[column.name].to_numpy()[labels]
         values, counts = np.unique(codes, return_counts=True)
         for value in values[(counts >= least) & ~np.isnan(values)]:
             names = column.categories
             word = f"{value:g}" if names is None else ["(none)", *names][int(value)]
-            parts.append((f"{column.name} {word}", codes == value))
+            found.append((f"{column.name} {word}", codes == value))
+    if len(labels) < 3:
+        return found
     sizes = np.abs(backtest.targets)
     known = np.bincount(row, (~np.isnan(sizes)).sum(1))
     volume = np.bincount(row, np.nansum(sizes, 1)) / known
     third = np.empty(len(labels), np.int64)
     third[np.argsort(volume, kind="stable")] = np.arange(len(labels)) * 3 // len(labels)
     thirds = [(f"volume {word}", third == k) for k, word in enumerate(("low", "middle", "high"))]
-    return parts + [part for part in thirds if part[1].sum() >= max(least, 1)]
+    return found + [part for part in thirds if part[1].sum() >= least]

@@ -114,15 +114,14 @@ def panel_of(frame: pd.DataFrame, meta: PanelMeta, cutoff: str | None = None) ->
                 f"Give it the columns {', '.join(wanted)}.",
             )
     if frame.empty:
-        raise _nothing_known(cutoff)
+        raise _nothing_known()
     raw = frame[wanted].reset_index(drop=True).assign(file="input", line=np.arange(len(frame)))
     checked = contract.check(raw, feed, cutoff, meta.horizon)
     if checked.observations.empty:
-        raise _nothing_known(cutoff)
+        raise _nothing_known()
     return panel.build(checked.observations, checked.static, feed, feasible=False)
 
 
-def _nothing_known(cutoff: str | None) -> IngestError:
-    when = f" up to the cutoff {cutoff}" if cutoff else ""
-    what = f"the input holds no value of any series{when}: there is nothing to forecast from."
+def _nothing_known() -> IngestError:
+    what = "the input holds no value of any series: there is nothing to forecast from."
     return IngestError("EMPTY", what, "Give it rows with a `y`.")

@@ -5,18 +5,17 @@ It goes to ``reports/cards/``, to the run of the training, and with it to the re
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from gatecast.data.panel import FUTURE, PAST, TARGET, Panel, PanelMeta
-from gatecast.evaluation import metrics
+from gatecast.evaluation import comparison, metrics
 from gatecast.evaluation.backtest import Backtest, Result
 
 LENGTH = 5000  # characters that a registry takes as a description
-_VALUES = 6  # of a static column that are listed, the most frequent ones
 _OVERALL = ("mase", "smape", "rmsse", "wape", "bias", "wql", "coverage_80", "coverage_95")
 _EVENT = ("brier", "auroc", "log_loss", "skill", "base_rate")
 
@@ -65,14 +64,14 @@ def of(
 
 
 def segments(backtest: Backtest, variant: Result, baseline: Result) -> pd.DataFrame:
-    """Scores of each value of each static column, and of thirds of the series by volume.
+    """Scores by segment, without those of fewer than one series in fifty.
 
     Returns:
         Indexed by the name of the segment: ``series``, ``mase``, ``wape``, ``coverage_95``, and the baseline's
         ``mase`` as ``baseline``.
     """
     rows = {}
-    for name, members in _members(backtest, variant.series):
+    for name, members in comparison.parts(backtest, least=max(1, len(variant.series) // 50)):
         scores = metrics.pooled(variant.series[members])
         rows[name] = {
             "series": int(members.sum()),
@@ -80,26 +79,6 @@ def segments(backtest: Backtest, variant: Result, baseline: Result) -> pd.DataFr
             "baseline": metrics.pooled(baseline.series[members])["mase"],
         }
     return pd.DataFrame.from_dict(rows, orient="index")
-
-
-def _members(backtest: Backtest, table: pd.DataFrame) -> Iterator[tuple[str, np.ndarray]]:
-    """Name and (rows of the table,) members of every segment."""
-    panel = backtest.panel
-    for column in panel.meta.static:
-        codes = panel.series[column.name].to_numpy()[table.index]
-        values, counts = np.unique(codes[~np.isnan(codes)], return_counts=True)
-        if column.categories is None and len(values) > _VALUES:
-            continue  # a number is no segment
-        for at in np.argsort(-counts, kind="stable")[:_VALUES]:
-            names = column.categories
-            word = f"{values[at]:g}" if names is None else ["(none)", *names][int(values[at])]
-            yield f"{column.name} {word}", codes == values[at]
-    if len(table) >= 3:
-        third = np.empty(len(table), np.int64)
-        volume = (table["sum_y"] / table["n"]).to_numpy()
-        third[np.argsort(volume, kind="stable")] = np.arange(len(table)) * 3 // len(table)
-        for k, word in enumerate(("low", "middle", "high")):
-            yield f"volume {word}", third == k
 
 
 def _use(meta: PanelMeta, content: dict[str, Any]) -> str:

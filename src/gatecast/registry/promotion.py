@@ -22,7 +22,7 @@ from gatecast.evaluation import baselines, comparison
 from gatecast.evaluation.backtest import Backtest
 from gatecast.evaluation.predictor import NetPredictor
 from gatecast.ledger import Ledger, who
-from gatecast.registry import aliases, gate, package, tracking
+from gatecast.registry import aliases, gate, package, retention, tracking
 from gatecast.registry.champion import Champion, answering, champion
 from gatecast.registry.report import finite
 
@@ -225,7 +225,7 @@ def _register(folder: Path, source: str, variant: str, digest: str) -> int:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
     for known in store.search_model_versions(f"name = '{name}'"):
-        if known.tags.get("gatecast.digest") == digest:
+        if known.tags.get("gatecast.digest") == digest and retention.ARCHIVED not in known.tags:
             return int(known.version)
     run_id = tracking.ensure_run(folder)
     outputs = store.get_run(run_id).outputs.model_outputs

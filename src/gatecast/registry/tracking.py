@@ -391,10 +391,10 @@ def log_evaluation(
 
 
 def log_fan(run_id: str, picture: Path) -> None:
-    """Log a PNG file of forecasts as an image, which the page of a comparison shows side by side."""
+    """Log a PNG file of forecasts as ``forecasts.png``: files of one name are what a comparison shows side by side."""
     import mlflow
 
-    client().log_image(run_id, mlflow.Image(str(picture)), key="forecasts")
+    client().log_image(run_id, mlflow.Image(str(picture)), artifact_file="forecasts.png")
 
 
 def cost(run_id: str) -> dict[str, float]:

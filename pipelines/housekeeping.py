@@ -1,0 +1,35 @@
+"""List what can go: versions beyond `registry.keep`, and runs that died. With apply=true it goes.
+
+python pipelines/housekeeping.py
+python pipelines/housekeeping.py apply=true
+
+Never archived: a version with an alias, and one that forecasts of the last `registry.days` days were written by.
+"""
+
+from gatecast.config import Config
+from gatecast.entry import entry
+
+
+@entry()
+def main(config: Config) -> None:
+    from gatecast.registry import retention, tracking
+    from gatecast.scoring import lineage
+
+    rules, name = config.registry, tracking.model_name(config.source)
+    steps = retention.plan(
+        config.source, rules.keep, lineage.recently_used(config.source, rules.days)
+    )
+    if config.apply:
+        tracking.close_dead_runs(config.source)
+    for step in steps:
+        done = step.action
+        if step.action == "archive" and config.apply:
+            done = "archived" if retention.archive(config.source, step.version) else "keep"
+        print(f"  version {step.version}: {done}: {step.why}")
+    gone = sum(step.action == "archive" for step in steps)
+    what = "archived" if config.apply else "would be archived (apply=true does it)"
+    print(f"housekeeping: {name}: {gone} of {len(steps)} versions with artifacts {what}")
+
+
+if __name__ == "__main__":
+    main()

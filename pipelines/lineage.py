@@ -1,0 +1,35 @@
+"""Print where forecasts come from, and what a model version has forecast.
+
+python pipelines/lineage.py run_key=ec12447d840f3218
+python pipelines/lineage.py run_key=forecasts/demo/ec12447d840f3218
+python pipelines/lineage.py version=3
+python pipelines/lineage.py digest=2330117a2c25 format=json
+"""
+
+import json
+
+from gatecast.config import Config
+from gatecast.entry import entry
+
+
+@entry(groups=("source",))
+def main(config: Config) -> None:
+    from gatecast.errors import ConfigError
+    from gatecast.scoring import lineage
+
+    asked = {key: getattr(config, key) for key in ("run_key", "version", "digest")}
+    if sum(value is not None for value in asked.values()) != 1:
+        raise ConfigError(
+            "LINEAGE", "lineage of what?", "Give one of run_key=…, version=… and digest=…."
+        )
+    if config.run_key is not None:
+        facts = lineage.of_forecast(None, config.run_key)
+    elif config.version is not None:
+        facts = lineage.of_version(config.source, config.version)
+    else:
+        facts = lineage.of_digest(config.source, str(config.digest))
+    print(json.dumps(facts, indent=2) if config.format == "json" else lineage.render(facts))
+
+
+if __name__ == "__main__":
+    main()
