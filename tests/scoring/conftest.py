@@ -68,7 +68,7 @@ def promote() -> Callable[[Feed], champion.Champion]:
         leaderboard.write(
             Path("reports"), results, table, built, backtest, "mase", {"linear": digest}
         )
-        rules = Promote(min_skill=-10.0)
+        rules = Promote(min_skill=-10.0, coverage_95=[0.0, 1.0], min_origins=1)
         assert (
             promotion.promote(built, Path("reports/leaderboard.json"), Path("models"), rules)[
                 "champion"
