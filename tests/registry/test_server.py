@@ -1,0 +1,168 @@
+"""A real MLflow server on PostgreSQL with its artifacts in an S3-compatible store, as a team has it."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import boto3
+import mlflow
+import pandas as pd
+import psycopg
+import pytest
+
+from gatecast.data.panel import Panel
+from gatecast.data.windows import latest
+from gatecast.evaluation.table import panel_of, to_table
+from gatecast.ledger import Ledger
+from gatecast.registry import package, retention, tracking
+from gatecast.registry.champion import champion
+
+_FOUND = [shutil.which("pg_ctl"), *Path("/usr/lib/postgresql").glob("*/bin/pg_ctl")]
+PG_CTL = next((Path(found) for found in _FOUND if found), None)
+KEYS = {
+    **{"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"},
+    **{"AWS_DEFAULT_REGION": "us-east-1"},
+}
+
+LENIENT = {"margin": 0.0, "confidence": 0.5, "max_segment_loss": 9.0}
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        PG_CTL is None, reason="no PostgreSQL is installed (Debian: apt-get install postgresql)"
+    ),
+]
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextmanager
+def serving(port: int, *command: str, **env: str) -> Iterator[None]:
+    """A server process that answers on a port, ended with the block."""
+    process = subprocess.Popen(
+        command, env=os.environ | env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    try:
+        for _ in range(600):
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", port)) == 0:
+                    break
+            assert process.poll() is None, f"{command[0]} ended by itself"
+            time.sleep(0.2)
+        yield
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+@pytest.fixture(scope="module")
+def postgres() -> Iterator[str]:
+    """Address of a PostgreSQL with the databases ``mlflow`` and ``ledger``; its programs refuse to run as root."""
+    assert PG_CTL is not None
+    folder, port = Path(tempfile.mkdtemp()), free_port()
+    mine = ["runuser", "-u", "postgres", "--"] if os.geteuid() == 0 else []
+    if mine:
+        os.chown(folder, pwd.getpwnam("postgres").pw_uid, -1)
+    programs = PG_CTL.resolve().parent
+
+    def run(*command: object) -> None:
+        out = subprocess.DEVNULL
+        subprocess.run([*mine, *map(str, command)], check=True, cwd=folder, stdout=out, stderr=out)
+
+    run(programs / "initdb", "-D", folder / "data", "-U", "postgres", "-A", "trust")
+    options = f"-p {port} -k {folder} -c listen_addresses=127.0.0.1"
+    run(programs / "pg_ctl", "-D", folder / "data", "-o", options, "-w", "start")
+    try:
+        address = f"postgres@127.0.0.1:{port}"
+        with psycopg.connect(f"postgresql://{address}/postgres", autocommit=True) as database:
+            database.execute("CREATE DATABASE mlflow")
+            database.execute("CREATE DATABASE ledger")
+        yield f"postgresql+psycopg://{address}"
+    finally:
+        run(programs / "pg_ctl", "-D", folder / "data", "-m", "immediate", "stop")
+        shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="module")
+def bucket() -> Iterator[Any]:
+    """A bucket of an S3-compatible store."""
+    port = free_port()
+    program = Path(sys.executable).with_name("moto_server")
+    with serving(port, str(program), "-H", "127.0.0.1", "-p", str(port)):
+        address = f"http://127.0.0.1:{port}"
+        keys = {"aws_access_key_id": "test", "aws_secret_access_key": "test"}
+        store = boto3.resource("s3", endpoint_url=address, region_name="us-east-1", **keys)
+        yield store.create_bucket(Bucket="models")
+
+
+@pytest.fixture
+def server(
+    workplace: Path, postgres: str, bucket: Any, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[str]:
+    """Address of the MLflow server, which this process uses."""
+    port = free_port()
+    command = [
+        *(sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port)),
+        *("--backend-store-uri", f"{postgres}/mlflow", "--workers", "1"),
+        *("--artifacts-destination", f"s3://{bucket.name}/mlflow"),
+    ]
+    endpoint = bucket.meta.client.meta.endpoint_url
+    with serving(port, *command, **KEYS, MLFLOW_S3_ENDPOINT_URL=endpoint):
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{port}")
+        monkeypatch.setenv("GATECAST_LEDGER_URI", f"{postgres}/ledger")
+        yield f"http://127.0.0.1:{port}"
+
+
+def test_a_team_s_server_takes_a_model_from_training_to_forecast_and_archive(
+    server: str,
+    bucket: Any,
+    workplace: Path,
+    tiny: Panel,
+    frame: pd.DataFrame,
+    promote: Callable[..., dict[str, Any]],
+    write_package: Callable[..., str],
+) -> None:
+    write_package(workplace / "models/linear", tiny, 0.95)
+    run_id = tracking.ensure_run(workplace / "models/linear")
+    tracking.log_panel(run_id, tiny, "training")
+    tracking.log_card(run_id, "# a card\n" + "x" * 4900)
+    assert promote(workplace, tiny, 0.95, **LENIENT)["champion"] == 1
+    assert promote(workplace, tiny, 1.0, **LENIENT)["champion"] == 2
+    version = tracking.client().get_model_version("gatecast-tiny", "1")
+    assert version.description.startswith("# a card")
+    assert not (workplace / "mlflow.db").read_bytes().count(b"gatecast-tiny")  # nothing went there
+
+    mlflow.set_tracking_uri(server)
+    found = mlflow.pyfunc.load_model("models:/gatecast-tiny@champion").predict(frame)
+    read = panel_of(frame, tiny.meta)
+    net = package.load(workplace / "models/linear")
+    pd.testing.assert_frame_equal(found, to_table(read, net.predict(read, latest(read))))
+    sitting = champion("tiny")
+    assert sitting is not None
+    assert sitting.version == 2
+    verdicts = [e.facts["verdict"] for e in Ledger().entries("promotion", "gatecast-tiny")]
+    assert verdicts == ["promoted", "promoted"]
+
+    def stored() -> int:
+        return sum(o.key.endswith("weights.safetensors") for o in bucket.objects.all())
+
+    assert stored() == 2
+    tracking.client().delete_registered_model_alias("gatecast-tiny", "previous")
+    assert retention.archive("tiny", 1)
+    assert stored() == 1
+    assert retention.plan("tiny", 1, {}) == [retention.Step(2, "keep", "it is @champion")]
