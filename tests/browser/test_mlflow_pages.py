@@ -73,7 +73,7 @@ def go(page: Page, address: str, until: str, height: int = 2400) -> str:
 @pytest.fixture(scope="module")
 def runs(belt: Any) -> dict[str, str]:
     """Run id of each variant and baseline."""
-    client = mlflow.MlflowClient(f"sqlite:///{belt.path}/mlflow.db")
+    client = mlflow.MlflowClient(*[f"sqlite:///{belt.path}/mlflow.db"] * 2)
     experiment = client.get_experiment_by_name("gatecast-demo")
     found = client.search_runs([experiment.experiment_id], order_by=["attributes.start_time ASC"])
     ids = {run.data.tags["gatecast.variant"]: run.info.run_id for run in found}
@@ -110,7 +110,7 @@ def test_the_chart_page_plots_the_metrics_of_every_run(
 def test_the_page_of_a_registered_version_shows_alias_tags_and_card(
     server: str, belt: Any, page: Page
 ) -> None:
-    client = mlflow.MlflowClient(f"sqlite:///{belt.path}/mlflow.db")
+    client = mlflow.MlflowClient(*[f"sqlite:///{belt.path}/mlflow.db"] * 2)
     version = client.get_model_version_by_alias("gatecast-demo", "champion")
     text = go(page, f"{server}/#/models/gatecast-demo/versions/{version.version}", "How to load")
     variant = version.tags["gatecast.variant"]
@@ -143,7 +143,7 @@ def test_make_ui_listens_on_this_machine_alone_and_sends_no_telemetry(
 
 
 def test_a_run_holds_parameters_curves_plots_and_the_model(belt: Any, runs: dict[str, str]) -> None:
-    client = mlflow.MlflowClient(f"sqlite:///{belt.path}/mlflow.db")
+    client = mlflow.MlflowClient(*[f"sqlite:///{belt.path}/mlflow.db"] * 2)
     run = client.get_run(runs["lstm"])
     assert run.data.params["model.cell"] == "lstm"
     assert run.data.params["task.horizon"] == "24"

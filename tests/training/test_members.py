@@ -65,6 +65,18 @@ def test_every_place_is_a_device_of_its_own(monkeypatch: pytest.MonkeyPatch) -> 
     assert sorted(found.values()) == ["4", "7"]
 
 
+def test_processes_import_this_gatecast_and_not_that_of_a_loaded_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """MLflow puts the code of a model that it has loaded first on the path."""
+    (tmp_path / "gatecast").mkdir()
+    (tmp_path / "gatecast" / "__init__.py").touch()
+    monkeypatch.syspath_prepend(tmp_path)
+    before = list(sys.path)
+    assert members.run({"a": partial(square, 3)}, ONE) == {"a": 9}
+    assert sys.path == before
+
+
 def test_without_a_gpu_every_core_is_a_place() -> None:
     cores = len(os.sched_getaffinity(0))
     assert len(members.places(Fit(accelerator="cpu", threads=1))) <= cores

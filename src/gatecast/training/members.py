@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
+from pathlib import Path
 from typing import Any
 
 from gatecast.config import Fit
@@ -52,7 +53,7 @@ def run(tasks: dict[str, Task], where: list[int | None]) -> dict[str, Any]:
     running: dict[Connection, tuple[str, SpawnProcess, int | None]] = {}
     results: dict[str, Any] = {}
     try:
-        with _exits():
+        with _exits(), _own_code_first():
             while waiting or running:
                 while waiting and free:
                     (name, task), place = waiting.pop(0), free.pop(0)
@@ -102,6 +103,17 @@ def _work(task: Task, place: int | None, answer: Connection, parent: int) -> Non
         answer.send(task())
     except GatecastError as error:
         answer.send(error)
+
+
+@contextmanager
+def _own_code_first() -> Iterator[None]:
+    """New processes import this gatecast, also where MLflow has put the one of a loaded model before it."""
+    before, own = list(sys.path), str(Path(__file__).parents[2])
+    sys.path.insert(0, own)
+    try:
+        yield
+    finally:
+        sys.path[:] = before
 
 
 @contextmanager
