@@ -75,14 +75,16 @@ def postgres() -> Iterator[str]:
     """Address of a PostgreSQL with the databases ``mlflow`` and ``ledger``; its programs refuse to run as root."""
     assert PG_CTL is not None
     folder, port = Path(tempfile.mkdtemp()), free_port()
-    mine = ["runuser", "-u", "postgres", "--"] if os.geteuid() == 0 else []
-    if mine:
-        os.chown(folder, pwd.getpwnam("postgres").pw_uid, -1)
+    user = None
+    if os.geteuid() == 0:
+        user = pwd.getpwnam("postgres").pw_uid
+        os.chown(folder, user, -1)
     programs = PG_CTL.resolve().parent
 
     def run(*command: object) -> None:
         out = subprocess.DEVNULL
-        subprocess.run([*mine, *map(str, command)], check=True, cwd=folder, stdout=out, stderr=out)
+        words = [str(word) for word in command]
+        subprocess.run(words, check=True, cwd=folder, user=user, stdout=out, stderr=out)
 
     run(programs / "initdb", "-D", folder / "data", "-U", "postgres", "-A", "trust")
     options = f"-p {port} -k {folder} -c listen_addresses=127.0.0.1"
