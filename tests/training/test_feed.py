@@ -577,3 +577,18 @@ def test_the_volume_of_a_panel_is_its_mean_magnitude_in_training(make_panel: Pan
     trained = y[: panel.split_points[0][0]]
     assert input_spec(panel, Model(weigh="volume")).volume == pytest.approx(np.abs(trained).mean())
     assert input_spec(panel, Model()).volume == 0
+
+
+def test_a_closed_form_beside_experts_keeps_its_place(make_panel: Panels) -> None:
+    """What stands beside `members` is for nets: the ridge is regularised and fits any horizon."""
+    y = np.random.default_rng(0).normal(size=400)
+    members = [{}, {"decoder": "direct"}, {"kind": "linear"}]
+    recipe = Model(kind="ensemble", steps=2, forks=1, decoder="experts", members=members)
+    far = input_spec(make_panel({"a": y}, horizon=24), recipe)
+    assert [member is None for member in far.members] == [True, False, False]
+
+
+def test_an_event_is_not_trained_upside_down(make_panel: Panels) -> None:
+    panel = make_panel({"a": np.random.default_rng(0).normal(size=60)})
+    assert input_spec(panel, Model()).mirror
+    assert not input_spec(panel, Model(head="event", event={"above": 1.0})).mirror

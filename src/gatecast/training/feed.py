@@ -78,7 +78,8 @@ def input_spec(panel: Panel, model: Model) -> InputSpec:
     recipes = members(model)
     specs = [_input_spec(panel, member, targets) for member in recipes]
     fits = [
-        member.decoder != "experts" or spec.horizon * widths(spec)[0] <= targets.known
+        (member.kind, member.decoder) != ("recurrent", "experts")
+        or spec.horizon * widths(spec)[0] <= targets.known
         for member, spec in zip(recipes, specs, strict=True)
     ]
     placed = [spec if fit or not any(fits) else None for spec, fit in zip(specs, fits, strict=True)]
@@ -131,7 +132,7 @@ def _input_spec(panel: Panel, model: Model, targets: _Targets) -> InputSpec:
         log_floor=(least + shift) / 2 if logs else 0.0,
         log_shift=shift,
         volume=targets.magnitude if model.weigh == "volume" else 0.0,
-        mirror=model.mirror == "auto" and _symmetric(panel, targets),
+        mirror=model.mirror == "auto" and not event and _symmetric(panel, targets),
         event=dict(event),
     )
 
