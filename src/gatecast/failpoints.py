@@ -24,6 +24,19 @@ PROMOTION = (
     "promotion: move noted",
 )
 
+SCORING = (
+    "scoring: champion resolved",
+    "scoring: snapshot written",
+    "scoring: lease taken",
+    "scoring: begin noted",
+    "scoring: part written",
+    "scoring: part receipted",
+    "scoring: parts complete",
+    "scoring: lease checked",
+    "scoring: published",
+    "scoring: noted",
+)
+
 
 def reach(name: str) -> None:
     """End the process if it was told to die here."""
