@@ -161,6 +161,13 @@ class Ledger:
                 for r in connection.execute(query)
             ]
 
+    def find(self, once: str) -> Entry | None:
+        """The row that has this key, if there is one."""
+        query = _ENTRIES.select().where(_ENTRIES.c.once == once)
+        with self._trouble(), self._engine.connect() as connection:
+            r = connection.execute(query).first()
+        return Entry(r.id, r.at, r.kind, r.subject, json.loads(r.facts)) if r else None
+
     @contextmanager
     def lease(
         self, name: str, seconds: float | None = None, patience: float | None = None

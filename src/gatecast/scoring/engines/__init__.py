@@ -1,0 +1,44 @@
+"""Engines: by what the shards of a job are computed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Protocol
+
+from gatecast.config import Score
+from gatecast.errors import ScoringError
+from gatecast.scoring.job import Job, Part
+
+
+class Engine(Protocol):
+    """Computes shards in any order, each at least once, and gives each part when it is whole."""
+
+    def __call__(self, job: Job, numbers: Sequence[int]) -> Iterator[Part]: ...
+
+
+def engine(rules: Score, series: int, device: str = "cpu") -> Engine:
+    """The engine that the settings name.
+
+    Args:
+        rules: the settings.
+        series: how many there are: a few are not worth processes of their own.
+        device: a GPU is fed by one process.
+    """
+    from gatecast.scoring.engines import local
+
+    return local.engine(1 if device == "cuda" else rules.workers, series)
+
+
+def device(rules: Score) -> str:
+    """``cpu`` or ``cuda``, as the settings say and the machine has.
+
+    Raises:
+        ScoringError: DEVICE if the settings ask for a GPU and there is none.
+    """
+    import torch
+
+    found = "cuda" if torch.cuda.is_available() else "cpu"
+    if rules.device == "cuda" and found == "cpu":
+        what = "score.device is cuda, but torch sees no GPU."
+        raise ScoringError("DEVICE", what, "Set score.device=auto, or install torch for it.")
+    return found if rules.device == "auto" else rules.device
