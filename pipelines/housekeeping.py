@@ -12,23 +12,27 @@ from gatecast.entry import entry
 
 @entry()
 def main(config: Config) -> None:
+    from gatecast.forecast import KINDS
     from gatecast.registry import retention, tracking
     from gatecast.scoring import lineage
 
-    rules, name = config.registry, tracking.model_name(config.source)
-    steps = retention.plan(
-        config.source, rules.keep, lineage.recently_used(config.source, rules.days)
-    )
+    rules = config.registry
     if config.apply:
         tracking.close_dead_runs(config.source)
-    for step in steps:
-        done = step.action
-        if step.action == "archive" and config.apply:
-            done = "archived" if retention.archive(config.source, step.version) else "keep"
-        print(f"  version {step.version}: {done}: {step.why}")
-    gone = sum(step.action == "archive" for step in steps)
-    what = "archived" if config.apply else "would be archived (apply=true does it)"
-    print(f"housekeeping: {name}: {gone} of {len(steps)} versions with artifacts {what}")
+    for kind in KINDS:
+        name = tracking.model_name(config.source, kind)
+        used = lineage.recently_used(config.source, rules.days) if kind == "quantile" else {}
+        steps = retention.plan(name, rules.keep, used)
+        if not steps and kind == "event":
+            continue
+        for step in steps:
+            done = step.action
+            if step.action == "archive" and config.apply:
+                done = "archived" if retention.archive(name, step.version) else "keep"
+            print(f"  version {step.version}: {done}: {step.why}")
+        gone = sum(step.action == "archive" for step in steps)
+        what = "archived" if config.apply else "would be archived (apply=true does it)"
+        print(f"housekeeping: {name}: {gone} of {len(steps)} versions with artifacts {what}")
 
 
 if __name__ == "__main__":

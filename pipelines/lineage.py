@@ -3,6 +3,7 @@
 python pipelines/lineage.py run_key=ec12447d840f3218
 python pipelines/lineage.py run_key=forecasts/demo/ec12447d840f3218
 python pipelines/lineage.py version=3
+python pipelines/lineage.py version=3 event=true
 python pipelines/lineage.py digest=2330117a2c25 format=json
 """
 
@@ -15,6 +16,7 @@ from gatecast.entry import entry
 @entry(groups=("source",))
 def main(config: Config) -> None:
     from gatecast.errors import ConfigError
+    from gatecast.forecast import Kind
     from gatecast.scoring import lineage
 
     asked = {key: getattr(config, key) for key in ("run_key", "version", "digest")}
@@ -22,12 +24,13 @@ def main(config: Config) -> None:
         raise ConfigError(
             "LINEAGE", "lineage of what?", "Give one of run_key=…, version=… and digest=…."
         )
+    kind: Kind = "event" if config.event else "quantile"
     if config.run_key is not None:
         facts = lineage.of_forecast(None, config.run_key)
     elif config.version is not None:
-        facts = lineage.of_version(config.source, config.version)
+        facts = lineage.of_version(config.source, config.version, kind)
     else:
-        facts = lineage.of_digest(config.source, str(config.digest))
+        facts = lineage.of_digest(config.source, str(config.digest), kind)
     print(json.dumps(facts, indent=2) if config.format == "json" else lineage.render(facts))
 
 

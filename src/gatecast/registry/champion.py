@@ -11,6 +11,7 @@ from typing import Any
 
 from gatecast.errors import RegistryError
 from gatecast.evaluation.predictor import NetPredictor
+from gatecast.forecast import Kind
 from gatecast.registry import package, tracking
 
 CHAMPION, PREVIOUS = "champion", "previous"
@@ -62,8 +63,8 @@ def version_at(model: str, alias: str) -> Any | None:
             raise
 
 
-def champion(source: str, alias: str = CHAMPION) -> Champion | None:
-    """Resolve and load the version behind an alias; None if nothing was promoted yet.
+def champion(source: str, alias: str = CHAMPION, kind: Kind = "quantile") -> Champion | None:
+    """Resolve and load the version behind an alias; None if nothing of the kind was promoted yet.
 
     Raises:
         RegistryError: STORE, FOREIGN, ARTIFACT, DIGEST, PACKAGE-…
@@ -71,7 +72,7 @@ def champion(source: str, alias: str = CHAMPION) -> Champion | None:
     import mlflow
     from mlflow.exceptions import MlflowException
 
-    name = tracking.model_name(source)
+    name = tracking.model_name(source, kind)
     found = version_at(name, alias)
     if found is None:
         return None

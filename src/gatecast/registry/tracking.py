@@ -26,6 +26,7 @@ from typing import Any
 
 from gatecast.data.panel import FUTURE, PAST, TARGET, Panel, PanelMeta
 from gatecast.errors import RegistryError
+from gatecast.forecast import Kind
 from gatecast.ledger import shown
 from gatecast.registry import processes
 
@@ -40,9 +41,9 @@ def uri() -> str:
     return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{STORE.absolute()}"
 
 
-def model_name(source: str) -> str:
-    """Registered model, and experiment, of a source."""
-    return f"gatecast-{source}"
+def model_name(source: str, kind: Kind = "quantile") -> str:
+    """Registered model of a source, events apart; that of quantiles is also the name of its experiment."""
+    return f"gatecast-{source}" + ("-event" if kind == "event" else "")
 
 
 def client() -> Any:
