@@ -351,6 +351,7 @@ class Config:
     fingerprint: bool = False  # ingest: only note which raw files there are
     mode: str = "promote"  # promote: promote | rollback (the previous champion sits again)
     reason: str = ""  # promote: why it is rolled back, for the ledger
+    event: bool = False  # promote mode=rollback, lineage: of the champion, or version, that forecasts an event
     run_key: str | None = None  # lineage: of these forecasts
     version: int | None = None  # lineage: of this registered version
     digest: str | None = None  # lineage: of this package
@@ -465,11 +466,11 @@ def _check_score(rules: Score, where: str) -> None:
 def _check_feed(feed: Feed, where: str) -> None:
     named = re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", feed.name) is not None
     _require(
-        named,
+        named and not feed.name.endswith("-event"),
         where,
         "file name",
         feed.name,
-        "letters, digits, '_', '.' and '-': it names the source",
+        "letters, digits, '_', '.' and '-' (it names the source), without '-event' at its end (models of events have)",
     )
     _one_of(feed.kind, ("files", "demo"), where, "kind")
     _one_of(feed.layout, ("long", "wide", "wide_rows"), where, "layout")

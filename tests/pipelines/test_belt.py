@@ -197,20 +197,27 @@ def test_an_experiment_gates_but_never_moves_the_champion(fresh_clone: Any) -> N
 
 
 @pytest.mark.slow
-def test_events_have_a_board_of_their_own_and_are_passed_over(fresh_clone: Any) -> None:
+def test_events_have_a_board_and_a_champion_of_their_own(fresh_clone: Any) -> None:
     nets = "  - rnn\n  - lstm\n  - gru\n  - lstm_experts\n  - linear\n"
     fresh_clone.edit("params.yaml", nets, "  - event_lstm\n")
     said = fresh_clone.run("dvc", "repro").stdout
     assert "above 200" in said
     assert "no variant forecasts quantiles" in said
     assert "nothing_to_promote" in said
+    event = read(fresh_clone, "reports/promotion.json")["event"]
+    assert event["challenger"] == "event_lstm"
+    assert f"promote: event_lstm: {event['verdict']}: " in said
     board = read(fresh_clone, "reports/events.json")["scores"]
     assert set(board) == {"event_lstm", "persistence", "logistic"}
     assert "event_lstm" in fresh_clone.run("python", "pipelines/status.py").stdout
     fresh_clone.edit("params.yaml", "  - event_lstm\n", "  - event_lstm\n  - linear\n")
     said = fresh_clone.run("dvc", "repro").stdout
-    assert "promote: event_lstm: passed over" in said
-    assert read(fresh_clone, "reports/promotion.json")["challenger"] == "linear"
+    promotion = read(fresh_clone, "reports/promotion.json")
+    assert (promotion["challenger"], promotion["event"]["challenger"]) == ("linear", "event_lstm")
+    back = fresh_clone.run(
+        "python", "pipelines/promote.py", "mode=rollback", "event=true", check=False
+    )
+    assert "gatecast-demo-event has no champion before" in back.stderr
     assert read(fresh_clone, "reports/leaderboard.json")["elsewhere"] == ["event_lstm"]
 
 

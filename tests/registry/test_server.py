@@ -165,6 +165,6 @@ def test_a_team_s_server_takes_a_model_from_training_to_forecast_and_archive(
 
     assert stored() == 2
     tracking.client().delete_registered_model_alias("gatecast-tiny", "previous")
-    assert retention.archive("tiny", 1)
+    assert retention.archive("gatecast-tiny", 1)
     assert stored() == 1
-    assert retention.plan("tiny", 1, {}) == [retention.Step(2, "keep", "it is @champion")]
+    assert retention.plan("gatecast-tiny", 1, {}) == [retention.Step(2, "keep", "it is @champion")]
