@@ -127,6 +127,7 @@ class Feed:
     id: str | None = None  # column of the series id; null: the whole feed is one series
     time: list[str] = field(default_factory=list)  # column(s) of the time stamp, joined by a space
     time_format: str | None = None
+    known_at: str | None = None  # column: when a row became known; the row known last counts
     target: str = "y"
     start: str | None = None  # first stamp of every series, where the feed has no stamps
     frequency: str | None = None  # a pandas frequency alias: 15min, h, D, W-MON, MS, QS, YS, ...
@@ -472,6 +473,7 @@ def _check_feed(feed: Feed, where: str) -> None:
     if feed.kind == "demo":
         _require(feed.demo.n_series >= 1, where, "demo.n_series", feed.demo.n_series, "1 or more")
         _require(feed.demo.n_days >= 14, where, "demo.n_days", feed.demo.n_days, "14 or more")
+        _require(feed.known_at is None, where, "known_at", feed.known_at, "null for the demo")
         return
     _require(bool(feed.files), where, "files", feed.files, "a list with at least one `path`")
     _require(
@@ -500,6 +502,20 @@ def _check_feed(feed: Feed, where: str) -> None:
             feed.time,
             "a list of the column(s) that hold the time stamp",
         )
+    _require(
+        feed.known_at is None or feed.layout == "long",
+        where,
+        "known_at",
+        feed.known_at,
+        "null for wide layouts: a long table has a row, and a time, for each value",
+    )
+    _require(
+        feed.known_at is None or feed.known_at not in (feed.id, feed.target, *feed.time, *roles),
+        where,
+        "known_at",
+        feed.known_at,
+        "a column of its own",
+    )
     if feed.layout != "long":
         _require(
             not roles,
