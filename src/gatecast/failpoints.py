@@ -24,6 +24,8 @@ PROMOTION = (
     "promotion: move noted",
 )
 
+CLOCK = ("clock: lease taken", "clock: slot scored", "clock: slot noted")
+
 
 def reach(name: str) -> None:
     """End the process if it was told to die here."""

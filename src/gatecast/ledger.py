@@ -18,7 +18,7 @@ import re
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -160,6 +160,25 @@ class Ledger:
                 Entry(r.id, r.at, r.kind, r.subject, json.loads(r.facts))
                 for r in connection.execute(query)
             ]
+
+    def last(self, subject: str, *kinds: str) -> Entry | None:
+        """The newest row of any of these kinds."""
+        mine = (_ENTRIES.c.subject == subject) & _ENTRIES.c.kind.in_(kinds)
+        query = _ENTRIES.select().where(mine).order_by(_ENTRIES.c.id.desc()).limit(1)
+        with self._trouble(), self._engine.connect() as connection:
+            r = connection.execute(query).first()
+        return Entry(r.id, r.at, r.kind, r.subject, json.loads(r.facts)) if r else None
+
+    def noted(self, keys: Sequence[str]) -> set[str]:
+        """Those of some ``once`` keys that a row has."""
+        found: set[str] = set()
+        for begin in range(0, len(keys), 500):  # databases limit the parameters of a statement
+            query = sa.select(_ENTRIES.c.once).where(
+                _ENTRIES.c.once.in_(keys[begin : begin + 500])
+            )
+            with self._trouble(), self._engine.connect() as connection:
+                found |= set(connection.execute(query).scalars())
+        return found
 
     @contextmanager
     def lease(
