@@ -10,15 +10,15 @@ from gatecast.config import Config
 from gatecast.entry import entry
 
 
-@entry()
+@entry(groups=("sink",))
 def main(config: Config) -> None:
     from gatecast.registry import retention, tracking
-    from gatecast.scoring import lineage
+    from gatecast.scoring import lineage, sinks
 
+    assert config.storage is not None
     rules, name = config.registry, tracking.model_name(config.source)
-    steps = retention.plan(
-        config.source, rules.keep, lineage.recently_used(config.source, rules.days)
-    )
+    used = lineage.recently_used(config.source, rules.days, sinks.sink(config.storage))
+    steps = retention.plan(config.source, rules.keep, used)
     if config.apply:
         tracking.close_dead_runs(config.source)
     for step in steps:

@@ -12,22 +12,24 @@ from gatecast.config import Config
 from gatecast.entry import entry
 
 
-@entry(groups=("source",))
+@entry(groups=("source", "sink"))
 def main(config: Config) -> None:
     from gatecast.errors import ConfigError
-    from gatecast.scoring import lineage
+    from gatecast.scoring import lineage, sinks
 
     asked = {key: getattr(config, key) for key in ("run_key", "version", "digest")}
     if sum(value is not None for value in asked.values()) != 1:
         raise ConfigError(
             "LINEAGE", "lineage of what?", "Give one of run_key=…, version=… and digest=…."
         )
+    assert config.storage is not None
+    sink = sinks.sink(config.storage)
     if config.run_key is not None:
-        facts = lineage.of_forecast(None, config.run_key)
+        facts = lineage.of_forecast(None, config.run_key, sink)
     elif config.version is not None:
-        facts = lineage.of_version(config.source, config.version)
+        facts = lineage.of_version(config.source, config.version, sink)
     else:
-        facts = lineage.of_digest(config.source, str(config.digest))
+        facts = lineage.of_digest(config.source, str(config.digest), sink)
     print(json.dumps(facts, indent=2) if config.format == "json" else lineage.render(facts))
 
 

@@ -9,12 +9,13 @@ from gatecast.config import Config
 from gatecast.entry import entry
 
 
-@entry(groups=("source",))
+@entry(groups=("source", "sink"))
 def main(config: Config) -> None:
-    from gatecast.scoring import monitor
+    from gatecast.scoring import monitor, sinks
 
     assert config.feed is not None
-    content = monitor.monitor(config.feed, config.as_of)
+    assert config.storage is not None
+    content = monitor.monitor(config.feed, config.as_of, sinks.sink(config.storage))
     print(monitor.line(content))
     print(f"monitor: {len(content['runs'])} runs -> {monitor.REPORT}")
 

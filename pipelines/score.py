@@ -3,48 +3,32 @@
 python pipelines/score.py
 python pipelines/score.py source=m4_hourly
 python pipelines/score.py as_of=2025-04-08T23:00    play another day
-"""
+python pipelines/score.py score.workers=8 score.min_success_fraction=0.99
 
-import time
+python pipelines/score.py mode=due                  every slot of `schedule` that is due and missing; safe to repeat
+python pipelines/score.py mode=backfill from=2025-03-01 to=2025-03-07 [hindcast=true]
+
+The same feed scored again by the same model is a no-op. docs/scoring.md says what happens when something fails,
+docs/scheduling.md how to score on a schedule. A backfill scores past slots as of their time, by the model that was
+champion then; hindcast=true by the one of now. Its `from` and `to` are the settings `begin` and `end` below.
+"""
 
 from gatecast.config import Config
 from gatecast.entry import entry
 
 
-@entry(groups=("source",))
+@entry(groups=("source", "sink"), modes=("now", "due", "backfill"))
 def main(config: Config) -> None:
-    from gatecast.scoring.run import score
+    from gatecast.scoring import backfill, clock, report, run
 
     assert config.feed is not None
-    start = time.perf_counter()
-    done = score(config.feed, config.as_of)
-    m = done.manifest
-    model = f"{m['model']} v{m['version']} ({m['variant']})"
-    if config.horizon and config.horizon != m["horizon"]:
-        print(
-            f"score: the champion forecasts {m['horizon']} steps; horizon={config.horizon} needs a training of its own"
-        )
-    if not done.fresh:
-        when = m["scored_at"][:19]
-        print(f"score: {model} has scored this feed already, at {when} UTC: {done.folder}")
-        return
-    print(
-        f"score: {m['series']:,} series x {m['horizon']} steps from {m['cutoff']} by {model},"
-        f" {m['fallbacks']} fallbacks -> {done.folder}/forecasts.parquet in {time.perf_counter() - start:.1f} s"
-    )
-    if m["short"]:
-        print(
-            f"  {m['short']:,} series have fewer values than a season: their intervals are little more than a guess"
-        )
-    if m["stale"]:
-        print(
-            f"  {m['stale']:,} series ended long before the newest value; they are forecast from their own last one"
-        )
-    if m["without_known_covariates"]:
-        print(
-            f"  {m['without_known_covariates']:,} series lack covariates known ahead:"
-            " the training mean stands in for them"
-        )
+    if config.mode == "due":
+        print(f"score: {clock.run_due(config).text()}")
+    elif config.mode == "backfill":
+        print(f"score: {backfill.run_span(config).text()}")
+    else:
+        done = run.score(config.feed, config, config.as_of)
+        print(report.text(done, config.horizon))
 
 
 if __name__ == "__main__":

@@ -4,12 +4,12 @@ from gatecast.config import Config
 from gatecast.entry import entry
 
 
-@entry(groups=("source",))
+@entry(groups=("source", "sink"))
 def main(config: Config) -> None:
     from gatecast.scoring import status
 
     assert config.feed is not None
-    print(status.report(config.feed, config.as_of))
+    print(status.report(config.feed, config.as_of, config.storage))
 
 
 if __name__ == "__main__":

@@ -98,6 +98,30 @@ def file(path: Path) -> Iterator[BinaryIO]:
         raise
 
 
+def create(path: Path, data: bytes) -> bool:
+    """Write a file whole, unless there is one: of several writers at once, one does.
+
+    Returns:
+        Whether it was this one.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _sweep(path)
+    fd, name = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
+    try:
+        with os.fdopen(fd, "wb") as handle:
+            handle.write(data)
+            handle.flush()
+            os.fsync(handle.fileno())
+        os.chmod(name, 0o644)
+        os.link(name, path)
+        _sync(path.parent)
+    except FileExistsError:
+        return False
+    finally:
+        Path(name).unlink(missing_ok=True)
+    return True
+
+
 def write_text(path: Path, text: str) -> None:
     """Write a text file atomically (UTF-8)."""
     with file(path) as handle:

@@ -2,7 +2,7 @@
 
 Hydra checks keys and types against these dataclasses; :func:`check` checks ranges. Both happen before
 any work starts. ``params.yaml`` fills the top level, a source recipe fills ``feed``, a model recipe
-``model``, a trainer recipe ``fit``, a tuning recipe ``search``.
+``model``, a trainer recipe ``fit``, a tuning recipe ``search``, a sink recipe ``storage``.
 """
 
 from __future__ import annotations
@@ -45,6 +45,9 @@ LOSSES = ("mae", "mse", "huber")
 BASELINES = ("naive", "seasonal_naive")
 PERSISTENCE, LOGISTIC = EVENT_BASELINES = ("persistence", "logistic")
 METRICS = ("mase", "smape", "rmsse", "wape", "wql")
+FALLBACKS = ("seasonal_naive", "quarantine")
+ENGINES = ("local",)
+SINKS = ("parquet",)
 PRECISIONS = ("32-true", "bf16-mixed", "64-true")
 
 
@@ -296,6 +299,29 @@ class Registry:
 
 
 @dataclass
+class Score:
+    """A scoring run: when it may be published, and by what it is computed.
+
+    ``min_success_fraction``: share of the series that the model itself must forecast, else nothing is published.
+    ``fallback``: what becomes of a series that it cannot forecast: seasonal_naive | quarantine (not in the table,
+    listed in the manifest). ``workers``: processes of the engine; null: the cores this process may use.
+    """
+
+    min_success_fraction: float = 0.95
+    fallback: str = "seasonal_naive"
+    engine: str = "local"
+    workers: int | None = None
+
+
+@dataclass
+class Sink:
+    """A sink recipe: where forecasts are published."""
+
+    kind: str = "parquet"
+    address: str = "forecasts"  # a folder, or any fsspec address
+
+
+@dataclass
 class Schedule:
     """When ``mode=due`` scores: slots are the instants at which ``cron`` fires by the wall clock of ``timezone``.
 
@@ -326,11 +352,14 @@ class Config:
     backtest: Backtest = field(default_factory=Backtest)
     promote: Promote = field(default_factory=Promote)
     registry: Registry = field(default_factory=Registry)
+    sink: str = "parquet"
+    score: Score = field(default_factory=Score)
     schedule: Schedule = field(default_factory=Schedule)
     feed: Feed | None = None
     model: Model | None = None
     fit: Fit | None = None
     search: Search | None = None
+    storage: Sink | None = None
     variant: str = ""  # name of the chosen model recipe
     check: bool = False  # ingest: report on a feed, write nothing
     fingerprint: bool = False  # ingest: only note which raw files there are
@@ -369,7 +398,8 @@ def check(config: Config, recipes: dict[str, str] | None = None) -> None:
 
     Args:
         config: the composed configuration.
-        recipes: chosen recipe of each Hydra group (``source``, ``model``, ``trainer``, ``tune``), for the message.
+        recipes: chosen recipe of each Hydra group (``source``, ``model``, ``trainer``, ``tune``, ``sink``), for
+            the message.
 
     Members of an ensemble and ranges of a search take the types of the schema, in place.
 
@@ -403,6 +433,11 @@ def check(config: Config, recipes: dict[str, str] | None = None) -> None:
     for key in ("keep", "days"):
         value = getattr(config.registry, key)
         _require(value >= 1, p, f"registry.{key}", value, "1 or more")
+    _check_score(config.score, p)
+    if config.storage is not None:
+        where = f"conf/sink/{recipes.get('sink', config.sink)}.yaml"
+        _one_of(config.storage.kind, SINKS, where, "kind")
+        _require(bool(config.storage.address), where, "address", "", "a folder or an address")
     _one_of(config.format, ("text", "json"), "the command line", "format")
     if config.feed is not None:
         _check_feed(config.feed, f"conf/source/{recipes.get('source', config.source)}.yaml")
@@ -431,6 +466,15 @@ def _check_promote(rules: Promote, where: str) -> None:
     }
     for key, (ok, rule) in ranges.items():
         _require(ok, where, f"promote.{key}", getattr(rules, key), rule)
+
+
+def _check_score(rules: Score, where: str) -> None:
+    share = rules.min_success_fraction
+    _require(0 <= share <= 1, where, "score.min_success_fraction", share, "from 0 to 1")
+    _one_of(rules.fallback, FALLBACKS, where, "score.fallback")
+    _one_of(rules.engine, ENGINES, where, "score.engine")
+    workers = rules.workers
+    _require(workers is None or workers >= 1, where, "score.workers", workers, "1 or more, or null")
 
 
 def check_mode(config: Config, modes: tuple[str, ...]) -> None:

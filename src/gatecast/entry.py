@@ -38,8 +38,8 @@ def entry(
     """Decorate a command's ``main(config)``.
 
     Args:
-        groups: Hydra groups the command needs. A group that ``params.yaml`` names (``source``, ``trainer``, ``tune``)
-            may be left out on the command line.
+        groups: Hydra groups the command needs. A group that ``params.yaml`` names (``source``, ``trainer``, ``tune``,
+            ``sink``) may be left out on the command line.
         modes: what ``mode=`` may be; the first is what the command does without it.
     """
 
@@ -141,12 +141,9 @@ def _run(main: Callable[[schema.Config], None], root: Path, modes: tuple[str, ..
         config = OmegaConf.to_object(cfg)
         assert isinstance(config, schema.Config)
         choices = {k: str(v) for k, v in HydraConfig.get().runtime.choices.items() if v is not None}
-        if "source" in choices:
-            config.source = choices["source"]
-        if "trainer" in choices:
-            config.trainer = choices["trainer"]
-        if "tune" in choices:
-            config.tune = choices["tune"]
+        for group in ("source", "trainer", "tune", "sink"):
+            if group in choices:
+                setattr(config, group, choices[group])
         config.variant = choices.get("model", "")
         if config.feed is not None:
             config.feed.name = config.source
@@ -211,7 +208,11 @@ def _known_keys(path: str) -> set[str]:
 
     node = OmegaConf.structured(
         schema.Config(
-            feed=schema.Feed(), model=schema.Model(), fit=schema.Fit(), search=schema.Search()
+            feed=schema.Feed(),
+            model=schema.Model(),
+            fit=schema.Fit(),
+            search=schema.Search(),
+            storage=schema.Sink(),
         )
     )
     for part in path.split(".")[:-1]:

@@ -24,6 +24,19 @@ PROMOTION = (
     "promotion: move noted",
 )
 
+SCORING = (
+    "scoring: champion resolved",
+    "scoring: snapshot written",
+    "scoring: lease taken",
+    "scoring: begin noted",
+    "scoring: part written",
+    "scoring: part receipted",
+    "scoring: parts complete",
+    "scoring: lease checked",
+    "scoring: published",
+    "scoring: noted",
+)
+
 CLOCK = ("clock: lease taken", "clock: slot scored", "clock: slot noted")
 
 

@@ -161,10 +161,18 @@ class Ledger:
                 for r in connection.execute(query)
             ]
 
+    def find(self, once: str) -> Entry | None:
+        """The row that has this key, if there is one."""
+        query = _ENTRIES.select().where(_ENTRIES.c.once == once)
+        return self._first(query)
+
     def last(self, subject: str, *kinds: str) -> Entry | None:
         """The newest row of any of these kinds."""
         mine = (_ENTRIES.c.subject == subject) & _ENTRIES.c.kind.in_(kinds)
         query = _ENTRIES.select().where(mine).order_by(_ENTRIES.c.id.desc()).limit(1)
+        return self._first(query)
+
+    def _first(self, query: sa.Select[Any]) -> Entry | None:
         with self._trouble(), self._engine.connect() as connection:
             r = connection.execute(query).first()
         return Entry(r.id, r.at, r.kind, r.subject, json.loads(r.facts)) if r else None
@@ -173,9 +181,7 @@ class Ledger:
         """Those of some ``once`` keys that a row has."""
         found: set[str] = set()
         for begin in range(0, len(keys), 500):  # databases limit the parameters of a statement
-            query = sa.select(_ENTRIES.c.once).where(
-                _ENTRIES.c.once.in_(keys[begin : begin + 500])
-            )
+            query = sa.select(_ENTRIES.c.once).where(_ENTRIES.c.once.in_(keys[begin : begin + 500]))
             with self._trouble(), self._engine.connect() as connection:
                 found |= set(connection.execute(query).scalars())
         return found

@@ -96,7 +96,7 @@ def test_scoring_twice_leaves_one_copy(belt: Any) -> None:
 def test_every_series_has_one_forecast_a_step_with_provenance(belt: Any) -> None:
     (table,) = (
         pd.read_parquet(p)
-        for p in sorted((belt.path / "forecasts/demo").glob("*/forecasts.parquet"))[:1]
+        for p in sorted((belt.path / "forecasts/demo").glob("*/part-*.parquet"))[:1]
     )
     assert len(table) == 12 * 24
     assert not table.duplicated(["unique_id", "step"]).any()

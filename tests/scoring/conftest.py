@@ -4,16 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 
+from gatecast import config
 from gatecast.config import Feed, Fit, Model, Promote, RawFile, Splits, Task
 from gatecast.data import ingest, panel
 from gatecast.evaluation import baselines, leaderboard
 from gatecast.evaluation.backtest import Backtest
 from gatecast.registry import champion, package, promotion
+from gatecast.scoring import parts, sinks
+from gatecast.scoring.places import place
+from gatecast.scoring.sinks import Sink
 from gatecast.training import trainer
 
 
@@ -46,6 +52,23 @@ def daily_feed(project: Path) -> Feed:
         name="sales", files=[RawFile("sales.csv")], id="unique_id", time=["ds"], frequency="D",
         task=Task(horizon=7, season_length=7, splits=Splits("time", 21, 21)),
     )  # fmt: skip
+
+
+@pytest.fixture
+def publish() -> Callable[..., Sink]:
+    """Publish a frame as the one part of a run, in a sink (by default Parquet in ``forecasts/``)."""
+
+    def run(key: str, frame: pd.DataFrame, sink: Sink | None = None, **facts: Any) -> Sink:
+        sink = sink or sinks.sink(config.Sink())
+        base = {"source": "demo", "scored_at": "2025-01-01T00:00:00+00:00", "cutoff": "2025-01-01"}
+        manifest = base | {"run_key": key} | facts
+        where = place(sink.parts(manifest["source"], key))
+        table = pa.Table.from_pandas(frame, preserve_index=False)
+        part = parts.write(where, table, parts.name_of(0, 1))
+        sink.publish(manifest["source"], key, manifest | {"rows": len(frame), "parts": [part]})
+        return sink
+
+    return run
 
 
 @pytest.fixture

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from gatecast.config import Feed
+from gatecast.config import Config, Feed
 from gatecast.errors import RegistryError, ScoringError
 from gatecast.registry import tracking
-from gatecast.scoring import lineage, read_forecasts, store
+from gatecast.scoring import lineage, read_forecasts
 from gatecast.scoring.run import score
 
 Promote = Callable[[Feed], object]
@@ -22,7 +22,7 @@ def test_a_forecast_row_leads_to_commit_data_and_parameters(
     daily_feed: Feed, promote: Promote
 ) -> None:
     promote(daily_feed)
-    score(daily_feed)
+    score(daily_feed, Config())
     row = read_forecasts("sales").iloc[0]
     facts = lineage.of_forecast(None, row["run_key"])
     assert (facts["model"], facts["version"]) == (row["model_name"], row["model_version"])
@@ -42,10 +42,10 @@ def test_a_version_leads_to_all_its_forecasts_deleted_and_unnoted_ones_too(
 ) -> None:
     promote(daily_feed)
     days = ("2024-04-20", "2024-05-01", "2024-05-10")
-    first, second, third = (score(daily_feed, day).manifest["run_key"] for day in days)
-    shutil.rmtree(store.FORECASTS / "sales" / first)
-    copy = store.FORECASTS / "sales" / "0123456789abcdef"  # its scorer died before the ledger
-    shutil.copytree(store.FORECASTS / "sales" / third, copy)
+    first, second, third = (score(daily_feed, Config(), day).manifest["run_key"] for day in days)
+    shutil.rmtree(Path("forecasts/sales") / first)
+    copy = Path("forecasts/sales") / "0123456789abcdef"  # its scorer died before the ledger
+    shutil.copytree(Path("forecasts/sales") / third, copy)
     manifest = json.loads((copy / "manifest.json").read_text())
     (copy / "manifest.json").write_text(json.dumps(manifest | {"run_key": copy.name}))
     found = {m["run_key"]: m for m in lineage.of_version("sales", 1)["forecasts"]}
@@ -71,8 +71,8 @@ def test_a_registry_that_was_made_anew_is_not_mistaken_for_the_old_one(
     daily_feed: Feed, promote: Promote
 ) -> None:
     promote(daily_feed)
-    key = score(daily_feed).manifest["run_key"]
-    path = store.FORECASTS / "sales" / key / "manifest.json"
+    key = score(daily_feed, Config()).manifest["run_key"]
+    path = Path("forecasts/sales") / key / "manifest.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"digest": "0" * 64}))
     with pytest.raises(RegistryError, match="DIGEST"):
         lineage.of_forecast("sales", key)
@@ -85,7 +85,7 @@ def test_forecasts_nobody_has_written_are_named(daily_feed: Feed) -> None:
 
 def test_the_page_says_everything_on_a_screen(daily_feed: Feed, promote: Promote) -> None:
     promote(daily_feed)
-    key = score(daily_feed).manifest["run_key"]
+    key = score(daily_feed, Config()).manifest["run_key"]
     facts = lineage.of_forecast("sales", f"forecasts/sales/{key}")
     text = lineage.render(facts)
     for part in (key, facts["digest"], facts["run"]["id"], facts["run"]["data_hash"], "@champion"):

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from gatecast.config import Feed, RawFile, Splits, Task
+from gatecast.config import Config, Feed, RawFile, Splits, Task
 from gatecast.errors import ScoringError
 from gatecast.scoring import monitor, read_forecasts
 from gatecast.scoring.run import score
@@ -21,7 +21,7 @@ def test_forecasts_are_scored_when_their_values_arrive(
     daily_feed: Feed, promote: Callable[[Feed], Any]
 ) -> None:
     promote(daily_feed)
-    score(daily_feed, "2024-05-15")  # four of seven days are known
+    score(daily_feed, Config(), "2024-05-15")  # four of seven days are known
     (run,) = monitor.monitor(daily_feed)["runs"]
     assert run["actuals"] == 4 * 4
     table = read_forecasts("sales").merge(
@@ -34,7 +34,7 @@ def test_forecasts_are_scored_when_their_values_arrive(
 
 def test_nothing_known_yet_is_said_so(daily_feed: Feed, promote: Callable[[Feed], Any]) -> None:
     promote(daily_feed)
-    score(daily_feed)
+    score(daily_feed, Config())
     content = monitor.monitor(daily_feed)
     assert content["runs"][0]["scores"] is None
     assert "0 of 28 forecasts have come true" in monitor.line(content)
@@ -71,7 +71,7 @@ def test_actuals_without_stamps_follow_each_series_own_end(
         task=Task(horizon=24, season_length=24, splits=Splits("series_end", 24, 24)),
     )  # fmt: skip
     promote(feed)
-    score(feed)
+    score(feed, Config())
     (run,) = monitor.monitor(feed)["runs"]
     assert run["actuals"] == 48
     table = (

@@ -16,7 +16,7 @@ import pandas as pd
 import pytest
 from omegaconf import OmegaConf
 
-from gatecast.config import Covariates, Feed
+from gatecast.config import Config, Covariates, Feed
 from gatecast.errors import IngestError, ScoringError
 from gatecast.ledger import Ledger
 from gatecast.scoring import read_forecasts, store
@@ -30,7 +30,7 @@ def test_every_series_is_forecast_from_its_own_last_value(
     frame = pd.read_csv("sales.csv")
     ended = (frame["unique_id"] == "s2") & (frame["ds"] > "2024-05-01")
     frame[~ended].to_csv("sales.csv", index=False)
-    score(daily_feed)
+    score(daily_feed, Config())
     table = read_forecasts("sales")
     assert table.groupby("unique_id").size().to_dict() == {f"s{i}": 7 for i in range(4)}
     cutoff = table.groupby("unique_id")["cutoff"].first()
@@ -43,10 +43,10 @@ def test_the_same_feed_scored_twice_is_one_run(
     daily_feed: Feed, promote: Callable[[Feed], Any]
 ) -> None:
     promote(daily_feed)
-    first, second = score(daily_feed), score(daily_feed)
+    first, second = score(daily_feed, Config()), score(daily_feed, Config())
     assert first.fresh
     assert not second.fresh
-    assert first.folder == second.folder
+    assert first.where == second.where
     assert len(store.runs("sales")) == 1
     assert len(Ledger().entries("scoring", "sales")) == 1
 
@@ -58,12 +58,12 @@ def test_two_scorers_at_once_publish_one_run(
     code = textwrap.dedent("""
         import sys, time
         from omegaconf import OmegaConf
-        from gatecast.config import Feed
+        from gatecast.config import Config, Feed
         from gatecast.scoring.run import score
         feed = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(Feed), OmegaConf.load("feed.yaml")))
         while time.time() < float(sys.argv[1]):
             time.sleep(0.01)
-        score(feed)
+        score(feed, Config())
     """)
     OmegaConf.save(OmegaConf.structured(daily_feed), "feed.yaml")
     start = str(time.time() + 8)
@@ -79,9 +79,9 @@ def test_a_run_whose_ledger_row_was_lost_gets_it_from_the_next(
     project: Path, daily_feed: Feed, promote: Callable[[Feed], Any]
 ) -> None:
     promote(daily_feed)
-    score(daily_feed)
+    score(daily_feed, Config())
     Path("ledger.db").unlink()
-    score(daily_feed)
+    score(daily_feed, Config())
     assert len(Ledger().entries("scoring", "sales")) == 1
 
 
@@ -98,20 +98,20 @@ def test_series_that_lack_known_covariates_are_counted(
     )
     feed = replace(daily_feed, covariates=Covariates(future=["promo"]))
     promote(feed)
-    assert score(feed).manifest["without_known_covariates"] == 2
+    assert score(feed, Config()).manifest["without_known_covariates"] == 2
 
 
 def test_a_corrected_feed_is_a_run_of_its_own(
     daily_feed: Feed, promote: Callable[[Feed], Any]
 ) -> None:
     promote(daily_feed)
-    first = score(daily_feed)
+    first = score(daily_feed, Config())
     frame = pd.read_csv("sales.csv")
     frame.loc[frame.index[-1], "y"] += 5
     frame.to_csv("sales.csv", index=False)
-    second = score(daily_feed)
+    second = score(daily_feed, Config())
     assert second.fresh
-    assert second.folder != first.folder
+    assert second.where != first.where
     assert len(store.runs("sales")) == 2
     assert set(read_forecasts("sales")["run_key"]) == {second.manifest["run_key"]}
 
@@ -120,7 +120,7 @@ def test_the_version_is_pinned_by_number_and_digest(
     daily_feed: Feed, promote: Callable[[Feed], Any]
 ) -> None:
     champion = promote(daily_feed)
-    score(daily_feed)
+    score(daily_feed, Config())
     table = read_forecasts("sales")
     assert set(table["model_version"]) == {champion.version}
     assert set(table["model_digest"]) == {champion.digest}
@@ -129,7 +129,7 @@ def test_the_version_is_pinned_by_number_and_digest(
 
 def test_as_of_scores_the_feed_as_it_was(daily_feed: Feed, promote: Callable[[Feed], Any]) -> None:
     promote(daily_feed)
-    score(daily_feed, "2024-05-10")
+    score(daily_feed, Config(), "2024-05-10")
     assert set(read_forecasts("sales")["cutoff"]) == {pd.Timestamp("2024-05-10")}
 
 
@@ -138,7 +138,7 @@ def test_a_bad_feed_publishes_nothing(daily_feed: Feed, promote: Callable[[Feed]
     text = Path("sales.csv").read_text().replace("2024-03-03,", "2024-03-03,oops", 1)
     Path("sales.csv").write_text(text)
     with pytest.raises(IngestError) as caught:
-        score(daily_feed)
+        score(daily_feed, Config())
     assert caught.value.code == "Y-TEXT"
     assert not Path("forecasts").exists()
     with pytest.raises(ScoringError) as nothing:
@@ -148,7 +148,7 @@ def test_a_bad_feed_publishes_nothing(daily_feed: Feed, promote: Callable[[Feed]
 
 def test_without_a_champion_nothing_is_scored(daily_feed: Feed) -> None:
     with pytest.raises(ScoringError) as caught:
-        score(daily_feed)
+        score(daily_feed, Config())
     assert caught.value.code == "NO-CHAMPION"
 
 
@@ -159,7 +159,7 @@ def test_a_new_series_is_scored_too(daily_feed: Feed, promote: Callable[[Feed], 
         {"unique_id": "newcomer", "ds": ["2024-05-18", "2024-05-19"], "y": [3.0, 4.0]}
     )
     pd.concat([frame, new]).to_csv("sales.csv", index=False)
-    score(daily_feed)
+    score(daily_feed, Config())
     table = read_forecasts("sales")
     assert np.isfinite(table.loc[table["unique_id"] == "newcomer", "gatecast"]).all()
 
@@ -181,7 +181,7 @@ def test_local_time_goes_in_and_local_time_comes_out(
     )  # fmt: skip
     feed.task.splits.validation = feed.task.splits.test = 120
     promote(feed)
-    score(feed)
+    score(feed, Config())
     table = read_forecasts("berlin")
     assert str(table["ds"].dt.tz) == "Europe/Berlin"
     assert table["cutoff"].iloc[0] == stamps[-1]

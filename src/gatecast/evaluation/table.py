@@ -31,6 +31,12 @@ def value_columns(kind: str) -> dict[str, int]:
     return {PROBABILITY: 0} if kind == "event" else quantile_columns()
 
 
+def stamps_of(source: Panel) -> pd.DatetimeIndex:
+    """Stamps of the panel's time axis as people read them: in the source's time zone, if it declares one."""
+    zone = source.meta.timezone
+    return source.axis.tz_localize("UTC").tz_convert(zone) if zone else source.axis
+
+
 def to_table(source: Panel, forecast: Forecast) -> pd.DataFrame:
     """One row per (window, step).
 
@@ -42,11 +48,7 @@ def to_table(source: Panel, forecast: Forecast) -> pd.DataFrame:
     n, horizon = forecast.values.shape[:2]
     windows = forecast.windows
     place = source.position[windows.series] + windows.origin
-    stamps = (
-        source.axis.tz_localize("UTC").tz_convert(source.meta.timezone)
-        if source.meta.timezone
-        else source.axis
-    )
+    stamps = stamps_of(source)
     step = np.tile(np.arange(horizon), n)
     columns: dict[str, object] = {
         "unique_id": pd.Series(np.repeat(source.ids[windows.series], horizon), dtype="str"),

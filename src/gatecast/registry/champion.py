@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from gatecast import atomic
 from gatecast.errors import RegistryError
 from gatecast.evaluation.predictor import NetPredictor
 from gatecast.registry import package, tracking
@@ -68,13 +70,35 @@ def champion(source: str, alias: str = CHAMPION) -> Champion | None:
     Raises:
         RegistryError: STORE, FOREIGN, ARTIFACT, DIGEST, PACKAGE-…
     """
-    import mlflow
+    found = version_at(tracking.model_name(source), alias)
+    return None if found is None else _load(found)
+
+
+def numbered(source: str, number: int) -> Champion:
+    """Load a registered version by its number.
+
+    Raises:
+        RegistryError: NO-VERSION, STORE, FOREIGN, ARTIFACT, DIGEST, PACKAGE-…
+    """
     from mlflow.exceptions import MlflowException
 
     name = tracking.model_name(source)
-    found = version_at(name, alias)
-    if found is None:
-        return None
+    with answering():
+        try:
+            return _load(tracking.client().get_model_version(name, str(number)))
+        except MlflowException as error:
+            if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+                raise
+    raise RegistryError(
+        "NO-VERSION",
+        f"{name} has no version {number}; it was deleted.",
+        "Restore the registry, or score with the champion of now: hindcast=true.",
+    )
+
+
+def _load(found: Any) -> Champion:
+    """A registered version, its digest checked."""
+    name = found.name
     digest = found.tags.get("gatecast.digest")
     if not digest:
         raise RegistryError(
@@ -82,21 +106,8 @@ def champion(source: str, alias: str = CHAMPION) -> Champion | None:
             f"{name} version {found.version} was not registered by gatecast.",
             "Point the alias at a version that was.",
         )
-    try:
-        with tempfile.TemporaryDirectory() as folder:
-            local = mlflow.artifacts.download_artifacts(
-                artifact_uri=f"models:/{name}/{found.version}/artifacts", dst_path=folder
-            )
-            inside = next(
-                iter(sorted(Path(local).rglob("package.json"))), Path(local) / "package.json"
-            )
-            predictor = package.load(inside.parent, digest)
-    except (MlflowException, OSError) as error:
-        raise RegistryError(
-            "ARTIFACT",
-            f"{name} version {found.version} cannot be fetched: {error}",
-            "Restore its artifacts, or promote another version.",
-        ) from None
+    with _downloaded(name, int(found.version)) as folder:
+        predictor = package.load(folder, digest)
     return Champion(
         name,
         int(found.version),
@@ -105,3 +116,44 @@ def champion(source: str, alias: str = CHAMPION) -> Champion | None:
         str(found.tags.get("gatecast.variant")),
         predictor,
     )
+
+
+@contextmanager
+def _downloaded(model: str, version: int) -> Iterator[Path]:
+    """The package of a registered version, in a folder that goes when the block ends.
+
+    Raises:
+        RegistryError: ARTIFACT if it cannot be fetched.
+    """
+    import mlflow
+    from mlflow.exceptions import MlflowException
+
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            local = mlflow.artifacts.download_artifacts(
+                artifact_uri=f"models:/{model}/{version}/artifacts", dst_path=folder
+            )
+        except (MlflowException, OSError) as error:
+            raise RegistryError(
+                "ARTIFACT",
+                f"{model} version {version} cannot be fetched: {error}",
+                "Restore its artifacts, or promote another version.",
+            ) from None
+        inside = next(iter(sorted(Path(local).rglob("package.json"))), Path(local) / "package.json")
+        yield inside.parent
+
+
+def keep(best: Champion, folder: Path) -> None:
+    """Copy the package of a version into a folder, unless it is there: other processes load it from there.
+
+    Raises:
+        RegistryError: ARTIFACT; DIGEST if it is not the one that was registered.
+    """
+    if folder.is_dir() and package.digest(folder) == best.digest:
+        return
+    with _downloaded(best.model, best.version) as found:
+        if package.digest(found) != best.digest:
+            raise package.tampered(found)
+        with atomic.folder(folder) as out:
+            for name in package.FILES:
+                shutil.copyfile(found / name, out / name)

@@ -123,6 +123,15 @@ def describe(folder: Path) -> dict[str, Any]:
     return dict(content)
 
 
+def tampered(folder: Path) -> RegistryError:
+    """What to say of a package whose digest is another than was registered."""
+    return RegistryError(
+        "DIGEST",
+        f"the package in {folder} is not the one that was registered: its digest differs.",
+        "Do not use it; promote a fresh one.",
+    )
+
+
 def load(folder: Path, expected: str | None = None) -> NetPredictor:
     """Rebuild the predictor of a package.
 
@@ -137,11 +146,7 @@ def load(folder: Path, expected: str | None = None) -> NetPredictor:
     from safetensors.torch import load_file
 
     if expected is not None and digest(folder) != expected:
-        raise RegistryError(
-            "DIGEST",
-            f"the package in {folder} is not the one that was registered: its digest differs.",
-            "Do not use it; promote a fresh one.",
-        )
+        raise tampered(folder)
     content = describe(folder)
     try:
         model, spec = Model(**content["model"]), InputSpec.from_json(content["spec"])

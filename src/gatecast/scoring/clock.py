@@ -3,8 +3,8 @@
     nothing is remembered but the ledger's rows: a slot is done if there is one, and missing if there is none
     lease on the clock -> what is due -> score as of the slot -> the slot's row
 
-A process that dies in between leaves the slot missing: the next call scores it again, which is a no-op where the run was
-published (see :mod:`gatecast.scoring.run`), and notes it. A clock that is set back finds its slots done.
+A process that dies in between leaves the slot missing: the next call scores it again, which is a no-op where the run
+was published (see :mod:`gatecast.scoring.run`), and notes it. A clock that is set back finds its slots done.
 """
 
 from __future__ import annotations
@@ -41,6 +41,13 @@ class Tick:
     passed: int
     busy: str | None
     next: datetime
+
+    def text(self) -> str:
+        """A line for the terminal."""
+        if self.busy:
+            return f"{self.busy.rstrip('.')}; nothing to do here"
+        done = f"{len(self.done)} slots scored" if self.done else "nothing was due"
+        return f"{done}; the next slot is {stamp(self.next)}"
 
 
 def due(table: Timetable, schedule: Schedule, book: Ledger, now: datetime) -> list[datetime]:

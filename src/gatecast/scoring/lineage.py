@@ -10,10 +10,12 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from gatecast import config
 from gatecast.errors import RegistryError, ScoringError
 from gatecast.ledger import Ledger
 from gatecast.registry import tracking
-from gatecast.scoring import store
+from gatecast.scoring import sinks
+from gatecast.scoring.sinks import Sink
 
 _TAGS = {  # of the run of a training
     "git_commit": "mlflow.source.git.commit",
@@ -23,7 +25,7 @@ _TAGS = {  # of the run of a training
 }
 
 
-def of_forecast(source: str | None, run_key: str) -> dict[str, Any]:
+def of_forecast(source: str | None, run_key: str, sink: Sink | None = None) -> dict[str, Any]:
     """The lineage of a published run of forecasts; see :func:`of_version`, with the run itself as ``forecast``.
 
     Args:
@@ -34,7 +36,7 @@ def of_forecast(source: str | None, run_key: str) -> dict[str, Any]:
         ScoringError: NO-RUN; RegistryError: as :func:`of_version`.
     """
     key = Path(run_key).name
-    found = [m for m in _written(source) if m["run_key"] == key]
+    found = [m for m in _written(source, sink) if m["run_key"] == key]
     if not found:
         where = f" of {source}" if source else ""
         raise ScoringError(
@@ -43,7 +45,7 @@ def of_forecast(source: str | None, run_key: str) -> dict[str, Any]:
             "It stands on every row as `run_key`, and names the folder in forecasts/.",
         )
     forecast = found[0]
-    facts = of_version(forecast["source"], int(forecast["version"]))
+    facts = of_version(forecast["source"], int(forecast["version"]), sink)
     if facts["digest"] != forecast["digest"]:
         raise RegistryError(
             "DIGEST",
@@ -54,7 +56,7 @@ def of_forecast(source: str | None, run_key: str) -> dict[str, Any]:
     return {"forecast": forecast, **facts}
 
 
-def of_digest(source: str, digest: str) -> dict[str, Any]:
+def of_digest(source: str, digest: str, sink: Sink | None = None) -> dict[str, Any]:
     """The lineage of the registered version of a package, named by its digest or the beginning of it.
 
     Raises:
@@ -69,10 +71,10 @@ def of_digest(source: str, digest: str) -> dict[str, Any]:
             f"{len(found)} versions of {name} have a package {digest}.",
             "Give more of the digest, or `version=…`.",
         )
-    return of_version(source, int(found[0].version))
+    return of_version(source, int(found[0].version), sink)
 
 
-def of_version(source: str, version: int) -> dict[str, Any]:
+def of_version(source: str, version: int, sink: Sink | None = None) -> dict[str, Any]:
     """The lineage of a registered version.
 
     Returns:
@@ -120,29 +122,32 @@ def of_version(source: str, version: int) -> dict[str, Any]:
             if e.facts.get("digest") == digest
         ],
         "forecasts": [
-            m for m in _written(source) if (int(m["version"]), m["digest"]) == (version, digest)
+            m
+            for m in _written(source, sink)
+            if (int(m["version"]), m["digest"]) == (version, digest)
         ],
     }
 
 
-def recently_used(source: str, days: int) -> dict[int, str]:
+def recently_used(source: str, days: int, sink: Sink | None = None) -> dict[int, str]:
     """Versions by which forecasts that lie in ``forecasts/`` were written in the last days, and which those are."""
     after = (datetime.now(UTC) - timedelta(days=days)).isoformat()
     return {
         int(m["version"]): f"forecasts {m['folder']} are of {m['scored_at'][:10]}"
-        for m in _written(source)
+        for m in _written(source, sink)
         if m["folder"] and m["scored_at"] >= after
     }
 
 
-def _written(source: str | None) -> list[dict[str, Any]]:
+def _written(source: str | None, sink: Sink | None) -> list[dict[str, Any]]:
     """Manifests of all runs of forecasts, those whose folder is gone included, oldest first."""
     noted = {e.facts["run_key"]: e.facts for e in Ledger().entries("scoring", source)}
-    there = {m["run_key"]: m for m in store.runs(source)}
+    sink = sink or sinks.sink(config.Sink())
+    there = {m["run_key"]: m for m in sink.manifests(source)}
     every = [
         manifest
         | {
-            "folder": str(store.FORECASTS / manifest["source"] / key) if key in there else None,
+            "folder": sink.where(manifest["source"], key) if key in there else None,
             "in_ledger": key in noted,
         }
         for key, manifest in (noted | there).items()

@@ -18,11 +18,12 @@ from gatecast.evaluation import metrics
 from gatecast.evaluation.table import from_table
 from gatecast.forecast import Forecast
 from gatecast.scoring import store
+from gatecast.scoring.sinks import Sink
 
 REPORT = Path("reports/actuals.json")
 
 
-def monitor(feed: Feed, as_of: str | None = None) -> dict[str, Any]:
+def monitor(feed: Feed, as_of: str | None = None, sink: Sink | None = None) -> dict[str, Any]:
     """Score every published run of a source against the values known by now.
 
     Values come from the feed as it is now and, where the recipe names one, from its ``actuals`` file.
@@ -34,7 +35,7 @@ def monitor(feed: Feed, as_of: str | None = None) -> dict[str, Any]:
     Raises:
         ScoringError: NO-FORECASTS.
     """
-    published = store.runs(feed.name)
+    published = store.runs(feed.name, sink)
     if not published:
         raise ScoringError(
             "NO-FORECASTS",
@@ -63,7 +64,7 @@ def monitor(feed: Feed, as_of: str | None = None) -> dict[str, Any]:
         if task not in panels:
             panels[task] = panel.build(known, ids, bare, *task, feasible=False)
         facts = ("run_key", "model", "version", "variant", "cutoff", "scored_at")
-        table = store.read_forecasts(feed.name, run["run_key"])
+        table = store.read_forecasts(feed.name, run["run_key"], sink)
         scores = _scores(panels[task], table, run["horizon"])
         report.append({k: run[k] for k in facts} | scores)
     content = {"source": feed.name, "runs": report}

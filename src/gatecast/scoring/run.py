@@ -1,31 +1,37 @@
-"""A scoring run: the feed as it is now, the champion by its version number, one forecast a series, published once."""
+"""A scoring run: the feed as it is now, the champion by its version number, one forecast a series, published once.
+
+    feed -> snapshot -> run key -> lease -> shards -> enough of them? -> still the holder? -> publish -> ledger
+
+Whatever dies, sleeps or comes twice between any two of these: a run is published once, whole, or not at all.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import time
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pandas as pd
-
-from gatecast import __version__, atomic
-from gatecast.config import Feed
+from gatecast import __version__, failpoints
+from gatecast import config as schema
+from gatecast.config import Config, Feed
 from gatecast.data import ingest, panel
-from gatecast.data.panel import FUTURE, Panel
-from gatecast.data.windows import Windows, gather, latest
+from gatecast.data.panel import Panel
 from gatecast.errors import ScoringError
-from gatecast.evaluation.baselines import seasonal_naive
-from gatecast.evaluation.table import to_table
-from gatecast.forecast import Forecast
+from gatecast.evaluation.table import stamps_of
 from gatecast.ledger import Ledger
-from gatecast.registry.champion import Champion, champion
-from gatecast.scoring import store
+from gatecast.registry import champion as registry
+from gatecast.registry.champion import Champion
+from gatecast.scoring import engines, parts, sinks, store
+from gatecast.scoring.job import Job, Part, number_of_shards
+from gatecast.scoring.places import place
 
+KIND, BEGUN, FAILED = "scoring", "scoring-begun", "scoring-failed"  # of ledger rows
 SNAPSHOTS = Path("data/scoring")
-_SLICE = 4096  # series between two steps of the progress bar
+PACKAGES = SNAPSHOTS / "packages"
+_LISTED = 1000  # quarantined series that a manifest names
 
 
 @dataclass(frozen=True)
@@ -33,144 +39,231 @@ class Summary:
     """What a scoring run did. ``fresh`` is false if the same run had been published before."""
 
     manifest: dict[str, Any]
-    folder: Path
+    where: str
     fresh: bool
+    seconds: float
 
 
-def score(feed: Feed, as_of: str | None = None) -> Summary:
-    """Score every series of a feed with its champion.
+def score(
+    feed: Feed,
+    config: Config,
+    as_of: str | None = None,
+    champion: Champion | None = None,
+    kind: str = "live",
+) -> Summary:
+    """Score every series of a feed.
 
     Args:
         feed: the source recipe.
+        config: the settings: ``score`` and ``storage`` (None: Parquet in ``forecasts/``).
         as_of: score as if it were this time.
+        champion: the version that scores; None: the champion of now.
+        kind: what the manifest calls the run: live | backfill | hindcast.
 
     Raises:
-        ScoringError: NO-CHAMPION; IngestError, RegistryError: as they say. Nothing is published then.
+        ScoringError: NO-CHAMPION, TOO-FEW, WRITE, WORKER; IngestError, RegistryError: as they say. Nothing is
+            published then.
     """
-    best = champion(feed.name)
+    start = time.perf_counter()
+    best = champion or registry.champion(feed.name)
     if best is None:
         raise ScoringError(
             "NO-CHAMPION",
             f"no model of source '{feed.name}' has been promoted.",
             "Run `dvc repro` first; reports/promotion.json says why nothing was promoted.",
         )
-    trained = best.predictor.meta
-    checked = ingest.check_feed(feed, as_of, trained.horizon)
+    failpoints.reach("scoring: champion resolved")
+    snapshot = take_snapshot(feed, best, as_of)
+    failpoints.reach("scoring: snapshot written")
+    asked = {"feed": asdict(feed), "as_of": as_of, "kind": kind}
+    return publish(snapshot, best, config, asked, start)
+
+
+def take_snapshot(feed: Feed, best: Champion, as_of: str | None) -> Path:
+    """Ingest a feed into ``data/scoring/<data hash>``, where observations and panel stay, and return the folder."""
+    from gatecast import atomic
+
+    task = best.predictor.meta
+    checked = ingest.check_feed(feed, as_of, task.horizon)
     current = panel.build(
         checked.observations,
         checked.static,
         feed,
-        trained.horizon,
-        trained.season_length,
+        task.horizon,
+        task.season_length,
         feasible=False,
     )
-    key = store.run_key(
-        model=best.model,
-        version=best.version,
-        digest=best.digest,
-        data_hash=current.meta.data_hash,
-        feed=asdict(feed),
-        code=__version__,
-    )
-    done = store.manifest(feed.name, key)
-    if done:
-        _note(done)
-        return Summary(done, store.FORECASTS / feed.name / key, False)
     snapshot = SNAPSHOTS / current.meta.data_hash[:16]
     if not snapshot.exists():
         with atomic.folder(snapshot, replace=False) as out:
             ingest.write(checked, out / "observations")
             current.save(out / "panel")
-    forecast, fallback = _forecast(best, current)
-    scored_at = datetime.now(UTC)
-    table = to_table(current, forecast).assign(
-        fallback=pd.Series(np.repeat(fallback, trained.horizon), dtype="str"),
-        model_name=best.model,
-        model_version=best.version,
-        model_digest=best.digest,
+    return snapshot
+
+
+def publish(
+    snapshot: Path, best: Champion, config: Config, asked: dict[str, Any], start: float
+) -> Summary:
+    """Forecast every series of a snapshot's panel and publish the run, unless it is published.
+
+    Args:
+        snapshot: its folder.
+        best: the version that scores.
+        config: as in :func:`score`.
+        asked: ``feed`` (the recipe), ``as_of`` and ``kind``.
+        start: when the run began, by ``time.perf_counter``.
+    """
+    current = Panel.load(snapshot / "panel")
+    source, cutoff = current.meta.source, str(stamps_of(current)[current.last - 1])
+    rules = config.score
+    key = store.run_key(
+        model=best.model,
+        version=best.version,
+        digest=best.digest,
+        cutoff=cutoff,
         data_hash=current.meta.data_hash,
-        run_key=key,
-        scored_at=pd.Timestamp(scored_at).tz_localize(None).as_unit("us"),
+        feed=asked["feed"],
+        fallback=rules.fallback,
+        code=__version__,
     )
-    facts = {
-        "run_key": key,
-        "source": feed.name,
+    sink = sinks.sink(config.storage or schema.Sink())
+    ledger = Ledger()
+
+    def summary(manifest: dict[str, Any], fresh: bool) -> Summary:
+        where, seconds = sink.where(source, key), time.perf_counter() - start
+        return Summary(manifest, where, fresh, seconds)
+
+    if done := sink.find(source, key):
+        note(ledger, done)
+        return summary(done, False)
+    package = PACKAGES / best.digest[:16]
+    registry.keep(best, package)
+    with ledger.lease(f"scoring {source}") as lease:
+        failpoints.reach("scoring: lease taken")
+        if done := sink.find(source, key):
+            note(ledger, done)
+            return summary(done, False)
+        job = Job(
+            source=source,
+            run_key=key,
+            package=str(package.absolute()),
+            panel=str((snapshot / "panel").absolute()),
+            parts=_absolute(sink.parts(source, key)),
+            shards=number_of_shards(current.n_series),
+            token=lease.token,
+            fallback=rules.fallback,
+            provenance={
+                "model_name": best.model,
+                "model_version": best.version,
+                "model_digest": best.digest,
+                "data_hash": current.meta.data_hash,
+                "run_key": key,
+                "scored_at": _begun(ledger, source, key),
+            },
+        )
+        failpoints.reach("scoring: begin noted")
+        engine = engines.engine(rules, current.n_series)
+        found = list(_watched(engine(job, range(job.shards)), current.n_series))
+        failpoints.reach("scoring: parts complete")
+        manifest = _manifest(job, found, current, best, asked, cutoff)
+        manifest["revision"] = 1 + sum(m["cutoff"] == cutoff for m in sink.manifests(source))
+        _enough(ledger, manifest, rules.min_success_fraction)
+        lease.check()
+        failpoints.reach("scoring: lease checked")
+        sink.publish(source, key, manifest)
+        failpoints.reach("scoring: published")
+        published = sink.find(source, key)
+        assert published is not None
+        note(ledger, published)
+        failpoints.reach("scoring: noted")
+        parts.sweep(place(job.parts), [part["name"] for part in published["parts"]])
+    return summary(published, True)
+
+
+def note(ledger: Ledger, published: dict[str, Any]) -> None:
+    """One ledger row a run, even if the process that published it was killed before it could write it."""
+    source, key = published["source"], published["run_key"]
+    facts = {k: v for k, v in published.items() if k not in ("parts", "quarantine")}
+    ledger.append(KIND, source, facts, once=f"{source}/{key}")
+
+
+def _begun(ledger: Ledger, source: str, key: str) -> str:
+    """When the run was begun: by whoever began it first, so that it ends in the same bytes whoever ends it."""
+    once = f"begun/{source}/{key}"
+    now = datetime.now(UTC).isoformat()
+    ledger.append(BEGUN, source, {"run_key": key, "scored_at": now}, once=once)
+    entry = ledger.find(once)
+    assert entry is not None
+    return str(entry.facts["scored_at"])
+
+
+def _absolute(address: str) -> str:
+    return address if "://" in address else str(Path(address).absolute())
+
+
+def _watched(done: Iterator[Part], series: int) -> Iterator[Part]:
+    """The parts, with a bar of series a second and the time left."""
+    from tqdm import tqdm
+
+    with tqdm(total=series, unit="series", desc="scoring", disable=None) as bar:
+        for part in done:
+            bar.update(part.series)
+            yield part
+
+
+def _manifest(
+    job: Job,
+    found: Iterable[Part],
+    current: Panel,
+    best: Champion,
+    asked: dict[str, Any],
+    cutoff: str,
+) -> dict[str, Any]:
+    done = sorted(found, key=lambda part: part.shard)
+    lost = [pair for part in done for pair in part.quarantined]
+    files = [
+        {"name": p.name, "rows": p.rows, "bytes": p.bytes, "sha256": p.sha256, "series": p.series}
+        for p in done
+    ]
+    return {
+        "run_key": job.run_key,
+        "source": job.source,
+        "kind": asked["kind"],
         "model": best.model,
         "version": best.version,
         "variant": best.variant,
         "digest": best.digest,
         "mlflow_run": best.run_id,
         "data_hash": current.meta.data_hash,
-        "as_of": as_of,
-        "cutoff": str(table["cutoff"].max()),
-        "horizon": trained.horizon,
-        "season_length": trained.season_length,
+        "as_of": asked["as_of"],
+        "cutoff": cutoff,
+        "horizon": current.meta.horizon,
+        "season_length": current.meta.season_length,
         "series": current.n_series,
-        "fallbacks": int((fallback != "").sum()),
-        "stale": _stale(current),
-        "short": int((_known(current) < trained.season_length).sum()),
-        "without_known_covariates": _blind(current),
-        "scored_at": scored_at.isoformat(),
+        "fallbacks": sum(p.fallbacks for p in done),
+        "quarantined": len(lost),
+        "stale": sum(p.stale for p in done),
+        "short": sum(p.short for p in done),
+        "without_known_covariates": sum(p.without_known_covariates for p in done),
+        "scored_at": job.provenance["scored_at"],
         "gatecast": __version__,
+        "rows": sum(p.rows for p in done),
+        "quarantine": lost[:_LISTED],
+        "parts": files,
     }
-    folder = store.publish(feed.name, key, table, facts)
-    published = store.manifest(feed.name, key)
-    assert published is not None
-    _note(published)
-    return Summary(published, folder, True)
 
 
-def _note(published: dict[str, Any]) -> None:
-    """One ledger row a run, even if the process that published it was killed before it could write it."""
-    source, key = published["source"], published["run_key"]
-    Ledger().append("scoring", source, published, once=f"{source}/{key}")
-
-
-def _forecast(best: Champion, current: Panel) -> tuple[Forecast, np.ndarray]:
-    """Forecasts of all series, and (n,) why a series got seasonal naive instead ('' if it did not)."""
-    windows = latest(current)
-    parts = [best.predictor.predict(current, part).values for part in _slices(windows)]
-    values = np.concatenate(parts)
-    reason = np.full(len(windows), "", dtype=object)
-    broken = ~np.isfinite(values).all((1, 2))
-    if broken.any():
-        naive = seasonal_naive(current.meta.horizon, current.meta.season_length)
-        values[broken] = naive.predict(current, windows[broken]).values
-        reason[broken] = "model gave no finite number: seasonal naive"
-    return Forecast(values, windows), reason
-
-
-def _slices(windows: Windows) -> Iterator[Windows]:
-    from tqdm import tqdm
-
-    with tqdm(total=len(windows), unit="series", desc="scoring", disable=None) as bar:
-        for begin in range(0, len(windows), _SLICE):
-            part = windows[begin : begin + _SLICE]
-            yield part
-            bar.update(len(part))
-
-
-def _known(current: Panel) -> np.ndarray:
-    """(n,) known values of each series."""
-    return np.add.reduceat(current.observed, current.indptr[:-1], dtype=np.int64)
-
-
-def _stale(current: Panel) -> int:
-    """Series whose last value is more than a horizon older than the newest of all (if they share a clock)."""
-    if current.meta.splits["by"] == "series_end":
-        return 0
-    end = current.position + current.history
-    return int((end < end.max() - current.meta.horizon).sum())
-
-
-def _blind(current: Panel) -> int:
-    """Series that lack a value of a covariate known ahead in the horizon (its training mean stands in)."""
-    ahead = [
-        i for i, c in enumerate(current.meta.channels) if c.role == FUTURE and not c.categories
-    ]
-    if not ahead:
-        return 0
-    begin, end = current.indptr[:-1], current.indptr[1:]
-    steps = np.arange(current.meta.horizon)
-    rows, inside = gather(current.values[:, ahead], begin + current.history, steps, begin, end)
-    return int((~inside | np.isnan(rows).any(-1)).any(1).sum())
+def _enough(ledger: Ledger, manifest: dict[str, Any], least: float) -> None:
+    """Raise TOO-FEW, and note it, unless the model itself has forecast enough of the series."""
+    own = manifest["series"] - manifest["fallbacks"] - manifest["quarantined"]
+    if own >= least * manifest["series"]:
+        return
+    source, key = manifest["source"], manifest["run_key"]
+    facts = {k: v for k, v in manifest.items() if k not in ("parts", "quarantine")}
+    ledger.append(FAILED, source, facts)
+    raise ScoringError(
+        "TOO-FEW",
+        f"version {manifest['version']} forecast {own:,} of {manifest['series']:,} series of {source} (run {key});"
+        f" score.min_success_fraction is {least:g}. Nothing was published.",
+        "Look at the feed and at the model; `python pipelines/promote.py mode=rollback` returns to the one before.",
+    )

@@ -122,9 +122,7 @@ class Server:
             row = book.last(self.config.source, clock.SLOT)
             waiting = clock.due(table, self.config.schedule, book, now)
             health["last_slot"] = row.facts["slot"] if row else None
-            health["lag_seconds"] = (
-                round((now - waiting[0]).total_seconds()) if waiting else 0
-            )
+            health["lag_seconds"] = round((now - waiting[0]).total_seconds()) if waiting else 0
         except RegistryError as error:  # the child says so too, and the next tick may find it again
             health["state"] = f"{state}; {error.what}"
         atomic.write_json(HEALTH, health)

@@ -57,10 +57,7 @@ class Timetable:
 
     def last(self, moment: datetime, window: timedelta) -> datetime | None:
         """The newest slot at or before a moment, if it is not older than a window."""
-        found = None
-        for found in self.between(moment - window, moment):
-            pass
-        return found
+        return max(self.between(moment - window, moment), default=None)
 
     def key(self, slot: datetime) -> str:
         """What one row of the ledger may have: this slot, scored."""

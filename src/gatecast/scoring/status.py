@@ -13,6 +13,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from gatecast import config
 from gatecast.config import Feed
 from gatecast.data import files
 from gatecast.errors import GatecastError
@@ -20,19 +21,19 @@ from gatecast.evaluation import event_board, leaderboard
 from gatecast.ledger import Entry, Ledger, shown
 from gatecast.registry import aliases, gate, tracking
 from gatecast.registry.champion import Champion, champion
-from gatecast.scoring import store
+from gatecast.scoring import sinks
 
 _DECISIONS = 5  # of the history that are shown
 
 
-def report(feed: Feed, as_of: str | None = None) -> str:
+def report(feed: Feed, as_of: str | None = None, recipe: config.Sink | None = None) -> str:
     """Lines for the terminal. Never raises for what is merely missing."""
     lines: dict[str, Callable[[], str]] = {
         "source": lambda: _source(feed, as_of),
         "panel": lambda: _panel(feed),
         "leaderboard": lambda: _leaderboard(feed),
         "champion": lambda: _champion(feed),
-        "forecasts": lambda: _forecasts(feed),
+        "forecasts": lambda: _forecasts(feed, recipe or config.Sink()),
         "store": lambda: _store(feed),
         "free disk": lambda: f"{shutil.disk_usage('.').free / 2**30:.1f} GiB",
     }
@@ -145,11 +146,12 @@ def _history(past: list[Entry]) -> str:
     return buffer.getvalue().rstrip()
 
 
-def _forecasts(feed: Feed) -> str:
-    published = store.runs(feed.name)
+def _forecasts(feed: Feed, recipe: config.Sink) -> str:
+    sink = sinks.sink(recipe)
+    published = sink.manifests(feed.name)
     if not published:
         return "none yet: run `python pipelines/score.py`"
     m = published[-1]
-    where = store.FORECASTS / m["source"] / m["run_key"]
     last = f"{m['series']:,} series from {m['cutoff']} by v{m['version']}"
+    where = sink.where(m["source"], m["run_key"])
     return f"{len(published)} runs; last {m['scored_at'][:19]}: {last} -> {where}"

@@ -1,0 +1,146 @@
+"""Parts: the forecasts of a shard as one Parquet file, and the receipt beside it that says the file is whole."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from gatecast.data.panel import Panel
+from gatecast.errors import ScoringError
+from gatecast.evaluation.table import MODEL, stamps_of, value_columns
+from gatecast.forecast import Forecast
+from gatecast.scoring.job import Job, Part
+from gatecast.scoring.places import Place
+
+
+def encode(
+    source: Panel, forecast: Forecast, reason: np.ndarray, provenance: dict[str, Any]
+) -> pa.Table:
+    """The forecast table, one row per (window, step), straight from the arrays.
+
+    Args:
+        source: the panel.
+        forecast: of n windows.
+        reason: (n,) why a series got seasonal naive, '' if it did not.
+        provenance: value of each further column.
+    """
+    n, horizon = forecast.values.shape[:2]
+    windows, stamps = forecast.windows, stamps_of(source)
+    place = source.position[windows.series] + windows.origin
+    stamp = pa.timestamp("us", source.meta.timezone)
+
+    def when(at: np.ndarray) -> pa.Array:
+        return pa.array(stamps.asi8[at], pa.int64()).cast(stamp)
+
+    ids = pa.array(source.ids[windows.series], pa.large_string())
+    reasons, code = np.unique(reason.astype(str), return_inverse=True)
+    columns: dict[str, Any] = {
+        "unique_id": _repeated(ids, np.arange(n), horizon),
+        "cutoff": when(np.repeat(place - 1, horizon)),
+        "ds": when((place[:, None] + np.arange(horizon)).ravel()),
+        "step": np.tile(np.arange(1, horizon + 1, dtype=np.int32), n),
+    }
+    flat = forecast.values.reshape(n * horizon, -1)
+    columns |= {
+        name: np.ascontiguousarray(flat[:, q]) for name, q in value_columns(forecast.kind).items()
+    }
+    columns["fallback"] = _repeated(pa.array(reasons, pa.large_string()), code, horizon)
+    columns |= {name: _constant(value, n * horizon) for name, value in provenance.items()}
+    return pa.table(columns)
+
+
+def _repeated(values: pa.Array, code: np.ndarray, times: int) -> pa.DictionaryArray:
+    return pa.DictionaryArray.from_arrays(np.repeat(code.astype(np.int32), times), values)
+
+
+def _constant(value: Any, rows: int) -> pa.Array:
+    if isinstance(value, str):
+        return _repeated(pa.array([value], pa.large_string()), np.zeros(1), rows)
+    return pa.repeat(value, rows)
+
+
+def decode(data: bytes) -> pa.Table:
+    """A part's table, its dictionaries resolved."""
+    table = pq.read_table(pa.BufferReader(data))
+    plain = [
+        f.with_type(pa.large_string()) if pa.types.is_dictionary(f.type) else f
+        for f in table.schema
+    ]
+    return table.cast(pa.schema(plain))
+
+
+def frame(tables: Sequence[pa.Table]) -> pd.DataFrame:
+    """Parts as one frame."""
+    return pa.concat_tables(tables).to_pandas()
+
+
+def name_of(shard: int, token: int) -> str:
+    """Name of a part's file."""
+    return f"part-{shard:05d}.{token}.parquet"
+
+
+def write(where: Place, table: pa.Table, name: str) -> dict[str, Any]:
+    """Write a part.
+
+    Returns:
+        Its ``name``, ``rows``, ``bytes`` and ``sha256``.
+
+    Raises:
+        ScoringError: WRITE.
+    """
+    out = pa.BufferOutputStream()
+    repeated = [name for name in table.column_names if not name.startswith(MODEL)]
+    pq.write_table(table, out, compression="zstd", use_dictionary=repeated)
+    data = memoryview(out.getvalue())
+    try:
+        where.write(name, data)
+    except OSError as error:
+        raise cannot_write(where.address, error) from None
+    digest = hashlib.sha256(data).hexdigest()
+    return {"name": name, "rows": table.num_rows, "bytes": len(data), "sha256": digest}
+
+
+def receipt(where: Place, part: Part) -> None:
+    """Note that a part is whole."""
+    try:
+        where.write(_receipt(part.name), json.dumps(asdict(part)).encode())
+    except OSError as error:
+        raise cannot_write(where.address, error) from None
+
+
+def whole(where: Place, job: Job, shard: int) -> Part | None:
+    """The part of a shard that an earlier holder of the lease has left whole, or None."""
+    for name in where.names(f"part-{shard:05d}.*.json"):
+        part = Part(**json.loads(where.read(name) or b"{}"))
+        data = where.read(part.name)
+        if data is not None and hashlib.sha256(data).hexdigest() == part.sha256:
+            return part
+    return None
+
+
+def sweep(where: Place, named: Sequence[str]) -> None:
+    """Remove receipts, and parts that were not published."""
+    for name in where.names("part-*"):
+        if name not in named:
+            where.remove(name)
+
+
+def _receipt(name: str) -> str:
+    return name.removesuffix(".parquet") + ".json"
+
+
+def cannot_write(address: str, error: OSError) -> ScoringError:
+    """What to say when a part or a manifest cannot be written."""
+    return ScoringError(
+        "WRITE",
+        f"the forecasts cannot be written to {address}: {error}. Nothing was published.",
+        "Free the disk, or give this user the right to write there; then score again.",
+    )

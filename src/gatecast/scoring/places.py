@@ -1,0 +1,104 @@
+"""Places: a folder or any fsspec address in which files appear whole or not at all."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Protocol
+
+from gatecast import atomic
+
+
+class Place(Protocol):
+    """Where files lie."""
+
+    address: str
+
+    def write(self, name: str, data: bytes | memoryview) -> None:
+        """Write a file whole, in the place of one that is there."""
+
+    def create(self, name: str, data: bytes) -> bool:
+        """Write a file whole unless there is one of this name; false if there is."""
+
+    def read(self, name: str) -> bytes | None:
+        """A file's content; None if there is no such file."""
+
+    def names(self, pattern: str = "*") -> list[str]:
+        """Names, relative to the place, of the files that match a pattern; what is being written is none."""
+
+    def remove(self, name: str) -> None:
+        """Remove a file, if it is there."""
+
+
+def place(address: str | Path) -> Place:
+    """The place at an address."""
+    text = str(address)
+    if text.startswith("file://"):
+        text = text.removeprefix("file://")
+    return Remote(text) if "://" in text else Folder(Path(text))
+
+
+class Folder:
+    """A folder of this machine. Files are synced before they appear, and the folder after."""
+
+    def __init__(self, path: Path) -> None:
+        self.path, self.address = path, str(path)
+
+    def write(self, name: str, data: bytes | memoryview) -> None:
+        with atomic.file(self.path / name) as out:
+            out.write(data)
+
+    def create(self, name: str, data: bytes) -> bool:
+        return atomic.create(self.path / name, data)
+
+    def read(self, name: str) -> bytes | None:
+        try:
+            return (self.path / name).read_bytes()
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+
+    def names(self, pattern: str = "*") -> list[str]:
+        found = (path.relative_to(self.path) for path in self.path.glob(pattern) if path.is_file())
+        return sorted(str(p) for p in found if not any(part[0] == "." for part in p.parts))
+
+    def remove(self, name: str) -> None:
+        (self.path / name).unlink(missing_ok=True)
+
+
+class Remote:
+    """An object store: it shows an object when all of it has been written."""
+
+    def __init__(self, address: str) -> None:
+        import fsspec
+
+        self.address = address.rstrip("/")
+        self.fs, self.root = fsspec.core.url_to_fs(self.address)
+
+    def write(self, name: str, data: bytes | memoryview) -> None:
+        self.fs.pipe_file(self._path(name), bytes(data))
+
+    def create(self, name: str, data: bytes) -> bool:
+        try:
+            self.fs.pipe_file(self._path(name), data, mode="create")
+        except FileExistsError:
+            return False
+        return True
+
+    def read(self, name: str) -> bytes | None:
+        self.fs.invalidate_cache()
+        try:
+            return bytes(self.fs.cat_file(self._path(name)))
+        except FileNotFoundError:
+            return None
+
+    def names(self, pattern: str = "*") -> list[str]:
+        self.fs.invalidate_cache()
+        found = self.fs.glob(self._path(pattern))
+        begin = len(self.fs._strip_protocol(self.root).rstrip("/")) + 1
+        return sorted(str(path)[begin:] for path in found)
+
+    def remove(self, name: str) -> None:
+        if self.fs.exists(self._path(name)):
+            self.fs.rm_file(self._path(name))
+
+    def _path(self, name: str) -> str:
+        return f"{self.root.rstrip('/')}/{name}"

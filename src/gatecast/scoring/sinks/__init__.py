@@ -1,0 +1,56 @@
+"""Sinks: where forecasts are published. What is published is whole, and never changes.
+
+sink = sinks.sink(recipe)
+sink.parts(source, key)                 # workers write the parts of a run there
+sink.publish(source, key, manifest)     # one atomic step: the run is visible
+sink.read(manifest)                     # its table
+"""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import pandas as pd
+
+from gatecast.config import Sink as Recipe
+
+
+class Sink(Protocol):
+    """A place for forecasts.
+
+    A manifest is a JSON object with ``source``, ``run_key``, ``scored_at``, ``parts`` (each with ``name``, ``rows``,
+    ``bytes`` and ``sha256``) and facts about the run.
+    """
+
+    def parts(self, source: str, key: str) -> str:
+        """Folder or fsspec address in which workers write the parts of a run."""
+
+    def publish(self, source: str, key: str, manifest: dict[str, Any]) -> None:
+        """Make exactly the manifest's parts visible in one atomic step; nothing happens if the run is published.
+
+        Raises:
+            ScoringError: WRITE.
+        """
+
+    def find(self, source: str, key: str) -> dict[str, Any] | None:
+        """Manifest of a published run, or None."""
+
+    def manifests(self, source: str | None = None) -> list[dict[str, Any]]:
+        """Manifests of published runs, oldest first; of one source if it is named."""
+
+    def read(self, manifest: dict[str, Any]) -> pd.DataFrame:
+        """The table of a published run.
+
+        Raises:
+            ScoringError: CORRUPT if it is not what was published.
+        """
+
+    def where(self, source: str, key: str) -> str:
+        """Where a run lies, for people."""
+
+
+def sink(recipe: Recipe) -> Sink:
+    """The sink of a recipe."""
+    from gatecast.scoring.sinks.parquet import ParquetSink
+
+    return ParquetSink(recipe.address)
