@@ -523,7 +523,7 @@ def _is_zone(zone: str | None) -> bool:
 
     try:
         return zone is None or bool(ZoneInfo(zone))
-    except (ValueError, OSError):
+    except (ValueError, OSError, KeyError):
         return False
 
 

@@ -163,16 +163,19 @@ class Ledger:
 
     def find(self, once: str) -> Entry | None:
         """The row that has this key, if there is one."""
-        query = _ENTRIES.select().where(_ENTRIES.c.once == once)
-        return self._first(query)
+        return self._one(_ENTRIES.select().where(_ENTRIES.c.once == once))
+
+    def first(self, subject: str, *kinds: str) -> Entry | None:
+        """The oldest row of any of these kinds."""
+        mine = (_ENTRIES.c.subject == subject) & _ENTRIES.c.kind.in_(kinds)
+        return self._one(_ENTRIES.select().where(mine).order_by(_ENTRIES.c.id).limit(1))
 
     def last(self, subject: str, *kinds: str) -> Entry | None:
         """The newest row of any of these kinds."""
         mine = (_ENTRIES.c.subject == subject) & _ENTRIES.c.kind.in_(kinds)
-        query = _ENTRIES.select().where(mine).order_by(_ENTRIES.c.id.desc()).limit(1)
-        return self._first(query)
+        return self._one(_ENTRIES.select().where(mine).order_by(_ENTRIES.c.id.desc()).limit(1))
 
-    def _first(self, query: sa.Select[Any]) -> Entry | None:
+    def _one(self, query: sa.Select[Any]) -> Entry | None:
         with self._trouble(), self._engine.connect() as connection:
             r = connection.execute(query).first()
         return Entry(r.id, r.at, r.kind, r.subject, json.loads(r.facts)) if r else None

@@ -71,7 +71,7 @@ def publish() -> Callable[..., Sink]:
     return run
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def promote() -> Callable[[Feed], champion.Champion]:
     """Ingest a feed, train the ridge, evaluate and promote it: the belt without DVC."""
 

@@ -155,20 +155,16 @@ def _score(
 
 def _note_missed(table: Timetable, book: Ledger, settled: datetime) -> int:
     """Note the slots that have grown older than the window since the last row, and return how many."""
-    before = book.last(table.feed.name, SLOT, MISSED)
-    if before is None:  # the clock's first call: no slot was promised before
+    source = table.feed.name
+    first, before = book.first(source, SLOT), book.last(source, SLOT, MISSED)
+    if first is None or before is None:  # the clock's first call: no slot was promised before
         return 0
-    begin = datetime.fromisoformat(before.facts["settled"])
+    begin = max(map(datetime.fromisoformat, (first.facts["slot"], before.facts["settled"])))
     gone = missing(table, book, list(table.between(begin, settled - timedelta(seconds=1))))
-    if gone:
-        facts = {
-            "slots": len(gone),
-            "first": stamp(gone[0]),
-            "last": stamp(gone[-1]),
-            "settled": stamp(settled),
-        }
-        once = f"{MISSED}/{table.feed.name}/{stamp(gone[0])}"
-        if book.append(MISSED, table.feed.name, facts, once=once):
-            print(f"{len(gone):,} slots from {stamp(gone[0])} to {stamp(gone[-1])} were missed")
-            return len(gone)
-    return 0
+    if not gone:
+        return 0
+    span = {"first": stamp(gone[0]), "last": stamp(gone[-1])}
+    facts = {"slots": len(gone), **span, "settled": stamp(settled)}
+    book.append(MISSED, source, facts, once=f"{MISSED}/{source}/{span['first']}")
+    print(f"{len(gone):,} slots from {span['first']} to {span['last']} were missed")
+    return len(gone)
