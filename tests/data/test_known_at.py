@@ -110,6 +110,15 @@ def test_a_correction_of_the_repeated_hour_is_no_second_hour(
     assert len(checked.observations) == 4
 
 
+def test_a_repeated_or_skipped_hour_of_knowing_is_a_time_too(
+    make_feed: MakeFeed, ingested: Ingested
+) -> None:
+    text = "id,ds,y,said\na,2024-10-26T12:00,1,2024-10-27T02:30\na,2024-10-26T13:00,2,2024-03-31T02:30\n"
+    feed = make_feed(text, known_at="said", timezone="Europe/Berlin")
+    assert values(ingested(feed, "2024-10-27T02:29:00+02:00")) == [2]
+    assert values(ingested(feed, "2024-10-27T02:30:00+02:00")) == [1, 2]
+
+
 def test_times_of_knowing_may_be_stamps_of_a_parquet_file(
     make_feed: MakeFeed, ingested: Ingested
 ) -> None:

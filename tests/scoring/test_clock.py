@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import sqlite3
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -20,7 +17,7 @@ import pandas as pd
 import pytest
 
 from gatecast import failpoints, ledger
-from gatecast.config import Config, Feed, RawFile, Schedule, Splits, Task
+from gatecast.config import Config, Feed, Schedule
 from gatecast.errors import ConfigError, ScoringError
 from gatecast.ledger import Ledger
 from gatecast.scoring import clock, read_forecasts, store
@@ -28,46 +25,13 @@ from gatecast.scoring.clock import MISSED, SLOT
 from gatecast.scoring.slots import Timetable, stamp
 
 BERLIN = "Europe/Berlin"
+Forked = Callable[..., int]
+Ended = Callable[[int], int]
 DAY = datetime(2024, 10, 27, tzinfo=UTC)  # the clocks of Berlin go back at one o'clock UTC
 
 
 def at(hour: int, minute: int = 0) -> datetime:
     return DAY + timedelta(hours=hour, minutes=minute)
-
-
-@pytest.fixture(scope="module")
-def promoted(
-    promote: Callable[[Feed], Any], tmp_path_factory: pytest.TempPathFactory
-) -> tuple[Path, Feed]:
-    """A project with two hourly series of Berlin and their champion, and the recipe of the feed."""
-    folder = tmp_path_factory.mktemp("berlin")
-    stamps = pd.date_range("2024-10-01", "2024-10-29", freq="h", tz=BERLIN)
-    rng = np.random.default_rng(0)
-    y = 10 + 5 * np.sin(2 * np.pi * stamps.hour / 24)
-    parts = [
-        pd.DataFrame(
-            {"id": name, "ds": stamps.tz_localize(None), "y": y + rng.normal(0, 1, len(y))}
-        )
-        for name in ("north", "south")
-    ]
-    feed = Feed(
-        name="berlin", files=[RawFile("berlin.csv")], id="id", time=["ds"], frequency="h", timezone=BERLIN,
-        task=Task(horizon=6, season_length=24, splits=Splits("time", 72, 72)),
-    )  # fmt: skip
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        pd.concat(parts).to_csv("berlin.csv", index=False)
-        promote(feed)
-    return folder, feed
-
-
-@pytest.fixture
-def hourly(project: Path, promoted: tuple[Path, Feed], monkeypatch: pytest.MonkeyPatch) -> Config:
-    """The project, copied: its feed is scored every full hour."""
-    folder, feed = promoted
-    shutil.copytree(folder, project, dirs_exist_ok=True)
-    monkeypatch.setenv("MLFLOW_SQLALCHEMYSTORE_POOLCLASS", "NullPool")  # for processes that fork
-    return Config(source="berlin", feed=feed, schedule=Schedule(cron="0 * * * *"))
 
 
 def scheduled(config: Config, **changes: Any) -> Config:
@@ -87,24 +51,6 @@ def time_passes() -> None:
     """The leases of who died have run out."""
     with closing(sqlite3.connect("ledger.db", timeout=60)) as book, book:
         book.execute("update leases set expires_at = 0")
-
-
-def forked(job: Callable[..., Any], *given: Any) -> int:
-    """Process number of a job that runs in a process of its own: it ends with 0, or 1 if it raised."""
-    sys.stdout.flush()
-    child = os.fork()
-    if child == 0:
-        status = 1
-        try:
-            job(*given)
-            status = 0
-        finally:
-            os._exit(status)
-    return child
-
-
-def ended(child: int) -> int:
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
 # What is due
@@ -245,7 +191,7 @@ def test_or_waits_for_it_where_the_schedule_says_so(hourly: Config, short_leases
 
 
 def test_the_lease_of_a_killed_call_is_no_reason_to_skip_a_slot(
-    hourly: Config, short_leases: None
+    hourly: Config, short_leases: None, forked: Forked, ended: Ended
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GATECAST_FAILPOINT", "clock: lease taken")
@@ -256,7 +202,7 @@ def test_the_lease_of_a_killed_call_is_no_reason_to_skip_a_slot(
 
 @pytest.mark.parametrize("point", failpoints.CLOCK)
 def test_a_call_that_is_killed_leaves_a_slot_that_is_scored_once(
-    hourly: Config, point: str
+    hourly: Config, point: str, forked: Forked, ended: Ended
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GATECAST_FAILPOINT", point)
@@ -269,7 +215,9 @@ def test_a_call_that_is_killed_leaves_a_slot_that_is_scored_once(
 
 
 @pytest.mark.parametrize("overlap", ["skip", "queue"])
-def test_schedulers_that_fire_at_once_score_every_slot_once(hourly: Config, overlap: str) -> None:
+def test_schedulers_that_fire_at_once_score_every_slot_once(
+    hourly: Config, overlap: str, forked: Forked, ended: Ended
+) -> None:
     config = scheduled(hourly, catchup="all", window="3h", overlap=overlap)
     start = time.time() + 0.5
 
@@ -290,7 +238,7 @@ def test_schedulers_that_fire_at_once_score_every_slot_once(hourly: Config, over
 
 @pytest.mark.slow
 def test_a_day_of_restarts_missed_ticks_and_a_clock_change_has_every_slot_once(
-    hourly: Config,
+    hourly: Config, forked: Forked, ended: Ended
 ) -> None:
     """25 hours of Berlin, ticks at odd times; calls die at every step of the clock and of scoring."""
     config = scheduled(hourly, catchup="all", window="12h")

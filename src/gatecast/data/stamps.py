@@ -92,7 +92,8 @@ def _parse_known(rows: Rows) -> None:
         "Write when the row became known like 2025-04-10T12:00.",
     )
     if zone and times.dt.tz is None:
-        times = times.dt.tz_localize(zone, ambiguous=np.True_, nonexistent="shift_forward")
+        first = np.ones(len(times), dtype=bool)
+        times = times.dt.tz_localize(zone, ambiguous=first, nonexistent="shift_forward")
     rows.table = rows.table.assign(known_at=_naive(times))
 
 

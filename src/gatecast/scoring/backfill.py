@@ -7,6 +7,7 @@ was when it is started again.
 from __future__ import annotations
 
 import re
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -77,7 +78,7 @@ def run_span(config: Config) -> Done:
                 summary = run.score(config.feed, config, as_of, best, kind)
             except GatecastError as error:
                 done.failed.append(slot)
-                bar.write(f"slot {stamp(slot)}: {error}")
+                bar.write(f"slot {stamp(slot)}: {error}", file=sys.stderr)
                 continue
             done.slots[SCORED if summary.fresh else BEFORE] += 1
     if done.failed:
