@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import sys
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -166,5 +168,14 @@ def forked() -> Callable[..., int]:
 
 @pytest.fixture(scope="session")
 def ended() -> Callable[[int], int]:
-    """``ended(forked(job))``: its exit status."""
-    return lambda child: os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    """``ended(forked(job))``: its exit status; it is killed after two minutes."""
+
+    def wait(child: int) -> int:
+        late = threading.Timer(120, os.kill, [child, signal.SIGKILL])
+        late.start()
+        try:
+            return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        finally:
+            late.cancel()
+
+    return wait

@@ -19,7 +19,6 @@ from gatecast import failpoints, ledger
 from gatecast.config import Config, Schedule
 from gatecast.errors import GatecastError, RegistryError, ScoringError
 from gatecast.ledger import Entry, Ledger, who
-from gatecast.scoring import run
 from gatecast.scoring.slots import Timetable, stamp
 
 SLOT, MISSED = "slot", "slots-missed"  # kinds of ledger rows
@@ -125,6 +124,10 @@ def _score(
     config: Config, table: Timetable, book: Ledger, slot: datetime, settled: datetime
 ) -> Entry:
     """Score one slot and note it."""
+    from gatecast.scoring import (
+        run,  # brings torch, which who only asks what is due need not pay for
+    )
+
     assert config.feed is not None
     as_of = table.as_of(slot)
     summary = run.score(config.feed, config, as_of)

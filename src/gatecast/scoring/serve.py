@@ -1,8 +1,8 @@
 """A resident process for people without a scheduler: it watches the clock, and children do the work.
 
-APScheduler only wakes it. What is due is the ledger's to say, so a server that was killed, doubled or late does no
-harm. Every slot is scored by a child, ``python pipelines/score.py mode=due``: its memory ends with it, and its death is
-a line, not the server's end.
+It only knows when the next slot is (APScheduler says). What is due is the ledger's to say, so a server that was killed,
+doubled or late does no harm. Every slot is scored by a child, ``python pipelines/score.py mode=due``: its memory ends
+with it, and its death is a line, not the server's end.
 """
 
 from __future__ import annotations
@@ -11,11 +11,10 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -43,37 +42,27 @@ class Server:
 
     config: Config
     command: list[str]
-    stopping: threading.Event = field(default_factory=threading.Event)
+    stopping: bool = False
     last: dict[str, Any] | None = None
 
     def run(self) -> None:
-        """Tick at every slot, at the start, and a while after a failure, until SIGTERM or SIGINT.
+        """Tick at the start, at every slot, and a while after a failure, until SIGTERM or SIGINT.
 
         Raises:
             ConfigError: SCHEDULE if there is no schedule.
         """
-        from apscheduler.schedulers.background import BackgroundScheduler
-        from apscheduler.triggers.cron import CronTrigger
-
         table = Timetable.of(self.config)
-        trigger = CronTrigger.from_crontab(table.cron, timezone=table.zone)
-        scheduler = BackgroundScheduler(
-            timezone=UTC,
-            executors={"default": {"type": "threadpool", "max_workers": 1}},
-            job_defaults={"coalesce": True, "misfire_grace_time": None},
-        )
-
-        def tick() -> None:
-            if not self.tick(table):
-                again = datetime.now(UTC) + RETRY
-                scheduler.add_job(tick, "date", run_date=again, id="again", replace_existing=True)
-
-        with _told_to_stop(self.stopping):
-            scheduler.add_job(tick, trigger, id="slots", next_run_time=datetime.now(UTC))
-            scheduler.start()
-            while not self.stopping.wait(1.0):
-                pass
-            scheduler.shutdown(wait=True)
+        wake = now = datetime.now(UTC)
+        with _on_stop(self._stop):
+            while not self.stopping:
+                if now < wake:
+                    time.sleep(0.2)
+                else:
+                    well = self.tick(table)
+                    retry = datetime.now(UTC) + RETRY
+                    wake = table.after(now) if well else retry  # a slot may have come meanwhile
+                now = datetime.now(UTC)
+                wake = min(wake, table.after(now))  # also where the machine's clock was set back
         self._say(table, "stopped")
 
     def tick(self, table: Timetable) -> bool:
@@ -91,6 +80,9 @@ class Server:
         self._say(table, "ok" if code == 0 else "failed")
         return code == 0
 
+    def _stop(self) -> None:
+        self.stopping = True
+
     def _wait(self, child: subprocess.Popen[bytes]) -> int:
         """Exit code of a child; once the server is told to stop, the child has a while to end by itself."""
         left = STOP_SECONDS
@@ -98,7 +90,7 @@ class Server:
             try:
                 return child.wait(timeout=0.2)
             except subprocess.TimeoutExpired:
-                left -= 0.2 if self.stopping.is_set() else 0.0
+                left -= 0.2 if self.stopping else 0.0
             if left < -STOP_SECONDS / 6:
                 child.kill()
             elif left < 0:
@@ -125,7 +117,10 @@ class Server:
             health["lag_seconds"] = round((now - waiting[0]).total_seconds()) if waiting else 0
         except RegistryError as error:  # the child says so too, and the next tick may find it again
             health["state"] = f"{state}; {error.what}"
-        atomic.write_json(HEALTH, health)
+        try:
+            atomic.write_json(HEALTH, health)
+        except OSError as error:  # a full disk: whoever watches the file sees that it grows old
+            health["state"] += f"; {HEALTH} cannot be written: {error}"
         took = f" in {self.last['seconds']} s" if self.last and state in ("ok", "failed") else ""
         print(
             f"serve: {health['at'][:19]}Z {health['state']}{took}; last slot {health['last_slot']},"
@@ -135,11 +130,11 @@ class Server:
 
 
 @contextmanager
-def _told_to_stop(stopping: threading.Event) -> Iterator[None]:
-    """SIGTERM and SIGINT set an event while the block runs."""
+def _on_stop(stop: Callable[[], None]) -> Iterator[None]:
+    """SIGTERM and SIGINT call a function while the block runs."""
     before = {s: signal.getsignal(s) for s in (signal.SIGTERM, signal.SIGINT)}
     for one in before:
-        signal.signal(one, lambda *_: stopping.set())
+        signal.signal(one, lambda *_: stop())
     try:
         yield
     finally:
