@@ -59,13 +59,7 @@ def test_a_mistake_on_the_command_line_is_one_coded_paragraph(
     ("command", "args", "said"),
     [
         ("score", ["mode=rollback"], "none of now, due, backfill"),
-        ("promote", ["mode=due"], "none of promote, rollback"),
-        ("status", ["mode=due"], "`mode` is 'due', but must be left out here"),
-        ("score", ["mode=backfill", "from=2025-03-01"], "`to` and `mode=backfill` need each other"),
         ("score", ["to=2025-03-01"], "`to` and `mode=backfill` need each other"),
-        ("score", ["hindcast=true"], "`hindcast` is of `mode=backfill`"),
-        ("score", ["mode=due", "as_of=2025-03-01"], "takes the time from its slots"),
-        ("score", ["mode=due"], "`schedule.cron` is null"),
         ("serve", [], "`schedule.cron` is null"),
     ],
 )
