@@ -13,7 +13,7 @@ from gatecast.entry import entry
 PANEL, REPORTS, MODELS = Path("data/panel"), Path("reports"), Path("models")
 
 
-@entry()
+@entry(modes=("promote", "rollback"))
 def main(config: Config) -> None:
     from gatecast.data.panel import Panel
     from gatecast.forecast import Kind

@@ -39,6 +39,8 @@ SCORING = (
     "scoring: noted",
 )
 
+CLOCK = ("clock: lease taken", "clock: slot scored", "clock: slot noted")
+
 
 def reach(name: str) -> None:
     """End the process if it was told to die here."""

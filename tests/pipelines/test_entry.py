@@ -55,6 +55,23 @@ def test_a_mistake_on_the_command_line_is_one_coded_paragraph(
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("command", "args", "said"),
+    [
+        ("score", ["mode=rollback"], "none of now, due, backfill"),
+        ("score", ["to=2025-03-01"], "`to` and `mode=backfill` need each other"),
+        ("serve", [], "`schedule.cron` is null"),
+    ],
+)
+def test_what_a_command_cannot_do_is_said_before_any_work(
+    command: str, args: list[str], said: str
+) -> None:
+    done = run(command, *args)
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_a_command_that_needs_a_recipe_names_the_choices() -> None:
     done = run("train")
     assert done.returncode != 0

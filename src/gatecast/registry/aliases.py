@@ -12,6 +12,7 @@ nor where it was before has been moved by hand: that is noted, and respected.
 from __future__ import annotations
 
 import json
+from datetime import datetime
 from typing import Any
 
 from gatecast import failpoints
@@ -40,6 +41,12 @@ def lease_name(model: str) -> str:
 def moves(ledger: Ledger, model: str) -> list[Entry]:
     """The ledger's rows of moves, oldest first."""
     return [e for e in ledger.entries(KIND, model) if e.facts.get("verdict") in MOVES]
+
+
+def champion_then(ledger: Ledger, model: str, moment: datetime) -> int | None:
+    """Number of the version that was champion at a moment; None if none was."""
+    past = [e for e in moves(ledger, model) if datetime.fromisoformat(e.at) <= moment]
+    return past[-1].facts["champion"] if past else None
 
 
 def interrupted(ledger: Ledger, model: str) -> Entry | None:
