@@ -47,7 +47,7 @@ PERSISTENCE, LOGISTIC = EVENT_BASELINES = ("persistence", "logistic")
 METRICS = ("mase", "smape", "rmsse", "wape", "wql")
 FALLBACKS = ("seasonal_naive", "quarantine")
 ENGINES = ("local",)
-SINKS = ("parquet",)
+SINKS = ("parquet", "duckdb", "postgres")
 PRECISIONS = ("32-true", "bf16-mixed", "64-true")
 
 
@@ -317,7 +317,7 @@ class Sink:
     """A sink recipe: where forecasts are published."""
 
     kind: str = "parquet"
-    address: str = "forecasts"  # a folder, or any fsspec address
+    address: str = "forecasts"  # a folder or any fsspec address; a DuckDB file; postgresql://user@host/database
 
 
 @dataclass
