@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 _FOUND = [shutil.which("pg_ctl"), *Path("/usr/lib/postgresql").glob("*/bin/pg_ctl")]
 PG_CTL = next((Path(found) for found in _FOUND if found), None)
@@ -75,3 +76,15 @@ class Postgres:
         command = [str(PG_CTL.resolve().parent / program), "-D", str(self.folder / "data"), *words]
         out = subprocess.DEVNULL
         subprocess.run(command, check=True, cwd=self.folder, user=self.user, stdout=out, stderr=out)
+
+
+def execute(address: str, *statements: str) -> list[Any]:
+    """What a person does to a database (a DuckDB file, or PostgreSQL); rows of the last statement."""
+    import duckdb
+    import psycopg
+
+    connect: Any = duckdb.connect if address.endswith(".duckdb") else psycopg.connect
+    with connect(address.replace("+psycopg", "")) as connection:
+        for statement in statements:
+            result = connection.execute(statement)
+        return list(result.fetchall()) if statements[-1].startswith("SELECT") else []

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import numpy as np
 import pandas as pd
@@ -13,6 +14,7 @@ import pytest
 
 from gatecast import config
 from gatecast.config import Feed, Fit, Model, Promote, RawFile, Splits, Task
+from gatecast.config import Sink as Recipe
 from gatecast.data import ingest, panel
 from gatecast.evaluation import baselines, leaderboard
 from gatecast.evaluation.backtest import Backtest
@@ -21,6 +23,7 @@ from gatecast.scoring import parts, sinks
 from gatecast.scoring.places import place
 from gatecast.scoring.sinks import Sink
 from gatecast.training import trainer
+from tests.servers import Postgres, execute
 
 
 @pytest.fixture(autouse=True)
@@ -103,3 +106,27 @@ def promote() -> Callable[[Feed], champion.Champion]:
         return found
 
     return run
+
+
+@pytest.fixture(scope="session")
+def database(postgres_server: Postgres) -> str:
+    return postgres_server.create("forecasts")
+
+
+@pytest.fixture
+def recipe(request: pytest.FixtureRequest, tmp_path: Path) -> Recipe:
+    """An empty sink of the kind that the test names."""
+    name = f"sink_{uuid4().hex[:12]}"
+    if request.param == "postgres":
+        database = request.getfixturevalue("database")
+        execute(database, f"CREATE SCHEMA {name}")
+        return Recipe("postgres", f"{database}?options=-csearch_path%3D{name}")
+    if request.param == "duckdb":
+        return Recipe("duckdb", str(tmp_path / f"{name}.duckdb"))
+    addresses = {"memory": f"memory://{name}/f", "file": f"file://{tmp_path}/{name}"}
+    return Recipe("parquet", addresses.get(request.param, name))
+
+
+@pytest.fixture
+def sink(recipe: Recipe) -> Sink:
+    return sinks.sink(recipe)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
 import sys
 import textwrap
+import threading
 import time
-import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ from gatecast.forecast import Forecast
 from gatecast.scoring import lineage, parts, read_forecasts, sinks, status, store
 from gatecast.scoring.places import place
 from gatecast.scoring.sinks import Sink
-from tests.servers import Postgres
+from tests.servers import execute
 
 HOSTILE = [
     *("../../x", "a\0b", "\0", "line\nbreak", "🚲", "x" * 4096, "=cmd()"),
@@ -38,30 +39,6 @@ slow = pytest.mark.slow
 EVERY = ["parquet", "memory", "file", "duckdb", pytest.param("postgres", marks=slow)]
 OF_PROCESSES = ["parquet", "duckdb", pytest.param("postgres", marks=slow)]  # which processes share
 DATABASES = ["duckdb", pytest.param("postgres", marks=slow)]
-
-
-@pytest.fixture(scope="session")
-def database(postgres_server: Postgres) -> str:
-    return postgres_server.create("forecasts")
-
-
-@pytest.fixture
-def recipe(request: pytest.FixtureRequest, tmp_path: Path) -> Recipe:
-    """An empty sink of the kind that the test names."""
-    name = f"sink_{uuid.uuid4().hex[:12]}"
-    if request.param == "postgres":
-        database = request.getfixturevalue("database")
-        execute(Recipe("postgres", database), f"CREATE SCHEMA {name}")
-        return Recipe("postgres", f"{database}?options=-csearch_path%3D{name}")
-    if request.param == "duckdb":
-        return Recipe("duckdb", str(tmp_path / f"{name}.duckdb"))
-    addresses = {"memory": f"memory://{name}/f", "file": f"file://{tmp_path}/{name}"}
-    return Recipe("parquet", addresses.get(request.param, name))
-
-
-@pytest.fixture
-def sink(recipe: Recipe) -> Sink:
-    return sinks.sink(recipe)
 
 
 def stage(
@@ -206,31 +183,18 @@ def test_a_staged_part_that_changed_is_refused(sink: Sink) -> None:
     assert store.runs(sink=sink) == []
 
 
-def execute(recipe: Recipe, *statements: str) -> list[Any]:
-    """What a person does to the database; rows of the last statement."""
-    import duckdb
-    import psycopg
-
-    address = recipe.address.replace("+psycopg", "")
-    connect: Callable[..., Any] = duckdb.connect if recipe.kind == "duckdb" else psycopg.connect
-    with connect(address) as connection:
-        for statement in statements:
-            result = connection.execute(statement)
-        return list(result.fetchall()) if statements[-1].startswith("SELECT") else []
-
-
 @pytest.mark.parametrize("recipe", DATABASES, indirect=True)
 @pytest.mark.parametrize(
     "table",
     ["gatecast_forecasts (unique_id integer)", "gatecast_runs (source text, run_key text)"],
 )
 def test_a_table_of_another_shape_is_refused(recipe: Recipe, sink: Sink, table: str) -> None:
-    execute(recipe, f"CREATE TABLE {table}")
+    execute(recipe.address, f"CREATE TABLE {table}")
     with pytest.raises(ScoringError) as caught:
         publish(sink, "k1")
     assert caught.value.code == "SCHEMA"
     assert table.split()[0] in str(caught.value)
-    execute(recipe, f"DROP TABLE {table.split()[0]}")
+    execute(recipe.address, f"DROP TABLE {table.split()[0]}")
     publish(sink, "k1")  # nothing else was left behind that is in the way
     assert len(store.runs("demo", sink)) == 1
 
@@ -238,7 +202,7 @@ def test_a_table_of_another_shape_is_refused(recipe: Recipe, sink: Sink, table: 
 @pytest.mark.parametrize("recipe", DATABASES, indirect=True)
 def test_rows_without_their_run_are_not_read_and_not_doubled(recipe: Recipe, sink: Sink) -> None:
     manifest = publish(sink, "k1")
-    execute(recipe, "DELETE FROM gatecast_runs")
+    execute(recipe.address, "DELETE FROM gatecast_runs")
     assert store.runs("demo", sink) == []
     publish(sink, "k1")
     assert len(read_forecasts("demo", sink=sink)) == manifest["rows"]
@@ -247,7 +211,7 @@ def test_rows_without_their_run_are_not_read_and_not_doubled(recipe: Recipe, sin
 @pytest.mark.parametrize("recipe", DATABASES, indirect=True)
 def test_rows_that_somebody_took_away_are_missed(recipe: Recipe, sink: Sink) -> None:
     publish(sink, "k1")
-    execute(recipe, "DELETE FROM gatecast_forecasts WHERE unique_id = 'a' AND step = 2")
+    execute(recipe.address, "DELETE FROM gatecast_forecasts WHERE unique_id = 'a' AND step = 2")
     with pytest.raises(ScoringError) as caught:
         read_forecasts("demo", sink=sink)
     assert caught.value.code == "CORRUPT"
@@ -259,11 +223,11 @@ def test_sql_sees_times_as_instants_and_quantiles_by_name(recipe: Recipe, sink: 
     query = """SELECT CAST(min(f.ds) AS text), count(f."gatecast-lo-95"), min(r.timezone) FROM gatecast_forecasts f
         JOIN gatecast_runs r USING (source, run_key) WHERE r.cutoff = '2025-03-30'"""
     zone = "SET TimeZone = 'UTC'"
-    ((first, rows, name),) = execute(recipe, zone, query)
+    ((first, rows, name),) = execute(recipe.address, zone, query)
     assert (first, rows, name) == ("2025-03-31 00:00:00+00", 4, "Europe/Berlin")
 
 
-@pytest.mark.parametrize("recipe", OF_PROCESSES, indirect=True)
+@pytest.mark.parametrize("recipe", DATABASES, indirect=True)
 def test_what_reads_forecasts_reads_them_from_the_sink(
     sink: Sink, recipe: Recipe, empty_store: Path
 ) -> None:
@@ -287,7 +251,7 @@ PUBLISH = textwrap.dedent("""
     with open("manifest.json") as file:
         manifest = json.load(file)
     while time.time() < float(begin):
-        time.sleep(0.001)
+        time.sleep(0.01)
     try:
         sinks.sink(Sink(kind, address)).publish(manifest["source"], manifest["run_key"], manifest)
     except ScoringError as error:
@@ -296,8 +260,6 @@ PUBLISH = textwrap.dedent("""
 
 
 def start(recipe: Recipe, manifest: dict[str, Any], begin: float = 0.0, **env: str) -> Any:
-    import json
-
     Path("manifest.json").write_text(json.dumps(manifest))
     command = [sys.executable, "-c", PUBLISH, recipe.kind, recipe.address, str(begin)]
     return subprocess.Popen(command, env=os.environ | env)
@@ -329,3 +291,58 @@ def test_processes_that_publish_a_run_at_once_publish_it_once(recipe: Recipe, si
     assert [process.wait(90) for process in started] == [0, 0, 0]
     assert store.runs("demo", sink) == [manifest]
     pd.testing.assert_frame_equal(ordered(read_forecasts("demo", sink=sink)), wanted)
+
+
+HOLD = textwrap.dedent("""
+    import duckdb, sys
+    with duckdb.connect(sys.argv[1]):
+        print("open", flush=True)
+        sys.stdin.read()
+""")
+
+
+@pytest.mark.parametrize("recipe", ["duckdb"], indirect=True)
+def test_a_file_that_another_process_has_open_is_waited_for_then_refused(
+    recipe: Recipe, sink: Sink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manifest = publish(sink, "k1")
+    command, pipe = [sys.executable, "-c", HOLD, recipe.address], subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe) as other:
+        assert other.stdin is not None
+        assert other.stdout is not None
+        assert other.stdout.readline() == b"open\n"
+        monkeypatch.setattr("gatecast.scoring.sinks.duckdb.PATIENCE", 0.2)
+        for refused in (lambda: store.runs(sink=sink), lambda: publish(sink, "k2")):
+            with pytest.raises(ScoringError) as caught:
+                refused()
+            assert caught.value.code == "BUSY"
+            assert f"PID {other.pid}" in str(caught.value)
+        monkeypatch.undo()
+        threading.Timer(0.5, other.stdin.close).start()
+        assert store.runs(sink=sink) == [manifest]
+    publish(sink, "k2")
+    assert len(store.runs(sink=sink)) == 2
+
+
+@pytest.mark.parametrize("recipe", ["duckdb"], indirect=True)
+def test_a_file_of_something_else_is_refused(recipe: Recipe, sink: Sink) -> None:
+    Path(recipe.address).write_text("text" * 9999)
+    with pytest.raises(ScoringError) as caught:
+        store.runs(sink=sink)
+    assert caught.value.code == "READ"
+    with pytest.raises(ScoringError) as caught:
+        publish(sink, "k1")
+    assert caught.value.code == "WRITE"
+    assert Path(recipe.address).read_text() == "text" * 9999
+
+
+@pytest.mark.parametrize(
+    "address", ["postgresql://me:secret@[::1", "postgresql://me:secret@h/d?x=y"]
+)
+def test_what_is_secret_in_an_address_is_not_shown(address: str) -> None:
+    with pytest.raises(ScoringError) as caught:
+        store.runs(sink=address)
+    assert caught.value.code == "ADDRESS"
+    assert "secret" not in str(caught.value)
+    where = sinks.at("postgresql+psycopg://me:secret@host/base").where("demo", "k1")
+    assert where == "postgresql://host:5432/base, run k1 of demo"
