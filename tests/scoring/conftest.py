@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -23,7 +24,7 @@ from gatecast.scoring import parts, sinks
 from gatecast.scoring.places import place
 from gatecast.scoring.sinks import Sink
 from gatecast.training import trainer
-from tests.servers import Postgres, execute
+from tests.servers import Postgres, execute, free_port, serving
 
 
 @pytest.fixture(autouse=True)
@@ -113,10 +114,32 @@ def database(postgres_server: Postgres) -> str:
     return postgres_server.create("forecasts")
 
 
+@pytest.fixture(scope="session")
+def s3() -> Iterator[str]:
+    """A bucket's address; credentials and endpoint are in the environment."""
+    fsspec = pytest.importorskip(
+        "s3fs", reason="s3fs is not installed (it wants a botocore of its own)"
+    )
+    port = free_port()
+    program = Path(sys.executable).with_name("moto_server")
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        serving(port, str(program), "-H", "127.0.0.1", "-p", str(port)),
+    ):
+        patch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{port}")
+        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+            patch.setenv(name, "test")
+        patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+        fsspec.S3FileSystem().mkdir("forecasts")
+        yield "s3://forecasts"
+
+
 @pytest.fixture
 def recipe(request: pytest.FixtureRequest, tmp_path: Path) -> Recipe:
     """An empty sink of the kind that the test names."""
     name = f"sink_{uuid4().hex[:12]}"
+    if request.param == "s3":
+        return Recipe("parquet", f"{request.getfixturevalue('s3')}/{name}")
     if request.param == "postgres":
         database = request.getfixturevalue("database")
         execute(database, f"CREATE SCHEMA {name}")

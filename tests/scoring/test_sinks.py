@@ -36,9 +36,10 @@ HOSTILE = [
     *("␀", "␛␀", "␛\0␛", "a,b", "'; DROP TABLE gatecast_runs; --", "$1 %s"),
 ]
 slow = pytest.mark.slow
-EVERY = ["parquet", "memory", "file", "duckdb", pytest.param("postgres", marks=slow)]
-OF_PROCESSES = ["parquet", "duckdb", pytest.param("postgres", marks=slow)]  # which processes share
-DATABASES = ["duckdb", pytest.param("postgres", marks=slow)]
+POSTGRES, S3 = pytest.param("postgres", marks=slow), pytest.param("s3", marks=slow)
+EVERY = ["parquet", "memory", "file", S3, "duckdb", POSTGRES]
+OF_PROCESSES = ["parquet", S3, "duckdb", POSTGRES]  # which processes share
+DATABASES = ["duckdb", POSTGRES]
 
 
 def stage(
@@ -346,3 +347,24 @@ def test_what_is_secret_in_an_address_is_not_shown(address: str) -> None:
     assert "secret" not in str(caught.value)
     where = sinks.at("postgresql+psycopg://me:secret@host/base").where("demo", "k1")
     assert where == "postgresql://host:5432/base, run k1 of demo"
+
+
+def test_a_store_that_does_not_answer_is_a_coded_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    address = "memory://that-fails/forecasts"
+    publish(sinks.at(address), "k1")
+
+    def refuse(*_: Any, **__: Any) -> None:
+        raise RuntimeError("no credentials")  # as botocore's are: no OSError
+
+    for method in ("cat_file", "glob", "pipe_file"):
+        monkeypatch.setattr(f"fsspec.implementations.memory.MemoryFileSystem.{method}", refuse)
+    for refused in (
+        lambda: store.runs(sink=address),
+        lambda: sinks.at(address).find("demo", "k1"),
+        lambda: publish(sinks.at(address), "k2"),
+    ):
+        with pytest.raises(ScoringError) as caught:
+            refused()
+        assert caught.value.code == "UNREACHABLE"
+    monkeypatch.undo()
+    assert [run["run_key"] for run in store.runs(sink=address)] == ["k1"]
