@@ -167,6 +167,8 @@ class _Transaction:
         )
         for name in instants:
             table = _replaced(table, name, table[name].cast(INSTANT))
+        if "unique_id" not in columns:
+            return table
         coded = table["unique_id"].combine_chunks().dictionary_encode()
         ids = pa.array([_returned(text) for text in coded.dictionary.to_pylist()], TEXT)
         return _replaced(table, "unique_id", ids.take(coded.indices))
