@@ -14,11 +14,13 @@ from gatecast.entry import entry
 
 @entry(groups=("source", "sink"))
 def main(config: Config) -> None:
-    from gatecast.scoring import report, run
+    from gatecast.scoring import page, report, run
 
     assert config.feed is not None
     done = run.score(config.feed, config, config.as_of)
     print(report.text(done, config.horizon))
+    if done.fresh:
+        print(page.after(done, config))
 
 
 if __name__ == "__main__":

@@ -304,12 +304,14 @@ class Score:
     ``min_success_fraction``: share of the series that the model itself must forecast, else nothing is published.
     ``fallback``: what becomes of a series that it cannot forecast: seasonal_naive | quarantine (not in the table,
     listed in the manifest). ``workers``: processes of the engine; null: the cores this process may use.
+    ``show``: ids of series that the page of a run draws in any case.
     """
 
     min_success_fraction: float = 0.95
     fallback: str = "seasonal_naive"
     engine: str = "local"
     workers: int | None = None
+    show: list[str] = field(default_factory=list)
 
 
 @dataclass
@@ -347,7 +349,7 @@ class Config:
     fingerprint: bool = False  # ingest: only note which raw files there are
     mode: str = "promote"  # promote: promote | rollback (the previous champion sits again)
     reason: str = ""  # promote: why it is rolled back, for the ledger
-    run_key: str | None = None  # lineage: of these forecasts
+    run_key: str | None = None  # lineage, report: of these forecasts
     version: int | None = None  # lineage: of this registered version
     digest: str | None = None  # lineage: of this package
     format: str = "text"  # lineage: text | json
