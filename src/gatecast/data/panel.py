@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import mmap
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -155,6 +156,13 @@ class Panel:
         ends = self.axis.get_indexer(pd.DatetimeIndex([s["train_end"], s["validation_end"]]))
         train, validation = (np.clip(end - self.position, 0, self.history) for end in ends)
         return train, validation, self.history
+
+    def release(self) -> None:
+        """Give back the memory of what was read of the memory map; it is read again where it is needed."""
+        for array in (self.values, self.observed):
+            opened = getattr(array, "_mmap", None)
+            if opened is not None and hasattr(mmap, "MADV_DONTNEED"):
+                opened.madvise(mmap.MADV_DONTNEED)
 
     def save(self, path: Path) -> None:
         """Write the panel as a folder, atomically."""

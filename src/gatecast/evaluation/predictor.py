@@ -36,6 +36,7 @@ class NetPredictor:
             meta,
         )
         self.horizon = spec.horizon
+        self._fed: tuple[Panel, PanelFeed] | None = None
 
     def predict(self, panel: Panel, windows: Windows) -> Forecast:
         """Forecast windows of a panel that has the channels the net was trained on.
@@ -56,7 +57,7 @@ class NetPredictor:
                 f" the panel asks for {m.horizon} of {m.frequency} (zone {m.timezone}).",
                 "Train it again for this task.",
             )
-        feed = PanelFeed(panel, self.spec, self.scaling, self.meta)
+        feed = self._feed(panel)
         event = bool(self.spec.event)
         answer = self.net.probabilities if event else self.net.quantiles
         out = np.empty((len(windows), self.horizon, 1 if event else len(m.quantiles)), np.float32)
@@ -67,3 +68,9 @@ class NetPredictor:
                 found = answer(batch).numpy()  # type: ignore[operator]
                 out[begin : begin + size] = found[..., None] if event else found
         return Forecast(out, windows, (0.5,), "event") if event else Forecast(out, windows)
+
+    def _feed(self, panel: Panel) -> PanelFeed:
+        """The feed of a panel; that of the last one is kept, for it is asked for again and again."""
+        if self._fed is None or self._fed[0] is not panel:
+            self._fed = panel, PanelFeed(panel, self.spec, self.scaling, self.meta)
+        return self._fed[1]

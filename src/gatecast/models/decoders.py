@@ -103,10 +103,11 @@ class StepLayer(nn.Module):
         """(B, K, units), (B, K, H, n_step) -> (B, K, H, n_out)."""
         of_origin = self.from_state(state).unsqueeze(-2)  # (B, K, 1, units)
         hidden = relu(of_origin + self.from_embedding(self.embedding) + self.from_step(step))
-        keep = drop(
-            hidden.new_ones(*hidden.shape[:2], 1, hidden.shape[-1]), self.dropout, self.training
-        )  # one mask an origin: drawing one a step costs a third of the time
-        out: Tensor = self.out(hidden * keep)
+        if self.training:  # one mask an origin: drawing one a step costs a third of the time
+            hidden = hidden * drop(
+                hidden.new_ones(*state.shape[:2], 1, hidden.shape[-1]), self.dropout
+            )
+        out: Tensor = self.out(hidden)
         return out
 
 

@@ -46,12 +46,17 @@ class Frame(NamedTuple):
 def trailing_sum(x: Tensor, window: int, stride: int) -> Tensor:
     """Sums of the ``window`` rows that end at every ``stride``-th row, in log2(window) passes and without subtraction.
 
+    Rows between two of them are added up first, where a window is a whole number of strides.
+
     Args:
         x: (..., R).
 
     Returns:
         (..., (R - window) // stride + 1).
     """
+    if stride > 1 and window % stride == 0:
+        x = x[..., : x.shape[-1] // stride * stride].unflatten(-1, (-1, stride)).sum(-1)
+        window, stride = window // stride, 1
     n = x.shape[-1] - window + 1
     total, offset, size = x.new_zeros(()), 0, 1
     while size <= window:  # x[t] holds the sum of `size` rows from t on
@@ -72,9 +77,10 @@ def _moments(x: Tensor, mask: Tensor, window: int, stride: int) -> tuple[Tensor,
     exponent = torch.frexp(x.abs().amax(-1, keepdim=True)).exponent
     unit = torch.pow(2.0, exponent.double())
     y = x.double() / unit
-    sums = trailing_sum(torch.stack([mask.double(), y, y.abs(), y * y]), window, stride)
-    n, total, magnitude, squares = sums.unsqueeze(-1)  # (..., T, 1) each
-    n, unit = n.clamp_min(1), unit.unsqueeze(-1)
+    n, total, magnitude, squares = (
+        trailing_sum(part, window, stride).unsqueeze(-1) for part in (mask, y, y.abs(), y * y)
+    )  # (..., T, 1) each
+    n, unit = n.double().clamp_min(1), unit.unsqueeze(-1)
     mean = total / n
     spread = (squares / n - mean * mean).clamp_min(_TINY).sqrt()
     return mean * unit, spread * unit, magnitude / n * unit

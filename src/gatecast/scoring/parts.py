@@ -98,7 +98,15 @@ def write(where: Place, table: pa.Table, name: str) -> dict[str, Any]:
     """
     out = pa.BufferOutputStream()
     repeated = [name for name in table.column_names if not name.startswith(MODEL)]
-    pq.write_table(table, out, compression="zstd", use_dictionary=repeated)
+    split = {name: "BYTE_STREAM_SPLIT" for name in table.column_names if name not in repeated}
+    pq.write_table(
+        table,
+        out,
+        compression="snappy",
+        use_dictionary=repeated,
+        column_encoding=split,
+        write_statistics=repeated,
+    )
     data = memoryview(out.getvalue())
     try:
         where.write(name, data)

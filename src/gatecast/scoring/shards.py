@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 from functools import lru_cache
 from pathlib import Path
@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from gatecast import failpoints
+from gatecast.config import QUANTILES
 from gatecast.data.panel import FUTURE, Panel
 from gatecast.data.windows import Windows, gather
 from gatecast.evaluation.baselines import seasonal_naive
@@ -23,6 +24,7 @@ from gatecast.scoring.places import place
 NAIVE = "model gave no finite number: seasonal naive"
 NOTHING = "neither the model nor seasonal naive gave a finite number"
 LEFT_OUT = "model gave no finite number"
+_SLICE = 1024  # series between two releases of the memory map
 
 
 def shard_of(ids: Iterable[str], shards: int) -> np.ndarray:
@@ -87,7 +89,9 @@ def _forecast(
     predictor: NetPredictor, panel: Panel, windows: Windows, fallback: str
 ) -> tuple[Forecast, np.ndarray, list[list[str]]]:
     """Forecasts of the series that can be forecast; (n,) why one got seasonal naive ('' if it did not); the others."""
-    values = predictor.predict(panel, windows).values
+    values = np.empty((len(windows), panel.meta.horizon, len(QUANTILES)), np.float32)
+    for part in _slices(panel, len(windows)):
+        values[part] = predictor.predict(panel, windows[part]).values
     reason = np.full(len(windows), "", dtype=object)
     broken = ~np.isfinite(values).all((1, 2))
     if not broken.any():
@@ -102,6 +106,14 @@ def _forecast(
     return Forecast(values[~lost], windows[~lost]), reason[~lost], left_out
 
 
+def _slices(panel: Panel, series: int) -> Iterator[slice]:
+    """Places of so many series in slices, after each of which the memory map is given back: what is held of it does
+    not grow with the panel."""
+    for begin in range(0, series, _SLICE):
+        yield slice(begin, begin + _SLICE)
+        panel.release()
+
+
 def _stale(panel: Panel, windows: Windows) -> int:
     """Series whose last value is more than a horizon older than the newest of all (if they share a clock)."""
     if panel.meta.splits["by"] == "series_end":
@@ -112,9 +124,12 @@ def _stale(panel: Panel, windows: Windows) -> int:
 
 def _short(panel: Panel, windows: Windows) -> int:
     """Series with fewer known values than a season."""
-    begin = panel.indptr[windows.series]
-    known = [panel.observed[a:b].sum() for a, b in zip(begin, begin + windows.origin, strict=True)]
-    return int((np.array(known) < panel.meta.season_length).sum())
+    least, begin = panel.meta.season_length, panel.indptr[windows.series]
+    end = begin + windows.origin
+    seen, inside = gather(panel.observed, end, np.arange(-2 * least, 0), begin, end)
+    few = (seen & inside).sum(1) < least  # of the newest: then all are looked at
+    every = zip(begin[few], end[few], strict=True)
+    return sum(int(panel.observed[a:b].sum()) < least for a, b in every)
 
 
 def _blind(panel: Panel, windows: Windows) -> int:

@@ -86,6 +86,9 @@ def _begin(threads: int) -> None:
     """First thing in a worker: its threads; an interrupt is the parent's to see; it ends when the parent does."""
     import torch
 
+    from gatecast.training.runtime import tune_allocator
+
+    tune_allocator()
     torch.set_num_threads(threads)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
