@@ -3,12 +3,14 @@
     failpoints.reach("promotion: version registered")
 
 does nothing, unless the environment variable ``GATECAST_FAILPOINT`` holds this very name: then the process ends there
-as a killed one does, without cleaning up.
+as a killed one does, without cleaning up. Where ``GATECAST_FAILPOINT_ONCE`` names a file, only the process dies that
+finds and removes it.
 """
 
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 DIED = 70  # exit status of a process that ended at a failpoint
 
@@ -40,5 +42,11 @@ SCORING = (
 
 def reach(name: str) -> None:
     """End the process if it was told to die here."""
-    if os.environ.get("GATECAST_FAILPOINT") == name:
-        os._exit(DIED)
+    if os.environ.get("GATECAST_FAILPOINT") != name:
+        return
+    if once := os.environ.get("GATECAST_FAILPOINT_ONCE"):
+        try:
+            Path(once).unlink()
+        except FileNotFoundError:
+            return
+    os._exit(DIED)

@@ -17,7 +17,7 @@ from gatecast.data.panel import Panel
 from gatecast.errors import ScoringError
 from gatecast.evaluation.table import MODEL, stamps_of, value_columns
 from gatecast.forecast import Forecast
-from gatecast.scoring.job import Job, Part
+from gatecast.scoring.job import Part
 from gatecast.scoring.places import Place
 
 
@@ -124,10 +124,13 @@ def receipt(where: Place, part: Part) -> None:
         raise cannot_write(where.address, error) from None
 
 
-def whole(where: Place, job: Job, shard: int) -> Part | None:
-    """The part of a shard that an earlier holder of the lease has left whole, or None."""
+def whole(where: Place, shard: int) -> Part | None:
+    """The part of a shard that an earlier process has left whole, or None."""
     for name in where.names(f"part-{shard:05d}.*.json"):
-        part = Part(**json.loads(where.read(name) or b"{}"))
+        try:
+            part = Part(**json.loads(where.read(name) or b""))
+        except (ValueError, TypeError):  # a receipt that is cut short says nothing
+            continue
         data = where.read(part.name)
         if data is not None and hashlib.sha256(data).hexdigest() == part.sha256:
             return part

@@ -40,7 +40,7 @@ def score_shard(job: Job, shard: int) -> Part:
         ScoringError: WRITE; RegistryError: DIGEST if the package is not the champion's.
     """
     where = place(job.parts)
-    if found := parts.whole(where, job, shard):
+    if found := parts.whole(where, shard):
         return found
     panel, members = _series(job.panel, job.shards)
     windows = Windows(members[shard], panel.history[members[shard]])

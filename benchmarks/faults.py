@@ -1,0 +1,592 @@
+"""Faults of a scoring run, each with real processes on a real store: what is tried, and whether the run survived.
+
+python -m benchmarks.faults --out faults.json
+python -m benchmarks.faults --quick --out faults.json
+
+After each fault the run is done again. Then there is exactly one published run of its key with one ledger row, its
+forecasts are those of an undisturbed run (no row lost, none doubled), and whoever read meanwhile saw all of them or
+none. tests/faults/test_scoring_faults.py runs the same list.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import random
+import resource
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import chdir, closing, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import numpy as np
+import pandas as pd
+import psutil
+
+from benchmarks.common import say, write_result
+from gatecast import failpoints
+from gatecast.config import Config, Feed, Fit, Model, RawFile, Splits, Task
+from gatecast.data import ingest, panel
+from gatecast.errors import GatecastError, ScoringError
+from gatecast.ledger import Ledger
+from gatecast.registry import package, promotion, tracking
+from gatecast.scoring import job, read_forecasts, run, store
+
+SERIES, HORIZON = 7, 5
+FEED = Feed(
+    name="sales",
+    files=[RawFile("sales.csv")],
+    id="unique_id",
+    time=["ds"],
+    frequency="D",
+    task=Task(HORIZON, 7, splits=Splits("time", 21, 21)),
+)
+_UNDISTURBED = "undisturbed.parquet"  # forecasts of a run that nothing happened to
+QUIET = {
+    "MLFLOW_SQLALCHEMYSTORE_POOLCLASS": "NullPool",  # a fork must not share a connection
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+}
+
+
+def main() -> None:
+    """Try every fault."""
+    parser = argparse.ArgumentParser("python -m benchmarks.faults", description=__doc__)
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument("--out", type=Path, default=Path("faults.json"), help="JSON file to write")
+    parser.add_argument("--quick", action="store_true", help="only those that are quickly tried")
+    a = parser.parse_args()
+    chosen = [f for f in FAULTS if f.quick or not a.quick]
+    found: dict[str, Any] = {}
+    with tempfile.TemporaryDirectory() as folder, stage(Path(folder) / "stage") as staged:
+        for number, fault in enumerate(chosen):
+            found[fault.name] = _tried(fault, staged, Path(folder) / str(number))
+    tried = [entry["survived"] for entry in found.values() if "survived" in entry]
+    say(f"{sum(tried)} of {len(tried)} faults survived")
+    write_result(a.out, {"tried": len(tried), "survived": sum(tried), "faults": found})
+    raise SystemExit(not all(tried))
+
+
+def _tried(fault: Fault, staged: Path, folder: Path) -> dict[str, Any]:
+    begin = time.perf_counter()
+    try:
+        attempt(fault, staged, folder)
+        entry: dict[str, Any] = {"survived": True}
+    except NotHere as error:
+        say(f"  not tried: {fault.name}: {error}")
+        return {"not_tried": str(error)}
+    except Exception:
+        entry = {"survived": False, "why": traceback.format_exc()}
+        say(entry["why"])
+    entry["seconds"] = round(time.perf_counter() - begin, 1)
+    say(f"  {'survived' if entry['survived'] else 'LOST'}: {fault.name} ({entry['seconds']} s)")
+    return entry
+
+
+class NotHere(Exception):
+    """A fault that cannot be tried on this machine."""
+
+
+@dataclass(frozen=True)
+class Fault:
+    """A fault: does what it does to a project in the current folder, and asserts what must hold meanwhile."""
+
+    name: str
+    act: Callable[[], None]
+    quick: bool = False
+
+
+def attempt(fault: Fault, staged: Path, folder: Path) -> None:
+    """Try a fault in a copy of the stage; then score again, and see that nothing is missing.
+
+    Raises:
+        AssertionError: if anything is.
+    """
+    shutil.copytree(staged, folder)
+    with chdir(folder), patch.object(job, "SERIES", 2), patch.dict(os.environ, QUIET):
+        fault.act()
+        time_passes()
+        scored().ends(0)
+        sound()
+
+
+@contextmanager
+def stage(folder: Path) -> Iterator[Path]:
+    """A project with a feed of seven series, a champion and another version, scored nowhere yet."""
+    folder.mkdir(parents=True)
+    with chdir(folder), patch.dict(os.environ, QUIET):
+        for name in ("MLFLOW_TRACKING_URI", "GATECAST_LEDGER_URI", "GATECAST_DATA_DIR"):
+            os.environ.pop(name, None)
+        write_feed(0.0)
+        checked = ingest.check_feed(FEED, None, HORIZON)
+        built = panel.build(checked.observations, checked.static, FEED)
+        from gatecast.training import trainer
+
+        model = Model(kind="linear")
+        trained = trainer.train("linear", built, model, Fit(), 1)
+        for seed in (1, 2):
+            where = Path(f"models/{seed}/linear")
+            digest = package.write(where, "linear", model, seed, built.meta, trained)
+            promotion._register(where, "sales", "linear", digest)
+        shutil.rmtree("models")
+        name_champion(1)
+        with patch.object(job, "SERIES", 2):
+            run.score(FEED, Config())
+        _without_time(read_forecasts("sales")).to_parquet(_UNDISTURBED)
+        for left in ("forecasts", "data"):
+            shutil.rmtree(left)
+        Path("ledger.db").unlink()
+        yield folder
+
+
+def write_feed(correction: float) -> None:
+    """The feed; ``correction`` is added to its last value."""
+    days = pd.date_range("2024-01-01", periods=140, freq="D")
+    r = np.random.default_rng(3)
+    rows = [
+        pd.DataFrame(
+            {
+                "unique_id": f"s{i}",
+                "ds": days,
+                "y": 50 + 10 * i + 8 * (days.day_of_week < 5) + r.normal(0, 1, 140),
+            }
+        )
+        for i in range(SERIES)
+    ]
+    table = pd.concat(rows, ignore_index=True)
+    table.loc[table.index[-1], "y"] += correction
+    table.to_csv("sales.csv", index=False)
+
+
+def name_champion(version: int) -> None:
+    """Point the alias at a version."""
+    tracking.client().set_registered_model_alias("gatecast-sales", "champion", str(version))
+
+
+# What is done: scoring in a process of its own, which dies, stops or ends
+
+
+@dataclass
+class Child:
+    """A forked process. Exit status: 0, 2 if it raised one of our errors, 1 for any other."""
+
+    pid: int
+    ended: list[int] = field(default_factory=list)
+
+    def wait(self) -> int:
+        """Its exit status, negative if a signal ended it."""
+        if not self.ended:
+            self.ended.append(os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1]))
+        return self.ended[0]
+
+    def ends(self, status: int, code: str = "") -> None:
+        """Wait; assert its status, and the code of the error that it raised."""
+        assert self.wait() == status, (self.ended, said())
+        assert code in said(), said()
+
+    def stops(self) -> None:
+        """Wait until it has stopped itself."""
+        _, status = os.waitpid(self.pid, os.WUNTRACED)
+        assert os.WIFSTOPPED(status), (status, said())
+
+    def goes_on(self) -> Child:
+        os.kill(self.pid, signal.SIGCONT)
+        return self
+
+
+def said() -> str:
+    """What the last child that failed had to say."""
+    path = Path("said.txt")
+    return path.read_text(encoding="utf-8") if path.is_file() else ""
+
+
+def scored(before: Callable[[], object] = lambda: None) -> Child:
+    """Score, in a fork of this process; ``before`` is called in it first."""
+    Path("said.txt").unlink(missing_ok=True)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    pid = os.fork()
+    if pid:
+        return Child(pid)
+    status = 1
+    try:
+        before()
+        run.score(FEED, Config())
+        status = 0
+    except GatecastError as error:
+        Path("said.txt").write_text(str(error), encoding="utf-8")
+        status = 2
+    except BaseException:
+        Path("said.txt").write_text(traceback.format_exc(), encoding="utf-8")
+    finally:
+        os._exit(status)
+
+
+def at(point: str, act: Callable[[], object]) -> Callable[[], None]:
+    """Makes a child do something at a failpoint, the first time that it comes there."""
+
+    def arm() -> None:
+        there = [False]
+
+        def reach(name: str) -> None:
+            if name == point and not there[0]:
+                there[0] = True
+                act()
+
+        failpoints.reach = reach
+
+    return arm
+
+
+def dying(point: str) -> Callable[[], object]:
+    """Makes a child die at a failpoint as a killed process does."""
+    return lambda: os.environ.__setitem__("GATECAST_FAILPOINT", point)
+
+
+def stopping(point: str) -> Callable[[], None]:
+    """Makes a child stop at a failpoint: it sleeps until it is told to go on, its heartbeat, too."""
+    return at(point, lambda: os.kill(os.getpid(), signal.SIGSTOP))
+
+
+def time_passes() -> None:
+    """Leases of who is dead or asleep have run out."""
+    if Path("ledger.db").is_file():
+        with closing(sqlite3.connect("ledger.db", timeout=60)) as ledger, ledger:
+            if ledger.execute("select 1 from sqlite_master where name = 'leases'").fetchone():
+                ledger.execute("update leases set expires_at = 0")
+
+
+# What must hold
+
+
+def seen() -> int:
+    """What a reader sees: the number of published runs. Each is whole."""
+    published = store.runs("sales")
+    for manifest in published:
+        whole(manifest)
+    return len(published)
+
+
+def whole(manifest: dict[str, Any]) -> None:
+    """Assert that a run holds every series and step once, and is of one version."""
+    table = read_forecasts("sales", manifest["run_key"])
+    assert len(table) == manifest["rows"] == SERIES * HORIZON, len(table)
+    assert not table.duplicated(["unique_id", "step"]).any()
+    assert set(table["unique_id"]) == {f"s{i}" for i in range(SERIES)}
+    assert np.isfinite(table["gatecast"]).all()
+    assert set(table["model_version"]) == {manifest["version"]}
+    assert set(table["run_key"]) == {manifest["run_key"]}
+    assert table["scored_at"].nunique() == 1
+    if manifest["version"] == 1:
+        pd.testing.assert_frame_equal(_without_time(table), pd.read_parquet(_UNDISTURBED))
+
+
+def _without_time(table: pd.DataFrame) -> pd.DataFrame:
+    return table.drop(columns="scored_at")
+
+
+def sound(runs: int = 1) -> None:
+    """Assert what must hold when nothing runs any more: so many runs, each whole, each with one row of the ledger."""
+    assert seen() == runs, [m["run_key"] for m in store.runs("sales")]
+    noted = [entry.facts["run_key"] for entry in Ledger().entries(run.KIND, "sales")]
+    assert sorted(noted) == sorted(m["run_key"] for m in store.runs("sales")), noted
+
+
+# The faults
+
+
+def killed_at(point: str) -> Fault:
+    """Killed at a step of the protocol, and again, and again: each time what was whole is kept."""
+
+    def act() -> None:
+        published = 1 if point in failpoints.SCORING[-2:] else 0
+        for _ in range(1 if published else 2):
+            scored(dying(point)).ends(failpoints.DIED)
+            assert seen() == published
+            time_passes()
+
+    few = ("scoring: part written", "scoring: lease checked", "scoring: published")
+    return Fault(f"killed at '{point}'", act, point in few)
+
+
+def killed_anywhere(times: int) -> Callable[[], None]:
+    """SIGKILL from outside at any moment of a run, while somebody reads."""
+
+    def act() -> None:
+        draw = random.Random(1)
+        for _ in range(times):
+            child, until = scored(), time.monotonic() + draw.uniform(0.0, 0.6)
+            while time.monotonic() < until:
+                seen()
+            os.kill(child.pid, signal.SIGKILL)
+            assert child.wait() in (-signal.SIGKILL, 0), said()
+            time_passes()
+            if seen():  # from the beginning again
+                shutil.rmtree("forecasts")
+                Path("ledger.db").unlink()
+
+    return act
+
+
+def two_at_once() -> None:
+    """Three start at the same moment; all end well, and one of them publishes."""
+    begin = time.time() + 0.5
+    children = [scored(lambda: time.sleep(max(0.0, begin - time.time()))) for _ in range(3)]
+    while seen() == 0:
+        time.sleep(0.01)
+    for child in children:
+        child.ends(0)
+
+
+def zombie_before_the_check() -> None:
+    """It sleeps with all its parts done, another publishes, it wakes: it is told that its lease is lost."""
+    zombie = scored(stopping("scoring: parts complete"))
+    zombie.stops()
+    time_passes()
+    scored().ends(0)
+    zombie.goes_on().ends(2, "LEASE-LOST")
+    sound()
+
+
+def zombie_after_the_check() -> None:
+    """It sleeps right before it publishes, another publishes, it wakes: what is there stays."""
+    zombie = scored(stopping("scoring: lease checked"))
+    zombie.stops()
+    time_passes()
+    scored().ends(0)
+    (before,) = store.runs("sales")
+    zombie.goes_on().ends(0)
+    assert store.runs("sales") == [before]
+
+
+def zombie_in_a_shard() -> None:
+    """It sleeps between a part and its receipt, another publishes, it wakes and writes on: nobody reads that."""
+    zombie = scored(stopping("scoring: part written"))
+    zombie.stops()
+    time_passes()
+    scored().ends(0)
+    (before,) = store.runs("sales")
+    zombie.goes_on().ends(2, "LEASE-LOST")
+    assert store.runs("sales") == [before]
+
+
+def alias_moved() -> None:
+    """The alias moves while a run is under way: it ends with the version it began with; the next takes the new one."""
+    child = scored(stopping("scoring: champion resolved"))
+    child.stops()
+    name_champion(2)
+    child.goes_on().ends(0)
+    assert [m["version"] for m in store.runs("sales")] == [1]
+    scored().ends(0)
+    assert [m["version"] for m in store.runs("sales")] == [1, 2]
+    sound(2)
+    name_champion(1)  # and back: that run is published
+    scored().ends(0)
+    sound(2)
+    shutil.rmtree(Path("forecasts/sales", store.runs("sales")[1]["run_key"]))
+    Path("ledger.db").unlink()
+
+
+def file_may_not_grow() -> None:
+    """Parts cannot be written to their end."""
+    full = at(
+        "scoring: begin noted", lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
+    )
+    scored(full).ends(2, "ScoringError[WRITE]")
+    assert seen() == 0
+    left = [p for p in Path("forecasts/sales").rglob("*") if p.is_file()]
+    assert not left, left
+
+
+def disk_full() -> None:
+    """A file system without room.
+
+    Raises:
+        NotHere: if none can be mounted.
+    """
+    Path("forecasts").mkdir()
+    size = "size=16k"
+    command = ["mount", "-t", "tmpfs", "-o", size, "tmpfs", "forecasts"]
+    if subprocess.run(command, capture_output=True, check=False).returncode:
+        raise NotHere("no file system can be mounted here")
+    try:
+        scored().ends(2, "ScoringError[WRITE]")
+        assert "No space left" in said()
+        assert seen() == 0
+    finally:
+        subprocess.run(["umount", "-l", "forecasts"], check=True)
+
+
+def shards_damaged() -> None:
+    """A shard cut short, one with another byte, one without its receipt, a receipt cut short: done again."""
+    scored(dying("scoring: parts complete")).ends(failpoints.DIED)
+    first, second, third, fourth = sorted(Path("forecasts/sales").glob("*/part-*.parquet"))
+    first.write_bytes(first.read_bytes()[:-100])
+    data = bytearray(second.read_bytes())
+    data[len(data) // 2] ^= 1
+    second.write_bytes(data)
+    third.with_suffix(".json").unlink()
+    receipt = fourth.with_suffix(".json")
+    receipt.write_bytes(receipt.read_bytes()[:-10])
+
+
+def published_shard_damaged() -> None:
+    """A part of a published run is changed: readers are told, and get nothing."""
+    scored().ends(0)
+    (manifest,) = store.runs("sales")
+    folder = Path("forecasts/sales", manifest["run_key"])
+    part = folder / manifest["parts"][0]["name"]
+    part.write_bytes(part.read_bytes()[:-1])
+    try:
+        raise AssertionError(read_forecasts("sales"))
+    except ScoringError as error:
+        said = str(error)
+    assert "CORRUPT" in said
+    shutil.rmtree(folder)
+
+
+def unreachable(variable: str, address: str, code: str) -> Callable[[], None]:
+    """A store that does not answer: it says so, and nothing is published."""
+
+    def act() -> None:
+        scored(lambda: os.environ.__setitem__(variable, address)).ends(2, code)
+        assert seen() == 0
+
+    return act
+
+
+def no_place() -> None:
+    """Forecasts cannot be written at all."""
+    Path("forecasts").write_text("a file in the way")
+    scored().ends(2, "ScoringError[WRITE]")
+    Path("forecasts").unlink()
+
+
+def package_lost() -> None:
+    """The copy of the package that workers load is damaged: it is fetched again."""
+    scored(dying("scoring: lease taken")).ends(failpoints.DIED)
+    (weights,) = Path("data/scoring/packages").glob("*/weights.safetensors")
+    weights.write_bytes(weights.read_bytes()[:-1])
+
+
+_POOLED = """
+import os
+from benchmarks import faults
+from gatecast.config import Config, Score
+from gatecast.scoring import job, run
+from gatecast.scoring.engines import local
+
+if __name__ == "__main__":
+    job.SERIES, local._WORTH = 2, 0
+    try:
+        run.score(faults.FEED, Config(score=Score(workers=2)))
+    except faults.GatecastError as error:
+        print(error)
+        raise SystemExit(2)
+"""
+
+
+def pooled(**environment: str) -> subprocess.Popen[str]:
+    """Score in a process that starts workers, in a session of its own."""
+    Path("pooled.py").write_text(_POOLED)
+    return subprocess.Popen(
+        [sys.executable, "pooled.py"],
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))} | environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def gone(session: int) -> None:
+    """Wait until no process of a session is left."""
+    until = time.monotonic() + 60
+    while left := _alive(session):
+        assert time.monotonic() < until, left
+        time.sleep(0.05)
+
+
+def _alive(session: int) -> list[int]:
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if os.getsid(process.pid) == session and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process.pid)
+        except (ProcessLookupError, psutil.Error):
+            continue
+    return found
+
+
+def worker_killed() -> None:
+    """A worker dies between a part and its receipt: it is replaced, and the run ends well."""
+    Path("once").touch()
+    once = {"GATECAST_FAILPOINT": "scoring: part written", "GATECAST_FAILPOINT_ONCE": "once"}
+    parent = pooled(**once)
+    out, _ = parent.communicate()
+    assert parent.returncode == 0, out
+    assert not Path("once").exists()
+    sound()
+    gone(parent.pid)
+
+
+def workers_keep_dying() -> None:
+    """Whoever takes a shard dies: the run gives up, and says so."""
+    parent = pooled(GATECAST_FAILPOINT="scoring: part written")
+    out, _ = parent.communicate()
+    assert (parent.returncode, "ScoringError[WORKER]" in out) == (2, True), out
+    assert seen() == 0
+    gone(parent.pid)
+
+
+def parent_killed() -> None:
+    """The process that started the workers is killed: they end, too."""
+    parent = pooled(GATECAST_FAILPOINT="scoring: parts complete")
+    out, _ = parent.communicate()
+    assert parent.returncode == failpoints.DIED, out
+    assert seen() == 0
+    gone(parent.pid)
+
+
+FAULTS = (
+    *map(killed_at, failpoints.SCORING),
+    Fault("killed anywhere, while somebody reads (3 times)", killed_anywhere(3), True),
+    Fault("killed anywhere, while somebody reads (30 times)", killed_anywhere(30)),
+    Fault("three scorers at once", two_at_once, True),
+    Fault("zombie that wakes before it checks its lease", zombie_before_the_check, True),
+    Fault("zombie that wakes after it checked its lease", zombie_after_the_check, True),
+    Fault("zombie that wakes in the middle of a shard", zombie_in_a_shard),
+    Fault("alias moved mid-run", alias_moved, True),
+    Fault("a file that may not grow", file_may_not_grow, True),
+    Fault("disk full", disk_full),
+    Fault("shards and receipts damaged", shards_damaged, True),
+    Fault("a published shard damaged", published_shard_damaged),
+    Fault(
+        "registry unreachable",
+        unreachable("MLFLOW_TRACKING_URI", "http://127.0.0.1:9", "RegistryError[STORE]"),
+    ),
+    Fault(
+        "ledger unreachable",
+        unreachable("GATECAST_LEDGER_URI", "sqlite:////nowhere/at/all.db", "RegistryError[LEDGER]"),
+        True,
+    ),
+    Fault("no place for forecasts", no_place, True),
+    Fault("local copy of the package damaged", package_lost),
+    Fault("worker killed", worker_killed),
+    Fault("workers keep dying", workers_keep_dying),
+    Fault("parent of workers killed", parent_killed),
+)
+
+
+if __name__ == "__main__":
+    main()
