@@ -46,7 +46,7 @@ BASELINES = ("naive", "seasonal_naive")
 PERSISTENCE, LOGISTIC = EVENT_BASELINES = ("persistence", "logistic")
 METRICS = ("mase", "smape", "rmsse", "wape", "wql")
 FALLBACKS = ("seasonal_naive", "quarantine")
-ENGINES = ("local",)
+ENGINES = ("local", "ray")
 SINKS = ("parquet",)
 PRECISIONS = ("32-true", "bf16-mixed", "64-true")
 

@@ -22,6 +22,8 @@ def engine(rules: Score, series: int) -> Engine:
         rules: the settings.
         series: how many there are: a few are not worth processes of their own.
     """
-    from gatecast.scoring.engines import local
+    from gatecast.scoring.engines import local, ray
 
+    if rules.engine == "ray":
+        return ray.engine(rules.workers)
     return local.engine(rules.workers, series)
