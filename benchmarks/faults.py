@@ -121,9 +121,16 @@ def attempt(fault: Fault, staged: Path, folder: Path) -> None:
 
 
 @contextmanager
-def stage(folder: Path) -> Iterator[Path]:
-    """A project with a feed of seven series, a champion and another version, scored nowhere yet."""
+def stage(folder: Path, store: Path | None = None) -> Iterator[Path]:
+    """A project with a feed of seven series, a champion and another version, scored nowhere yet.
+
+    Args:
+        folder: where it is made.
+        store: an empty MLflow store; None: make its tables.
+    """
     folder.mkdir(parents=True)
+    if store:
+        shutil.copy(store, folder / tracking.STORE)
     with chdir(folder), patch.dict(os.environ, QUIET):
         for name in ("MLFLOW_TRACKING_URI", "GATECAST_LEDGER_URI", "GATECAST_DATA_DIR"):
             os.environ.pop(name, None)
@@ -315,7 +322,7 @@ def killed_at(point: str) -> Fault:
             assert seen() == published
             time_passes()
 
-    few = ("scoring: part written", "scoring: lease checked", "scoring: published")
+    few = ("scoring: part receipted", "scoring: published")
     return Fault(f"killed at '{point}'", act, point in few)
 
 
@@ -578,9 +585,8 @@ FAULTS = (
     Fault(
         "ledger unreachable",
         unreachable("GATECAST_LEDGER_URI", "sqlite:////nowhere/at/all.db", "RegistryError[LEDGER]"),
-        True,
     ),
-    Fault("no place for forecasts", no_place, True),
+    Fault("no place for forecasts", no_place),
     Fault("local copy of the package damaged", package_lost),
     Fault("worker killed", worker_killed),
     Fault("workers keep dying", workers_keep_dying),

@@ -304,6 +304,8 @@ class Score:
     ``min_success_fraction``: share of the series that the model itself must forecast, else nothing is published.
     ``fallback``: what becomes of a series that it cannot forecast: seasonal_naive | quarantine (not in the table,
     listed in the manifest). ``workers``: processes of the engine; null: the cores this process may use.
+    ``device``: cpu | cuda | auto (a GPU if there is one: one process then feeds it). ``precision``: 32-true |
+    bf16-mixed, which pays where the hardware has it.
     ``show``: ids of series that the page of a run draws in any case.
     """
 
@@ -311,6 +313,8 @@ class Score:
     fallback: str = "seasonal_naive"
     engine: str = "local"
     workers: int | None = None
+    device: str = "cpu"
+    precision: str = "32-true"
     show: list[str] = field(default_factory=list)
 
 
@@ -454,6 +458,8 @@ def _check_score(rules: Score, where: str) -> None:
     _require(0 <= share <= 1, where, "score.min_success_fraction", share, "from 0 to 1")
     _one_of(rules.fallback, FALLBACKS, where, "score.fallback")
     _one_of(rules.engine, ENGINES, where, "score.engine")
+    _one_of(rules.device, ("cpu", "cuda", "auto"), where, "score.device")
+    _one_of(rules.precision, ("32-true", "bf16-mixed"), where, "score.precision")
     workers = rules.workers
     _require(workers is None or workers >= 1, where, "score.workers", workers, "1 or more, or null")
 

@@ -122,3 +122,25 @@ def test_a_series_of_large_numbers_gets_a_finite_forecast(make_panel: Panels) ->
     for recipe in RECIPES:
         forecast = net(panel, recipe).predict(panel, latest(panel))
         assert np.isfinite(forecast.values).all(), recipe.kind
+
+
+def test_bfloat16_forecasts_nearly_the_same(demo_panel: Panel) -> None:
+    windows = latest(demo_panel)
+    model = net(demo_panel, RECIPES[1])
+    exact = model.predict(demo_panel, windows).values
+    rough = model.on("cpu", "bf16-mixed").predict(demo_panel, windows).values
+    assert rough.dtype == np.float32
+    assert (np.diff(rough, axis=-1) >= 0).all()
+    spread = np.ptp(exact, axis=(1, 2), keepdims=True)
+    assert (rough != exact).any()
+    assert (np.abs(rough - exact) <= 0.05 * spread).all()
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("recipe", RECIPES, ids=IDS)
+def test_a_gpu_forecasts_the_same(recipe: Model, demo_panel: Panel) -> None:
+    windows = rolling_origins(demo_panel, "test")
+    model = net(demo_panel, recipe)
+    here = model.predict(demo_panel, windows).values
+    there = model.on("cuda").predict(demo_panel, windows).values
+    np.testing.assert_allclose(there, here, rtol=1e-3, atol=1e-3 * np.abs(here).max())

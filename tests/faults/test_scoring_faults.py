@@ -14,8 +14,8 @@ from benchmarks.faults import FAULTS, Fault, NotHere, attempt, stage
 
 
 @pytest.fixture(scope="module")
-def staged(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    with stage(tmp_path_factory.mktemp("scoring") / "stage") as folder:
+def staged(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> Iterator[Path]:
+    with stage(tmp_path_factory.mktemp("scoring") / "stage", empty_store) as folder:
         yield folder
 
 

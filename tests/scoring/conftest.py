@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from gatecast.config import Feed, Fit, Model, Promote, RawFile, Splits, Task
 from gatecast.data import ingest, panel
 from gatecast.evaluation import baselines, leaderboard
 from gatecast.evaluation.backtest import Backtest
-from gatecast.registry import champion, package, promotion
+from gatecast.registry import champion, package, promotion, tracking
 from gatecast.scoring import parts, sinks
 from gatecast.scoring.places import place
 from gatecast.scoring.sinks import Sink
@@ -24,8 +25,9 @@ from gatecast.training import trainer
 
 
 @pytest.fixture(autouse=True)
-def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def project(tmp_path: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The current folder is an empty project; stores are its own."""
+    shutil.copy(empty_store, tmp_path / tracking.STORE)
     for name in ("MLFLOW_TRACKING_URI", "GATECAST_LEDGER_URI", "GATECAST_DATA_DIR", "DVC_EXP_NAME"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.chdir(tmp_path)

@@ -195,25 +195,27 @@ def test_a_part_that_only_another_machine_sees_is_not_published(
 
 
 @pytest.mark.parametrize(
-    ("cores", "threads", "workers", "shards", "count"),
+    ("cores", "needs", "workers", "shards", "count"),
     [
-        ([4, 4], 1, None, 100, 8),
-        ([4, 4], 1, 3, 100, 3),
-        ([4, 4], 3, None, 100, 2),  # what is left of a node is too small for another
-        ([4, 4], 1, None, 2, 2),
-        ([4, 4], 1, 9, 100, None),
-        ([4, 4], 5, None, 100, None),
-        ([], 1, None, 100, None),
+        ([4, 4], {"CPU": 1, "GPU": 0}, None, 100, 8),
+        ([4, 4], {"CPU": 1, "GPU": 0}, 3, 100, 3),
+        ([4, 4], {"CPU": 3, "GPU": 0}, None, 100, 2),  # the rest of a node is too small for another
+        ([4, 4], {"CPU": 1, "GPU": 0}, None, 2, 2),
+        ([4, 4], {"CPU": 1, "GPU": 1}, None, 100, 2),
+        ([4, 4], {"CPU": 1, "GPU": 0}, 9, 100, None),
+        ([4, 4], {"CPU": 5, "GPU": 0}, None, 100, None),
+        ([4, 4], {"CPU": 1, "GPU": 2}, 1, 100, None),
+        ([], {"CPU": 1, "GPU": 0}, None, 100, None),
     ],
 )
 def test_actors_fit_node_by_node(
-    cores: list[int], threads: int, workers: int | None, shards: int, count: int | None
+    cores: list[int], needs: dict[str, int], workers: int | None, shards: int, count: int | None
 ) -> None:
-    nodes = [{"Alive": True, "Resources": {"CPU": float(c)}} for c in cores]
-    nodes.append({"Alive": False, "Resources": {"CPU": 64.0}})
+    nodes = [{"Alive": True, "Resources": {"CPU": float(c), "GPU": 1.0}} for c in cores]
+    nodes.append({"Alive": False, "Resources": {"CPU": 64.0, "GPU": 8.0}})
     if count is not None:
-        assert on_ray._preflight(nodes, threads, workers, shards) == count
+        assert on_ray._preflight(nodes, needs, workers, shards) == count
         return
     with pytest.raises(ScoringError) as caught:
-        on_ray._preflight(nodes, threads, workers, shards)
+        on_ray._preflight(nodes, needs, workers, shards)
     assert caught.value.code == "CLUSTER"

@@ -13,6 +13,8 @@ from gatecast.forecast import Forecast
 from gatecast.models.inputs import InputSpec
 from gatecast.training.feed import PanelFeed, Scaling, at_once
 
+_WIDER = 16  # times as many windows in a batch as keep a processor's cache: a GPU wants many
+
 
 class NetPredictor:
     """Wraps a net with ``quantiles(batch)`` as a :class:`gatecast.forecast.Predictor`; of an event ``probabilities``.
@@ -37,6 +39,16 @@ class NetPredictor:
         )
         self.horizon = spec.horizon
         self._fed: tuple[Panel, PanelFeed] | None = None
+        self.device, self.precision = torch.device("cpu"), "32-true"
+
+    def on(self, device: str, precision: str = "32-true") -> NetPredictor:
+        """This predictor, which from now on computes on a device (``cpu``, ``cuda``) and in a precision.
+
+        ``bf16-mixed`` multiplies matrices in bfloat16, and does the rest as ever.
+        """
+        self.device, self.precision, self._fed = torch.device(device), precision, None
+        self.net.to(self.device)
+        return self
 
     def predict(self, panel: Panel, windows: Windows) -> Forecast:
         """Forecast windows of a panel that has the channels the net was trained on.
@@ -61,16 +73,18 @@ class NetPredictor:
         event = bool(self.spec.event)
         answer = self.net.probabilities if event else self.net.quantiles
         out = np.empty((len(windows), self.horizon, 1 if event else len(m.quantiles)), np.float32)
-        size = at_once(self.horizon)
-        with torch.inference_mode():
+        size = at_once(self.horizon) * (1 if self.device.type == "cpu" else _WIDER)
+        reduced = self.precision == "bf16-mixed"
+        kind = self.device.type
+        with torch.inference_mode(), torch.autocast(kind, torch.bfloat16, enabled=reduced):
             for begin in range(0, len(windows), size):
                 batch = feed.batch(windows[begin : begin + size])
-                found = answer(batch).numpy()  # type: ignore[operator]
+                found = answer(batch).float().cpu().numpy()  # type: ignore[operator]
                 out[begin : begin + size] = found[..., None] if event else found
         return Forecast(out, windows, (0.5,), "event") if event else Forecast(out, windows)
 
     def _feed(self, panel: Panel) -> PanelFeed:
         """The feed of a panel; that of the last one is kept, for it is asked for again and again."""
         if self._fed is None or self._fed[0] is not panel:
-            self._fed = panel, PanelFeed(panel, self.spec, self.scaling, self.meta)
+            self._fed = panel, PanelFeed(panel, self.spec, self.scaling, self.meta, self.device)
         return self._fed[1]

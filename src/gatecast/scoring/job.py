@@ -29,6 +29,7 @@ class Job:
         fallback: what becomes of a series that the model cannot forecast: seasonal_naive | quarantine.
         provenance: columns that every row carries: model_name, model_version, model_digest, data_hash, run_key,
             scored_at (ISO, UTC).
+        device, precision: as in :class:`gatecast.config.Score`, ``auto`` resolved.
         threads: CPU threads of a process.
     """
 
@@ -41,6 +42,8 @@ class Job:
     token: int
     fallback: str
     provenance: dict[str, Any]
+    device: str = "cpu"
+    precision: str = "32-true"
     threads: int = 1
 
 

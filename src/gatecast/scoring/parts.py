@@ -48,7 +48,7 @@ def encode(
         "ds": when((place[:, None] + np.arange(horizon)).ravel()),
         "step": np.tile(np.arange(1, horizon + 1, dtype=np.int32), n),
     }
-    flat = forecast.values.reshape(n * horizon, -1)
+    flat = forecast.values.reshape(n * horizon, forecast.values.shape[2])
     columns |= {
         name: np.ascontiguousarray(flat[:, q]) for name, q in value_columns(forecast.kind).items()
     }

@@ -61,7 +61,7 @@ def score(
         kind: what the manifest calls the run: live | backfill | hindcast.
 
     Raises:
-        ScoringError: NO-CHAMPION, TOO-FEW, WRITE, WORKER; IngestError, RegistryError: as they say. Nothing is
+        ScoringError: NO-CHAMPION, DEVICE, TOO-FEW, WRITE, WORKER; IngestError, RegistryError: as they say. Nothing is
             published then.
     """
     start = time.perf_counter()
@@ -124,8 +124,10 @@ def publish(
         data_hash=current.meta.data_hash,
         feed=asked["feed"],
         fallback=rules.fallback,
+        precision=rules.precision,
         code=__version__,
     )
+    device = engines.device(rules)
     sink = sinks.sink(config.storage or schema.Sink())
     ledger = Ledger()
 
@@ -152,6 +154,8 @@ def publish(
             shards=number_of_shards(current.n_series),
             token=lease.token,
             fallback=rules.fallback,
+            device=device,
+            precision=rules.precision,
             provenance={
                 "model_name": best.model,
                 "model_version": best.version,
@@ -162,7 +166,7 @@ def publish(
             },
         )
         failpoints.reach("scoring: begin noted")
-        engine = engines.engine(rules, current.n_series)
+        engine = engines.engine(rules, current.n_series, device)
         found = list(_watched(engine(job, range(job.shards)), current.n_series))
         failpoints.reach("scoring: parts complete")
         manifest = _manifest(job, found, current, best, asked, cutoff)

@@ -75,14 +75,14 @@ def _series(folder: str, shards: int) -> tuple[Panel, list[np.ndarray]]:
 
 
 def _predictor(job: Job) -> NetPredictor:
-    return _loaded(job.package, job.provenance["model_digest"])
+    return _loaded(job.package, job.provenance["model_digest"], job.device, job.precision)
 
 
 @lru_cache(maxsize=1)
-def _loaded(folder: str, digest: str) -> NetPredictor:
+def _loaded(folder: str, digest: str, device: str, precision: str) -> NetPredictor:
     from gatecast.registry import package
 
-    return package.load(Path(folder), digest)
+    return package.load(Path(folder), digest).on(device, precision)
 
 
 def _forecast(

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 from gatecast.config import Score
+from gatecast.errors import ScoringError
 from gatecast.scoring.job import Job, Part
 
 
@@ -15,15 +16,33 @@ class Engine(Protocol):
     def __call__(self, job: Job, numbers: Sequence[int]) -> Iterator[Part]: ...
 
 
-def engine(rules: Score, series: int) -> Engine:
+def engine(rules: Score, series: int, device: str = "cpu") -> Engine:
     """The engine that the settings name.
 
     Args:
         rules: the settings.
         series: how many there are: a few are not worth processes of their own.
+        device: a GPU is fed by one process.
     """
     from gatecast.scoring.engines import local, ray
 
     if rules.engine == "ray":
         return ray.engine(rules.workers)
-    return local.engine(rules.workers, series)
+    return local.engine(1 if device == "cuda" else rules.workers, series)
+
+
+def device(rules: Score) -> str:
+    """``cpu`` or ``cuda``, as the settings say and the machine has.
+
+    Raises:
+        ScoringError: DEVICE if the settings ask for a GPU and there is none.
+    """
+    import torch
+
+    if rules.engine == "ray" and rules.device == "cuda":
+        return "cuda"  # of the nodes; this one need have none
+    found = "cuda" if torch.cuda.is_available() else "cpu"
+    if rules.device == "cuda" and found == "cpu":
+        what = "score.device is cuda, but torch sees no GPU."
+        raise ScoringError("DEVICE", what, "Set score.device=auto, or install torch for it.")
+    return found if rules.device == "auto" else rules.device

@@ -1,4 +1,4 @@
-"""Shards computed on a Ray cluster: one actor a worker, each forecasting shard after shard with ``score_shard``.
+"""Shards computed on a Ray cluster: an actor a worker, which forecasts shard after shard by ``score_shard``.
 
 The cluster is the one that ``RAY_ADDRESS`` names or that runs on this machine; without one, Ray starts on this machine.
 Every node must have gatecast installed and see the folders of the job under the same paths; parts may go to any fsspec
@@ -45,9 +45,15 @@ def cluster(job: Job, numbers: Sequence[int], workers: int | None = None) -> Ite
             nothing is done any more.
     """
     with _connected() as ray:
-        count = _preflight(ray.nodes(), job.threads, workers, len(numbers))
+        gpus = int(job.device == "cuda")
+        needs = {"CPU": job.threads, "GPU": gpus}
+        count = _preflight(ray.nodes(), needs, workers, len(numbers))
         start = ray.remote(
-            num_cpus=job.threads, max_restarts=-1, max_task_retries=-1, scheduling_strategy="SPREAD"
+            num_cpus=job.threads,
+            num_gpus=gpus,
+            max_restarts=-1,
+            max_task_retries=-1,
+            scheduling_strategy="SPREAD",
         )(Scorer)
         idle, waiting = [start.remote(job.threads) for _ in range(count)], deque(numbers)
         busy: dict[Any, Any] = {}
@@ -127,20 +133,31 @@ def _connected() -> Iterator[Any]:
             ray.shutdown()
 
 
-def _preflight(nodes: list[dict[str, Any]], threads: int, workers: int | None, shards: int) -> int:
+def _preflight(
+    nodes: list[dict[str, Any]], needs: dict[str, int], workers: int | None, shards: int
+) -> int:
     """How many actors are started: those asked for, or as many as fit, and no more than there are shards.
+
+    Args:
+        nodes: as ``ray.nodes()`` lists them.
+        needs: of one actor, by resource.
+        workers: actors that are asked for.
+        shards: how many there are.
 
     Raises:
         ScoringError: CLUSTER if they do not fit.
     """
-    cores = [node["Resources"].get("CPU", 0) for node in nodes if node["Alive"]]
-    fit = sum(int(c // threads) for c in cores)
+    asked = {name: count for name, count in needs.items() if count}
+    alive = [node["Resources"] for node in nodes if node["Alive"]]
+    fit = sum(min(int(has.get(n, 0) // count) for n, count in asked.items()) for has in alive)
     count = min(workers or fit, shards)
     if not 0 < count <= fit:
-        has = f"{sum(cores):g} CPUs on {len(cores)} nodes, room for {fit}"
+        each = " and ".join(f"{count} {name}" for name, count in asked.items())
+        has = " and ".join(f"{sum(h.get(n, 0) for h in alive):g} {n}s" for n in asked)
         raise ScoringError(
             "CLUSTER",
-            f"{workers or 1} actors of {threads} CPU each do not fit: the cluster has {has}.",
+            f"{workers or 1} actors of {each} each do not fit: the cluster has {has} on {len(alive)} nodes,"
+            f" room for {fit}.",
             f"Set `score.workers` to {fit} at most, or add nodes." if fit else "Add nodes.",
         )
     return count
