@@ -7,7 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +15,7 @@ import pytest
 from filelock import FileLock
 
 from gatecast.registry import tracking
+from tests.servers import PG_CTL, Postgres
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -131,3 +132,14 @@ def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
         tracking.client()
     return folder / "mlflow.db"
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[Postgres]:
+    """A PostgreSQL; whoever stops it starts it again."""
+    if PG_CTL is None:
+        pytest.skip("no PostgreSQL is installed (Debian: apt-get install postgresql)")
+    server = Postgres()
+    yield server
+    server.stop()
+    shutil.rmtree(server.folder)

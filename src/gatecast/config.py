@@ -47,7 +47,7 @@ PERSISTENCE, LOGISTIC = EVENT_BASELINES = ("persistence", "logistic")
 METRICS = ("mase", "smape", "rmsse", "wape", "wql")
 FALLBACKS = ("seasonal_naive", "quarantine")
 ENGINES = ("local", "ray")
-SINKS = ("parquet",)
+SINKS = ("parquet", "duckdb", "postgres")
 PRECISIONS = ("32-true", "bf16-mixed", "64-true")
 
 
@@ -323,7 +323,7 @@ class Sink:
     """A sink recipe: where forecasts are published."""
 
     kind: str = "parquet"
-    address: str = "forecasts"  # a folder, or any fsspec address
+    address: str = "forecasts"  # a folder or any fsspec address; a DuckDB file; postgresql://user@host/database
 
 
 @dataclass
@@ -389,7 +389,7 @@ def check(config: Config, recipes: dict[str, str] | None = None) -> None:
     Members of an ensemble and ranges of a search take the types of the schema, in place.
 
     Raises:
-        ConfigError: RANGE or CHOICE, naming the key and the file.
+        ConfigError: RANGE, CHOICE or ADDRESS, naming the key and the file.
     """
     recipes = recipes or {}
     p = "params.yaml"
@@ -422,6 +422,12 @@ def check(config: Config, recipes: dict[str, str] | None = None) -> None:
     if config.storage is not None:
         where = f"conf/sink/{recipes.get('sink', config.sink)}.yaml"
         _one_of(config.storage.kind, SINKS, where, "kind")
+        if config.storage.kind == "postgres" and not config.storage.address:
+            raise ConfigError(
+                "ADDRESS",
+                f"{where}: no database is named: the environment has no GATECAST_SINK_URI.",
+                "export GATECAST_SINK_URI=postgresql://user@host:5432/database (its password: PGPASSWORD or ~/.pgpass)",
+            )
         _require(bool(config.storage.address), where, "address", "", "a folder or an address")
     _one_of(config.format, ("text", "json"), "the command line", "format")
     if config.feed is not None:

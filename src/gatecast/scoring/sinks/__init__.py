@@ -59,6 +59,22 @@ class Sink(Protocol):
 
 def sink(recipe: Recipe) -> Sink:
     """The sink of a recipe."""
+    if recipe.kind == "duckdb":
+        from gatecast.scoring.sinks.duckdb import DuckdbSink
+
+        return DuckdbSink(recipe.address)
+    if recipe.kind == "postgres":
+        from gatecast.scoring.sinks.postgres import PostgresSink
+
+        return PostgresSink(recipe.address)
     from gatecast.scoring.sinks.parquet import ParquetSink
 
     return ParquetSink(recipe.address)
+
+
+def at(address: str) -> Sink:
+    """The sink at an address: ``postgresql://…``, a DuckDB file by its ending, else Parquet."""
+    if address.startswith(("postgresql:", "postgresql+psycopg:", "postgres:")):
+        return sink(Recipe("postgres", address))
+    kind = "duckdb" if address.endswith((".duckdb", ".ddb")) else "parquet"
+    return sink(Recipe(kind, address))
