@@ -19,7 +19,7 @@ from gatecast.entry import entry
 
 @entry(groups=("source", "sink"), modes=("now", "due", "backfill"))
 def main(config: Config) -> None:
-    from gatecast.scoring import backfill, clock, report, run
+    from gatecast.scoring import backfill, clock, page, report, run
 
     assert config.feed is not None
     if config.mode == "due":
@@ -29,6 +29,8 @@ def main(config: Config) -> None:
     else:
         done = run.score(config.feed, config, config.as_of)
         print(report.text(done, config.horizon))
+        if done.fresh:
+            print(page.after(done, config))
 
 
 if __name__ == "__main__":

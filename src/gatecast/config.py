@@ -46,7 +46,7 @@ BASELINES = ("naive", "seasonal_naive")
 PERSISTENCE, LOGISTIC = EVENT_BASELINES = ("persistence", "logistic")
 METRICS = ("mase", "smape", "rmsse", "wape", "wql")
 FALLBACKS = ("seasonal_naive", "quarantine")
-ENGINES = ("local",)
+ENGINES = ("local", "ray")
 SINKS = ("parquet", "duckdb", "postgres")
 PRECISIONS = ("32-true", "bf16-mixed", "64-true")
 
@@ -307,6 +307,7 @@ class Score:
     listed in the manifest). ``workers``: processes of the engine; null: the cores this process may use.
     ``device``: cpu | cuda | auto (a GPU if there is one: one process then feeds it). ``precision``: 32-true |
     bf16-mixed, which pays where the hardware has it.
+    ``show``: ids of series that the page of a run draws in any case.
     """
 
     min_success_fraction: float = 0.95
@@ -315,6 +316,7 @@ class Score:
     workers: int | None = None
     device: str = "cpu"
     precision: str = "32-true"
+    show: list[str] = field(default_factory=list)
 
 
 @dataclass
@@ -373,7 +375,7 @@ class Config:
     hindcast: bool = False  # score mode=backfill: by the champion of now, not by that of each time
     reason: str = ""  # promote: why it is rolled back, for the ledger
     event: bool = False  # promote mode=rollback, lineage: of the champion, or version, that forecasts an event
-    run_key: str | None = None  # lineage: of these forecasts
+    run_key: str | None = None  # lineage, report: of these forecasts
     version: int | None = None  # lineage: of this registered version
     digest: str | None = None  # lineage: of this package
     format: str = "text"  # lineage: text | json

@@ -114,6 +114,16 @@ def test_what_was_published_is_what_is_read(sink: Sink, shape: dict[str, Any]) -
 
 
 @pytest.mark.parametrize("recipe", EVERY, indirect=True)
+def test_columns_of_a_run_are_read_some_whole_series_at_a_time(sink: Sink) -> None:
+    manifest = publish(sink, "k1", ids=HOSTILE, zone="Europe/Berlin")
+    columns = ["unique_id", "cutoff", "step", "fallback", "gatecast"]
+    pieces = list(sink.pieces(manifest, columns))
+    assert all((piece.groupby("unique_id").size() == 2).all() for piece in pieces)
+    wanted = ordered(sink.read(manifest))[columns]
+    pd.testing.assert_frame_equal(ordered(pd.concat(pieces)), wanted)
+
+
+@pytest.mark.parametrize("recipe", EVERY, indirect=True)
 def test_runs_of_all_shapes_lie_beside_each_other(sink: Sink) -> None:
     publish(sink, "naive")
     publish(sink, "berlin", zone="Europe/Berlin", source="berlin")

@@ -22,7 +22,7 @@ from gatecast.forecast import Kind
 from gatecast.ledger import Entry, Ledger, shown
 from gatecast.registry import aliases, gate, tracking
 from gatecast.registry.champion import Champion, champion
-from gatecast.scoring import sinks
+from gatecast.scoring import history, sinks
 
 _DECISIONS = 5  # of the history that are shown
 
@@ -155,9 +155,11 @@ def _history(past: list[Entry]) -> str:
 def _forecasts(feed: Feed, recipe: config.Sink) -> str:
     sink = sinks.sink(recipe)
     published = sink.manifests(feed.name)
-    if not published:
-        return "none yet: run `python pipelines/score.py`"
-    m = published[-1]
-    last = f"{m['series']:,} series from {m['cutoff']} by v{m['version']}"
-    where = sink.where(m["source"], m["run_key"])
-    return f"{len(published)} runs; last {m['scored_at'][:19]}: {last} -> {where}"
+    says = "none yet: run `python pipelines/score.py`"
+    if published:
+        m = published[-1]
+        last = f"{m['series']:,} series from {m['cutoff']} by v{m['version']}"
+        where = sink.where(m["source"], m["run_key"])
+        says = f"{len(published)} runs; last {m['scored_at'][:19]}: {last} -> {where}"
+    runs = history.last(feed.name, sink, Ledger())
+    return says + (f"\n\n{history.render(runs)}\n" if runs else "")

@@ -8,6 +8,7 @@ sink.read(manifest)                     # its table
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
 
 import pandas as pd
@@ -40,6 +41,13 @@ class Sink(Protocol):
 
     def read(self, manifest: dict[str, Any]) -> pd.DataFrame:
         """The table of a published run.
+
+        Raises:
+            ScoringError: CORRUPT if it is not what was published.
+        """
+
+    def pieces(self, manifest: dict[str, Any], columns: Sequence[str]) -> Iterator[pd.DataFrame]:
+        """Columns of the table of a published run, some whole series at a time.
 
         Raises:
             ScoringError: CORRUPT if it is not what was published.

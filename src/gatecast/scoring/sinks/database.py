@@ -14,7 +14,7 @@ import hashlib
 import json
 import shutil
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Protocol
@@ -138,6 +138,12 @@ class DatabaseSink(ABC):
         return sorted(self._manifests(*chosen), key=lambda m: (m["scored_at"], m["run_key"]))
 
     def read(self, manifest: dict[str, Any]) -> pd.DataFrame:
+        return self._frame(manifest)
+
+    def pieces(self, manifest: dict[str, Any], columns: Sequence[str]) -> Iterator[pd.DataFrame]:
+        yield self._frame(manifest, columns)
+
+    def _frame(self, manifest: dict[str, Any], asked: Sequence[str] | None = None) -> pd.DataFrame:
         source, key = manifest["source"], manifest["run_key"]
         with self.begin() as database:
             ((columns, zone),) = database.rows(
@@ -145,7 +151,7 @@ class DatabaseSink(ABC):
                 source,
                 key,
             )
-            table = database.read(columns.split(","), source, key)
+            table = database.read(asked or columns.split(","), source, key)
         if table.num_rows != manifest["rows"]:
             what = f"{self.where(source, key)} has {table.num_rows:,} rows; {manifest['rows']:,} were published."
             raise ScoringError(
