@@ -55,7 +55,7 @@ accuracy: $(READY)  ## Measure the accuracy of the recipes on every source (hour
 
 ui: $(READY)  ## Serve the MLflow pages on http://127.0.0.1:5000 (PORT=… for another)
 	@if [ -n "$$MLFLOW_TRACKING_URI" ]; then echo "MLFLOW_TRACKING_URI is set: open $$MLFLOW_TRACKING_URI"; exit 1; fi
-	mlflow server --backend-store-uri sqlite:///mlflow.db --host 127.0.0.1 --port $(PORT) --workers 1
+	MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false mlflow server --backend-store-uri sqlite:///mlflow.db --host 127.0.0.1 --port $(PORT) --workers 1
 
 clean:  ## Remove what `dvc repro` makes; keep the registry, the ledger and the forecasts
 	rm -rf data/feed.json data/observations data/panel models reports checkpoints dvc_plots .dvc/cache .dvc/tmp dvc.lock
