@@ -109,6 +109,9 @@ def belt(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Clone:
         if (path / ".ready").is_file():
             return Clone(path)
         clone = make_clone(path)
+        clone.edit("params.yaml", "  - linear\n", "  - linear\n  - seggru\n")
+        for command in (["add", "params.yaml"], ["commit", "-qm", "six variants"]):
+            clone.run("git", *command)
         (path / "first.log").write_text(clone.run("dvc", "repro").stdout, encoding="utf-8")
         (path / "score.log").write_text(
             clone.run("python", "pipelines/score.py").stdout, encoding="utf-8"

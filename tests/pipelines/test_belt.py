@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-VARIANTS = {"rnn", "lstm", "gru", "lstm_experts", "linear"}
+VARIANTS = {"rnn", "lstm", "gru", "lstm_experts", "linear", "seggru"}
 
 
 def stages_run(output: str) -> set[str]:

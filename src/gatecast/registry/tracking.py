@@ -302,18 +302,22 @@ def log_package(run_id: str, folder: Path) -> None:
 
     The model takes a long table and returns a forecast table; see :mod:`gatecast.registry.pyfunc`.
     """
-    import mlflow
+    from mlflow.models import Model
 
     from gatecast.registry import mlmodel, package
 
     store, digest = client(), package.digest(folder)
-    with warnings.catch_warnings(), mlflow.start_run(run_id=run_id):  # names the experiment
+    run = store.get_run(run_id)
+    logged = store.create_logged_model(
+        run.info.experiment_id, "model", run_id, {"gatecast.digest": digest}, run.data.params
+    )
+    with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        mlflow.models.Model.log(
+        Model.log(
             artifact_path=None,  # deprecated, and still without a default
-            name="model",
             flavor=mlmodel.Flavor(folder),
-            flavor_name="mlflow.pyfunc",
+            run_id=run_id,
+            model_id=logged.model_id,
             validate_serving_input=False,  # would predict the example
         )
     store.set_tag(run_id, "gatecast.digest", digest)
