@@ -115,8 +115,8 @@ def run_due(config: Config, now: datetime | None = None) -> Tick:
             "SLOTS",
             f"{len(failed)} of {len(failed) + len(done)} slots could not be scored:"
             f" {', '.join(map(stamp, failed[:5]))}{' …' if len(failed) > 5 else ''}.",
-            f"What each of them needs stands above. `mode=due` tries again while they are no older than"
-            f" schedule.window ({schedule.window}); `mode=backfill` scores them later.",
+            "What each of them needs stands above. `mode=due` tries again, as long as schedule.catchup and"
+            " schedule.window say; `mode=backfill` scores them later.",
         )
     return Tick(done, None, table.after(moment))
 
