@@ -19,14 +19,18 @@ from gatecast.entry import entry
 
 @entry(groups=("source", "sink"), modes=("now", "due", "backfill"))
 def main(config: Config) -> None:
-    from gatecast.scoring import backfill, clock, page, report, run
-
     assert config.feed is not None
     if config.mode == "due":
+        from gatecast.scoring import clock
+
         print(f"score: {clock.run_due(config).text()}")
     elif config.mode == "backfill":
+        from gatecast.scoring import backfill
+
         print(f"score: {backfill.run_span(config).text()}")
     else:
+        from gatecast.scoring import page, report, run
+
         done = run.score(config.feed, config, config.as_of)
         print(report.text(done, config.horizon))
         if done.fresh:

@@ -20,7 +20,7 @@ from gatecast import failpoints, ledger
 from gatecast.config import Config, Feed, Schedule
 from gatecast.errors import ConfigError, ScoringError
 from gatecast.ledger import Ledger
-from gatecast.scoring import clock, read_forecasts, store
+from gatecast.scoring import clock, read_forecasts, run, store
 from gatecast.scoring.clock import MISSED, SLOT
 from gatecast.scoring.slots import Timetable, stamp
 
@@ -98,9 +98,9 @@ def test_a_slot_is_scored_once_as_of_its_own_time(hourly: Config) -> None:
     assert [e.facts["slot"] for e in first.done] == hours(3)
     assert again.done == []
     assert again.next == at(4)
-    (run,) = store.runs("berlin")
+    (published,) = store.runs("berlin")
     (row,) = Ledger().entries(SLOT, "berlin")
-    assert row.facts["run_key"] == run["run_key"]
+    assert row.facts["run_key"] == published["run_key"]
     assert set(read_forecasts("berlin")["cutoff"]) == {pd.Timestamp(at(3)).tz_convert(BERLIN)}
 
 
@@ -142,6 +142,23 @@ def test_a_slot_that_cannot_be_scored_stays_missing_and_holds_up_no_other(
     Path("berlin.csv").write_text("".join([head, *rows]))
     clock.run_due(config, at(4, 15))
     assert noted() == hours(3, 4, 2)
+
+
+def test_an_error_that_nobody_foresaw_holds_up_no_other_slot(
+    hourly: Config, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    real = run.score
+
+    def fails(feed: Feed, config: Config, as_of: str) -> run.Summary:
+        if as_of.endswith("T04:00+01:00"):
+            raise ZeroDivisionError
+        return real(feed, config, as_of)
+
+    monkeypatch.setattr(run, "score", fails)
+    with pytest.raises(ScoringError, match=r"SLOTS.*1 of 2 slots.*2024-10-27T03:00Z"):
+        clock.run_due(scheduled(hourly, catchup="all", window="2h"), at(4, 5))
+    assert "ZeroDivisionError" in capsys.readouterr().err
+    assert noted() == hours(4)
 
 
 def test_a_clock_that_is_set_back_repeats_no_slot(hourly: Config) -> None:
@@ -209,9 +226,9 @@ def test_a_call_that_is_killed_leaves_a_slot_that_is_scored_once(
         assert ended(forked(clock.run_due, hourly, at(3, 5))) == failpoints.DIED
     time_passes()
     clock.run_due(hourly, at(3, 6))
-    (run,) = store.runs("berlin")
+    (published,) = store.runs("berlin")
     (row,) = Ledger().entries(SLOT, "berlin")
-    assert row.facts["run_key"] == run["run_key"]
+    assert row.facts["run_key"] == published["run_key"]
 
 
 @pytest.mark.parametrize("overlap", ["skip", "queue"])

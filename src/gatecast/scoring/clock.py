@@ -10,6 +10,7 @@ was published (see :mod:`gatecast.scoring.run`), and notes it. A clock that is s
 from __future__ import annotations
 
 import sys
+import traceback
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -31,13 +32,11 @@ class Tick:
 
     Attributes:
         done: rows of the slots that were scored.
-        passed: slots that were found to be missed for good.
         busy: who scores, if somebody else does; None otherwise.
         next: the first slot that is still to come.
     """
 
     done: list[Entry]
-    passed: int
     busy: str | None
     next: datetime
 
@@ -97,36 +96,36 @@ def run_due(config: Config, now: datetime | None = None) -> Tick:
         except RegistryError as error:
             if error.code != "LEASE" or schedule.overlap == "queue":
                 raise
-            return Tick([], 0, error.what, table.after(now or datetime.now(UTC)))
+            return Tick([], error.what, table.after(now or datetime.now(UTC)))
         failpoints.reach("clock: lease taken")
         moment = now or datetime.now(UTC)
         settled = (moment - span(schedule)).replace(second=0, microsecond=0)
-        passed = _note_missed(table, book, settled)
+        _note_missed(table, book, settled)
         done, failed = [], []
         for slot in due(table, schedule, book, moment):
             try:
                 done.append(_score(config, table, book, slot, settled))
-            except GatecastError as error:
+            except Exception as error:  # a slot that nobody foresaw must not hold up the others
                 failed.append(slot)
-                print(f"slot {stamp(slot)}: {error}", file=sys.stderr)
+                known = isinstance(error, GatecastError)
+                said = str(error) if known else traceback.format_exc()
+                print(f"slot {stamp(slot)}: {said}", file=sys.stderr)
     if failed:
         raise ScoringError(
             "SLOTS",
             f"{len(failed)} of {len(failed) + len(done)} slots could not be scored:"
             f" {', '.join(map(stamp, failed[:5]))}{' …' if len(failed) > 5 else ''}.",
-            f"What each of them needs stands above. `mode=due` tries again while they are no older than"
-            f" schedule.window ({schedule.window}); `mode=backfill` scores them later.",
+            "What each of them needs stands above. `mode=due` tries again, as long as schedule.catchup and"
+            " schedule.window say; `mode=backfill` scores them later.",
         )
-    return Tick(done, passed, None, table.after(moment))
+    return Tick(done, None, table.after(moment))
 
 
 def _score(
     config: Config, table: Timetable, book: Ledger, slot: datetime, settled: datetime
 ) -> Entry:
     """Score one slot and note it."""
-    from gatecast.scoring import (
-        run,  # brings torch, which who only asks what is due need not pay for
-    )
+    from gatecast.scoring import run  # and torch: not for who only asks what is due
 
     assert config.feed is not None
     as_of = table.as_of(slot)
@@ -143,9 +142,8 @@ def _score(
         "seconds": round(summary.seconds, 3),
         "by": who(),
     }
-    entry = book.append(SLOT, config.source, facts, once=table.key(slot)) or book.find(
-        table.key(slot)
-    )
+    once = table.key(slot)
+    entry = book.append(SLOT, config.source, facts, once=once) or book.find(once)
     assert entry is not None
     failpoints.reach("clock: slot noted")
     again = "" if summary.fresh else ", which was published before"
@@ -156,18 +154,17 @@ def _score(
     return entry
 
 
-def _note_missed(table: Timetable, book: Ledger, settled: datetime) -> int:
-    """Note the slots that have grown older than the window since the last row, and return how many."""
+def _note_missed(table: Timetable, book: Ledger, settled: datetime) -> None:
+    """Note, once, the slots that have grown older than the window since the last row."""
     source = table.feed.name
     first, before = book.first(source, SLOT), book.last(source, SLOT, MISSED)
     if first is None or before is None:  # the clock's first call: no slot was promised before
-        return 0
+        return
     begin = max(map(datetime.fromisoformat, (first.facts["slot"], before.facts["settled"])))
     gone = missing(table, book, list(table.between(begin, settled - timedelta(seconds=1))))
     if not gone:
-        return 0
+        return
     span = {"first": stamp(gone[0]), "last": stamp(gone[-1])}
     facts = {"slots": len(gone), **span, "settled": stamp(settled)}
-    book.append(MISSED, source, facts, once=f"{MISSED}/{source}/{span['first']}")
-    print(f"{len(gone):,} slots from {span['first']} to {span['last']} were missed")
-    return len(gone)
+    if book.append(MISSED, source, facts, once=f"{MISSED}/{source}/{span['first']}"):
+        print(f"{len(gone):,} slots from {span['first']} to {span['last']} were missed")
