@@ -206,6 +206,9 @@ def test_rows_without_their_run_are_not_read_and_not_doubled(recipe: Recipe, sin
     manifest = publish(sink, "k1")
     execute(recipe.address, "DELETE FROM gatecast_runs")
     assert store.runs("demo", sink) == []
+    with pytest.raises(ScoringError) as caught:
+        sink.read(manifest)
+    assert caught.value.code == "CORRUPT"
     publish(sink, "k1")
     assert len(read_forecasts("demo", sink=sink)) == manifest["rows"]
 
