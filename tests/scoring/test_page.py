@@ -216,6 +216,17 @@ def test_the_page_opens_from_disk_without_a_network(
         assert tab.value(wide) > 200
 
 
+def test_an_earlier_run_that_cannot_be_read_does_not_hide_this_one(
+    shops: Any, published: Publish
+) -> None:
+    built = shops(["a", "b"])
+    published(built, "k1")
+    Path("forecasts/shops/k1/part-00000.1.parquet").write_bytes(b"")
+    text = drawn(published(built, "k2")).read_text(encoding="utf-8")
+    assert "The run before cannot be read: ScoringError[CORRUPT]" in text
+    assert text.count("<figure") == 2
+
+
 def test_a_page_that_cannot_be_drawn_is_a_warning_about_a_published_run(
     shops: Any, published: Publish
 ) -> None:

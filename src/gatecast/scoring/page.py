@@ -98,6 +98,7 @@ def render(seen: Review, where: str) -> str:
         - seen.manifest["fallbacks"]
         - seen.manifest.get("quarantined", 0),
         before=seen.before,
+        trouble=seen.trouble,
         where=where,
         charts=charts,
         missing=seen.missing,
