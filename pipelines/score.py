@@ -20,7 +20,7 @@ def main(config: Config) -> None:
     done = run.score(config.feed, config, config.as_of)
     print(report.text(done, config.horizon))
     if done.fresh:
-        print(page.after(done, config))
+        print(page.after(config, done.manifest["run_key"]))
 
 
 if __name__ == "__main__":

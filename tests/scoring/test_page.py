@@ -23,7 +23,7 @@ from gatecast.forecast import Forecast
 from gatecast.scoring import page, parts, shards, sinks
 from gatecast.scoring.places import place
 from gatecast.scoring.review import CHANGED, CHOSEN, LARGEST, review
-from gatecast.scoring.run import SNAPSHOTS, Summary
+from gatecast.scoring.run import SNAPSHOTS
 from tests.browser.chromium import CHROMIUM, browser
 
 HORIZON = 6
@@ -232,7 +232,7 @@ def test_a_page_that_cannot_be_drawn_is_a_warning_about_a_published_run(
 ) -> None:
     run = published(shops(["a"]), "k1")
     shutil.rmtree(SNAPSHOTS)
-    said = page.after(Summary(run, "forecasts/shops/k1", True, 1.0), Config())
+    said = page.after(Config(source="shops"), run["run_key"])
     assert "warning" in said
     assert "ScoringError[SNAPSHOT]" in said
 
@@ -242,7 +242,7 @@ def test_a_past_run_is_drawn_again(shops: Any, published: Publish) -> None:
     published(built, "k1", back=2)
     published(built, "k2")
     settings = Config(source="shops", score=Score(show=["b"]))
-    assert page.of_run(settings, None).name == "shops-k2.html"
+    assert page.of_run(settings).name == "shops-k2.html"
     old = page.of_run(settings, "k1")
     assert old.name == "shops-k1.html"
     assert "run k1" in old.read_text(encoding="utf-8")
