@@ -6,6 +6,7 @@ import json
 import os
 import stat
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -162,3 +163,12 @@ def test_an_unfinished_file_of_yesterday_is_removed(tmp_path: Path) -> None:
     os.utime(left, (time.time() - 90_000,) * 2)
     atomic.write_text(tmp_path / "out", "whole")
     assert names(tmp_path) == ["out"]
+
+
+def test_of_several_creators_at_once_one_creates_and_the_others_are_told(tmp_path: Path) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        made = list(pool.map(lambda n: atomic.create(tmp_path / "a", bytes([n])), range(8)))
+    assert sum(made) == 1
+    assert (tmp_path / "a").read_bytes() == bytes([made.index(True)])
+    assert names(tmp_path) == ["a"]
+    assert stat.S_IMODE((tmp_path / "a").stat().st_mode) == 0o644

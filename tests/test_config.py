@@ -22,6 +22,7 @@ from gatecast.config import (
     Model,
     RawFile,
     Search,
+    Sink,
     Splits,
     Task,
 )
@@ -34,7 +35,13 @@ def good() -> Config:
     """A configuration in which everything is present and in range."""
     feed = Feed(name="shop", files=[RawFile("x.csv")], time=["ds"], task=Task(horizon=24))
     return Config(
-        source="shop", variants=["gru", "lstm"], feed=feed, model=Model(), fit=Fit(), variant="gru"
+        source="shop",
+        variants=["gru", "lstm"],
+        feed=feed,
+        model=Model(),
+        fit=Fit(),
+        storage=Sink(),
+        variant="gru",
     )
 
 
@@ -65,6 +72,8 @@ def test_a_configuration_in_range_passes() -> None:
         ("seed", 0),
         ("backtest.stride", 1),
         ("promote.margin", 0.0),
+        ("score.min_success_fraction", 0.0),
+        ("score.workers", 1),
         ("promote.min_skill", -1.0),
         ("feed.task.splits.test", 48),
         ("feed.task.splits.validation", 0.5),
@@ -98,6 +107,8 @@ def test_the_ends_of_a_range_belong_to_it(path: str, value: Any) -> None:
         ("backtest.stride", 0),
         ("promote.min_skill", 1.0),
         ("promote.margin", -0.1),
+        ("score.min_success_fraction", 1.1),
+        ("score.workers", 0),
         ("promote.margin", 1.0),
         ("promote.min_origins", 0),
         ("promote.coverage_95", [0.9]),
@@ -240,6 +251,9 @@ def test_a_value_of_a_trainer_recipe_out_of_range_is_refused(path: str, value: A
         ("model.head", "studnet", "student"),
         ("model.loss", "hubber", "huber"),
         ("fit.precision", "bf16-mix", "bf16-mixed"),
+        ("score.fallback", "seasonal-naive", "seasonal_naive"),
+        ("score.engine", "locale", "local"),
+        ("storage.kind", "parket", "parquet"),
     ],
 )
 def test_an_unknown_choice_is_refused_with_the_nearest_known_one(

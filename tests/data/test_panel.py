@@ -368,6 +368,17 @@ def test_a_loaded_panel_is_mapped_not_read_and_changes_never_reach_the_disk(rich
     assert Path("panel/values.npy").read_bytes() == before
 
 
+def test_a_released_panel_reads_the_same(rich: Panel) -> None:
+    rich.save(Path("panel"))
+    back = Panel.load(Path("panel"))
+    np.testing.assert_array_equal(back.values, rich.values)
+    back.release()
+    np.testing.assert_array_equal(back.values, rich.values)
+    np.testing.assert_array_equal(back.observed, rich.observed)
+    rich.release()  # one that is not mapped has nothing to give back
+    np.testing.assert_array_equal(back.values, rich.values)
+
+
 def test_there_is_nothing_pickled_in_a_panel(rich: Panel) -> None:
     rich.save(Path("panel"))
     for path in Path("panel").glob("*.npy"):

@@ -50,10 +50,14 @@ def test_a_run_whose_ledger_row_was_lost_gets_it_from_the_next(
     project: Path, daily_feed: Feed, promote: Callable[[Feed], Any]
 ) -> None:
     promote(daily_feed)
-    score(daily_feed, Config())
+    score(daily_feed, Config(), "2024-05-10")
+    first = score(daily_feed, Config()).manifest
     Path("ledger.db").unlink()
     score(daily_feed, Config())
-    assert len(Ledger().entries("scoring", "sales")) == 1
+    (row,) = Ledger().entries("scoring", "sales")
+    assert row.facts["run_key"] == first["run_key"]
+    score(daily_feed, Config(), "2024-05-12")  # a run of another key finds the one before, too
+    assert len(Ledger().entries("scoring", "sales")) == 3
 
 
 def test_series_that_lack_known_covariates_are_counted(

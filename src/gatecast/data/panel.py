@@ -158,7 +158,10 @@ class Panel:
         return train, validation, self.history
 
     def release(self) -> None:
-        """Give back the memory of what was read of the memory map; it is read again where it is needed."""
+        """Give back the memory of what was read of the memory map; it is read again where it is needed.
+
+        What was changed in memory is lost.
+        """
         for array in (self.values, self.observed):
             opened = getattr(array, "_mmap", None)
             if opened is not None and hasattr(mmap, "MADV_DONTNEED"):

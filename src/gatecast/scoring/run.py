@@ -142,8 +142,9 @@ def publish(
     registry.keep(best, package)
     with ledger.lease(f"scoring {source}") as lease:
         failpoints.reach("scoring: lease taken")
-        if done := sink.find(source, key):
-            note(ledger, done)
+        before = sink.manifests(source)
+        _catch_up(ledger, source, before)
+        if done := next((m for m in before if m["run_key"] == key), None):
             return summary(done, False)
         job = Job(
             source=source,
@@ -170,7 +171,7 @@ def publish(
         found = list(_watched(engine(job, range(job.shards)), current.n_series))
         failpoints.reach("scoring: parts complete")
         manifest = _manifest(job, found, current, best, asked, cutoff)
-        manifest["revision"] = 1 + sum(m["cutoff"] == cutoff for m in sink.manifests(source))
+        manifest["revision"] = 1 + sum(m["cutoff"] == cutoff for m in before)
         manifest["seconds"] = round(time.perf_counter() - start, 1)
         _enough(ledger, manifest, rules.min_success_fraction)
         lease.check()
@@ -190,6 +191,14 @@ def note(ledger: Ledger, published: dict[str, Any]) -> None:
     source, key = published["source"], published["run_key"]
     facts = {k: v for k, v in published.items() if k not in ("parts", "quarantine")}
     ledger.append(KIND, source, facts, once=f"{source}/{key}")
+
+
+def _catch_up(ledger: Ledger, source: str, published: list[dict[str, Any]]) -> None:
+    """Note the runs whose scorers were killed before they could."""
+    noted = {entry.facts["run_key"] for entry in ledger.entries(KIND, source)}
+    for manifest in published:
+        if manifest["run_key"] not in noted:
+            note(ledger, manifest)
 
 
 def _begun(ledger: Ledger, source: str, key: str) -> str:
