@@ -147,7 +147,23 @@ def test_status_says_what_there_is(belt: Any) -> None:
     assert "promoted" in history
     assert "skill" in history
     assert "12 series" in said
+    runs = said[said.index("scoring runs, newest first") :]
+    assert "published" in runs
     assert "free disk" in said
+
+
+def test_a_scoring_run_has_a_page_and_a_past_one_is_drawn_again(belt: Any) -> None:
+    said = (belt.path / "score.log").read_text(encoding="utf-8")
+    assert "page of the run: reports/scoring/demo.html" in said
+    key = said.split("forecasts/demo/")[1][:16]
+    path = belt.run("python", "pipelines/report.py", f"run_key={key}").stdout.strip()
+    assert path == f"reports/scoring/demo-{key}.html"
+    first, again = (
+        (belt.path / p).read_text(encoding="utf-8") for p in ("reports/scoring/demo.html", path)
+    )
+    assert again.count("<figure") == 6  # the largest of 12 series
+    assert f"run {key}" in again
+    assert "forecasts from" in first  # of this run, or of one that a test has played since
 
 
 def test_a_promotion_explains_itself_to_people(belt: Any) -> None:

@@ -23,7 +23,7 @@ from gatecast.forecast import Forecast
 from gatecast.scoring import page, parts, shards, sinks
 from gatecast.scoring.places import place
 from gatecast.scoring.review import CHANGED, CHOSEN, LARGEST, review
-from gatecast.scoring.run import SNAPSHOTS, Summary
+from gatecast.scoring.run import SNAPSHOTS
 from tests.browser.chromium import CHROMIUM, browser
 
 HORIZON = 6
@@ -216,12 +216,23 @@ def test_the_page_opens_from_disk_without_a_network(
         assert tab.value(wide) > 200
 
 
+def test_an_earlier_run_that_cannot_be_read_does_not_hide_this_one(
+    shops: Any, published: Publish
+) -> None:
+    built = shops(["a", "b"])
+    published(built, "k1")
+    Path("forecasts/shops/k1/part-00000.1.parquet").write_bytes(b"")
+    text = drawn(published(built, "k2")).read_text(encoding="utf-8")
+    assert "The run before cannot be read: ScoringError[CORRUPT]" in text
+    assert text.count("<figure") == 2
+
+
 def test_a_page_that_cannot_be_drawn_is_a_warning_about_a_published_run(
     shops: Any, published: Publish
 ) -> None:
     run = published(shops(["a"]), "k1")
     shutil.rmtree(SNAPSHOTS)
-    said = page.after(Summary(run, "forecasts/shops/k1", True, 1.0), Config())
+    said = page.after(Config(source="shops"), run["run_key"])
     assert "warning" in said
     assert "ScoringError[SNAPSHOT]" in said
 
@@ -231,7 +242,7 @@ def test_a_past_run_is_drawn_again(shops: Any, published: Publish) -> None:
     published(built, "k1", back=2)
     published(built, "k2")
     settings = Config(source="shops", score=Score(show=["b"]))
-    assert page.of_run(settings, None).name == "shops-k2.html"
+    assert page.of_run(settings).name == "shops-k2.html"
     old = page.of_run(settings, "k1")
     assert old.name == "shops-k1.html"
     assert "run k1" in old.read_text(encoding="utf-8")

@@ -20,7 +20,6 @@ from gatecast.data.windows import Windows, history
 from gatecast.errors import GatecastError, ScoringError
 from gatecast.scoring import sinks
 from gatecast.scoring.review import BANDS, CHANGED, CHOSEN, LARGEST, MIDDLE, Fan, Review, review
-from gatecast.scoring.run import Summary
 from gatecast.scoring.sinks import Sink
 
 PAGES = Path("reports/scoring")
@@ -28,12 +27,10 @@ _LONGEST = 96  # characters of an id that are shown
 _BLUE, _GREY, _RED = "#2563eb", "#374151", "#dc2626"
 
 
-def after(done: Summary, settings: Config) -> str:
+def after(settings: Config, run_key: str) -> str:
     """Draw the run that has just been published, and say where. A page that cannot be drawn is a warning, no error."""
     try:
-        sink = sinks.sink(settings.storage or config.Sink())
-        path = PAGES / f"{done.manifest['source']}.html"
-        return f"  page of the run: {draw(done.manifest, sink, settings.score.show, path)}"
+        return f"  page of the run: {of_run(settings, run_key, PAGES / f'{settings.source}.html')}"
     except (
         Exception
     ) as error:  # the forecasts are out: whatever this is, it must not look as if they were not
@@ -41,28 +38,29 @@ def after(done: Summary, settings: Config) -> str:
         return f"  warning: the run is published, its page could not be drawn: {why}"
 
 
-def of_run(settings: Config, run_key: str | None) -> Path:
-    """Draw a published run again.
+def of_run(settings: Config, run_key: str | None = None, path: Path | None = None) -> Path:
+    """Draw a published run.
 
     Args:
         settings: ``source``, ``storage``, ``score.show``.
         run_key: None: the newest of the source.
+        path: None: named by source and key.
 
     Raises:
         ScoringError: NO-RUN, SNAPSHOT, CORRUPT.
     """
-    sink = sinks.sink(settings.storage or config.Sink())
-    found = [m for m in sink.manifests(settings.source) if run_key in (None, m["run_key"])]
+    source, sink = settings.source, sinks.sink(settings.storage or config.Sink())
+    found = [m for m in sink.manifests(source) if run_key in (None, m["run_key"])]
     if not found:
+        asked = f"run {run_key}" if run_key else "run"
         raise ScoringError(
             "NO-RUN",
-            f"{sink.where(settings.source, '')} holds no published run {run_key or ''}".rstrip()
-            + ".",
+            f"{sink.where(source, '')} holds no published {asked} of {source}.",
             "`python pipelines/status.py` lists the runs; `source=…` names another source.",
         )
-    key = found[-1]["run_key"]
-    path = PAGES / f"{settings.source}-{key}.html"
-    return draw(found[-1], sink, settings.score.show, path)
+    manifest = found[-1]
+    path = path or PAGES / f"{source}-{manifest['run_key']}.html"
+    return draw(manifest, sink, settings.score.show, path)
 
 
 def draw(manifest: dict[str, Any], sink: Sink, show: list[str], path: Path) -> Path:
@@ -98,6 +96,7 @@ def render(seen: Review, where: str) -> str:
         - seen.manifest["fallbacks"]
         - seen.manifest.get("quarantined", 0),
         before=seen.before,
+        trouble=seen.trouble,
         where=where,
         charts=charts,
         missing=seen.missing,

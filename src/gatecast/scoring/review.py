@@ -59,6 +59,7 @@ class Review:
     Attributes:
         manifest: of the run.
         before: of the run that its forecasts are compared with, or None.
+        trouble: why that one cannot be read, or ''.
         panel: the snapshot that was scored.
         fans: what is drawn, by the reason why.
         missing: ids that were to be drawn and have no forecast.
@@ -69,6 +70,7 @@ class Review:
 
     manifest: dict[str, Any]
     before: dict[str, Any] | None
+    trouble: str
     panel: Panel
     fans: dict[str, list[Fan]]
     missing: list[str]
@@ -90,7 +92,11 @@ def review(manifest: dict[str, Any], sink: Sink, show: Sequence[str] = ()) -> Re
     """
     panel = _snapshot(manifest)
     before = _before(manifest, sink)
-    known = _medians(before, sink, panel) if before else None
+    known, trouble = None, ""
+    try:
+        known = _medians(before, sink, panel) if before else None
+    except ScoringError as error:  # this run can be looked at all the same
+        trouble = str(error)
     ids, horizon = pd.Index(panel.series["unique_id"]), manifest["horizon"]
     state = np.full(panel.n_series, QUARANTINED, np.int8)
     why = np.full(panel.n_series, "", object)
@@ -109,8 +115,8 @@ def review(manifest: dict[str, Any], sink: Sink, show: Sequence[str] = ()) -> Re
         }
         for kind, (found, rank) in picked.items():
             fans[kind] += [
-                (rank[i], Fan(series[i], place[i], bands[i], earlier[i], change[i], reason[i]))
-                for i in found
+                (rank[i], Fan(series[i], place[i], band, was, change[i], reason[i]))
+                for i, band, was in zip(found, bands[found], earlier[found], strict=True)
             ]
     ranked = {k: [fan for _, fan in sorted(v, key=lambda p: -p[0])] for k, v in fans.items()}
     drawn = {str(ids[fan.series]) for fan in ranked[CHOSEN]}
@@ -120,6 +126,7 @@ def review(manifest: dict[str, Any], sink: Sink, show: Sequence[str] = ()) -> Re
     return Review(
         manifest=manifest,
         before=before,
+        trouble=trouble,
         panel=panel,
         fans={k: v if k == CHOSEN else v[:_DRAWN] for k, v in ranked.items() if v},
         missing=[i for i in show if i not in drawn],

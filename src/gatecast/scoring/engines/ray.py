@@ -119,7 +119,7 @@ def _connected() -> Iterator[Any]:
     mine = not ray.is_initialized()
     if mine:
         try:
-            ray.init(log_to_driver=False, logging_level=logging.ERROR)
+            ray.init(include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
         except (ConnectionError, RuntimeError, ValueError) as error:
             raise ScoringError(
                 "CLUSTER",
