@@ -5,20 +5,41 @@ python pipelines/score.py source=m4_hourly
 python pipelines/score.py as_of=2025-04-08T23:00    play another day
 python pipelines/score.py score.workers=8 score.min_success_fraction=0.99
 
-The same feed scored again by the same model is a no-op. docs/scoring.md says what happens when something fails.
+python pipelines/score.py mode=due                  every slot of `schedule` that is due and missing; safe to repeat
+python pipelines/score.py mode=backfill from=2025-03-01 to=2025-03-07 [hindcast=true]
+
+The same feed scored again by the same model is a no-op. docs/scoring.md says what happens when something fails,
+docs/scheduling.md how to score on a schedule. A backfill scores past slots as of their time, by the model that was
+champion then; hindcast=true by the one of now. Its `from` and `to` are the settings `begin` and `end` below.
 """
 
 from gatecast.config import Config
 from gatecast.entry import entry
 
 
-@entry(groups=("source", "sink"))
+@entry(groups=("source", "sink"), modes=("now", "due", "backfill"))
 def main(config: Config) -> None:
-    from gatecast.scoring import report, run
-
     assert config.feed is not None
-    done = run.score(config.feed, config, config.as_of)
-    print(report.text(done, config.horizon))
+    if config.mode == "due":
+        from gatecast.scoring import clock
+
+        tick = clock.run_due(config)
+        print(f"score: {tick.text()}")
+        if tick.done:
+            from gatecast.scoring import page
+
+            print(page.after(config, tick.done[-1].facts["run_key"]))
+    elif config.mode == "backfill":
+        from gatecast.scoring import backfill
+
+        print(f"score: {backfill.run_span(config).text()}")
+    else:
+        from gatecast.scoring import page, report, run
+
+        done = run.score(config.feed, config, config.as_of)
+        print(report.text(done, config.horizon))
+        if done.fresh:
+            print(page.after(config, done.manifest["run_key"]))
 
 
 if __name__ == "__main__":

@@ -540,7 +540,7 @@ def test_a_right_configuration_ingests(copy: Path, run_ingest: Ingest) -> None:
     assert [p.name for p in copy.iterdir() if p.name == "outputs"] == []
 
 
-@pytest.mark.parametrize("name", ["../x", "a/b", "x'y", "sales[1]", ".hidden", ""])
+@pytest.mark.parametrize("name", ["../x", "a/b", "x'y", "sales[1]", ".hidden", "", "sales-event"])
 def test_a_source_whose_name_is_no_plain_file_name_is_refused(name: str) -> None:
     """It names folders, an experiment and a registered model."""
     error = refused("feed.name", name)
@@ -582,7 +582,42 @@ def test_an_ensemble_has_members_and_nothing_else_has() -> None:
         config.check(Config(variants=["v"], model=Model(members=[{}])))
 
 
-def test_a_mode_that_does_not_exist_is_refused() -> None:
-    error = refused("mode", "rolback")
-    assert error.code == "CHOICE"
-    assert "Did you mean 'rollback'" in error.what
+MODES = ("now", "due", "backfill")
+
+
+def test_a_command_does_its_first_mode_unless_told_otherwise() -> None:
+    for modes, mode in ((MODES, "now"), (("promote", "rollback"), "promote"), ((), "")):
+        chosen = Config()
+        config.check_mode(chosen, modes)
+        assert chosen.mode == mode
+
+
+@pytest.mark.parametrize(
+    ("given", "modes", "said"),
+    [
+        ({"mode": "rolback"}, ("promote", "rollback"), "Did you mean 'rollback'"),
+        ({"mode": "rollback"}, MODES, "none of now, due, backfill"),
+        ({"mode": "due"}, ("promote", "rollback"), "none of promote, rollback"),
+        ({"mode": "due"}, (), "left out here"),
+        ({"mode": "backfill", "begin": "2025-03-01"}, MODES, "`to` and `mode=backfill` need"),
+        ({"mode": "backfill", "end": "2025-03-01"}, MODES, "`from` and `mode=backfill` need"),
+        ({"end": "2025-03-01"}, MODES, "`to` and `mode=backfill` need"),
+        ({"hindcast": True}, MODES, "`hindcast` is of `mode=backfill`"),
+        ({"mode": "due", "as_of": "2025-03-01"}, MODES, "takes the time from its slots"),
+    ],
+)
+def test_what_a_command_cannot_be_asked_to_do_is_refused(
+    given: dict[str, Any], modes: tuple[str, ...], said: str
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        config.check_mode(Config(**given), modes)
+    assert said in str(caught.value)
+
+
+def test_only_a_long_table_says_when_a_row_became_known() -> None:
+    wide = good()
+    assert wide.feed is not None
+    wide.feed.known_at, wide.feed.layout = "said", "wide"
+    with pytest.raises(ConfigError, match=r"`known_at` is 'said', but must be null for wide"):
+        config.check(wide)
+    assert "a column of its own" in str(refused("feed.known_at", "y"))

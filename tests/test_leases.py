@@ -117,3 +117,16 @@ def test_processes_that_come_at_once_are_inside_one_after_the_other(
     started = [subprocess.Popen(command, env=os.environ) for _ in range(3)]
     assert [p.wait(timeout=120) for p in started] == [0, 0, 0]
     assert (tmp_path / "number").read_text() == "30"
+
+
+def test_the_lease_of_a_dead_process_ends_though_the_clock_was_set_back(ledger: Ledger) -> None:
+    code = (
+        "import os, sys; from gatecast.ledger import Ledger;"
+        "Ledger(sys.argv[1]).lease('x').__enter__(); os._exit(0)"
+    )
+    subprocess.run([sys.executable, "-c", code, ledger.uri], check=True)
+    with ledger._engine.begin() as connection:  # an hour, as this machine's clock has it now
+        connection.exec_driver_sql("update leases set expires_at = expires_at + 3600")
+    with ledger.lease("x", patience=0) as lease:
+        assert lease.token == 2
+    assert row(ledger).expires_at < time.time() + 60

@@ -134,3 +134,21 @@ def test_a_password_is_never_shown() -> None:
     assert "secret" not in shown("postgresql://me:secret@db/ledger")
     assert "secret" not in shown("https://me:secret@mlflow.example.org:5000/x")
     assert shown("sqlite:///ledger.db") == "sqlite:///ledger.db"
+
+
+def test_the_oldest_and_the_newest_row_of_some_kinds_are_found(address: str) -> None:
+    ledger = Ledger(address)
+    rows = [ledger.append(kind, "demo", {}) for kind in ("slot", "other", "missed", "other")]
+    ledger.append("slot", "m4", {})
+    assert ledger.first("demo", "missed", "slot") == rows[0]
+    assert ledger.last("demo", "missed", "slot") == rows[2]
+    assert ledger.last("demo", "slot") == rows[0]
+    assert ledger.first("nobody", "slot") is ledger.last("nobody", "slot") is None
+
+
+def test_of_many_keys_those_that_have_a_row_are_told(address: str) -> None:
+    ledger = Ledger(address)
+    for n in (3, 700, 1199):
+        ledger.append("slot", "demo", {}, once=f"slot/{n}")
+    assert ledger.noted([f"slot/{n}" for n in range(1200)]) == {"slot/3", "slot/700", "slot/1199"}
+    assert ledger.noted([]) == set()

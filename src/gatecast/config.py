@@ -46,8 +46,8 @@ BASELINES = ("naive", "seasonal_naive")
 PERSISTENCE, LOGISTIC = EVENT_BASELINES = ("persistence", "logistic")
 METRICS = ("mase", "smape", "rmsse", "wape", "wql")
 FALLBACKS = ("seasonal_naive", "quarantine")
-ENGINES = ("local",)
-SINKS = ("parquet",)
+ENGINES = ("local", "ray")
+SINKS = ("parquet", "duckdb", "postgres")
 PRECISIONS = ("32-true", "bf16-mixed", "64-true")
 
 
@@ -130,6 +130,7 @@ class Feed:
     id: str | None = None  # column of the series id; null: the whole feed is one series
     time: list[str] = field(default_factory=list)  # column(s) of the time stamp, joined by a space
     time_format: str | None = None
+    known_at: str | None = None  # column: when a row became known; the row known last counts
     target: str = "y"
     start: str | None = None  # first stamp of every series, where the feed has no stamps
     frequency: str | None = None  # a pandas frequency alias: 15min, h, D, W-MON, MS, QS, YS, ...
@@ -306,6 +307,7 @@ class Score:
     listed in the manifest). ``workers``: processes of the engine; null: the cores this process may use.
     ``device``: cpu | cuda | auto (a GPU if there is one: one process then feeds it). ``precision``: 32-true |
     bf16-mixed, which pays where the hardware has it.
+    ``show``: ids of series that the page of a run draws in any case.
     """
 
     min_success_fraction: float = 0.95
@@ -314,6 +316,7 @@ class Score:
     workers: int | None = None
     device: str = "cpu"
     precision: str = "32-true"
+    show: list[str] = field(default_factory=list)
 
 
 @dataclass
@@ -321,7 +324,23 @@ class Sink:
     """A sink recipe: where forecasts are published."""
 
     kind: str = "parquet"
-    address: str = "forecasts"  # a folder, or any fsspec address
+    address: str = "forecasts"  # a folder or any fsspec address; a DuckDB file; postgresql://user@host/database
+
+
+@dataclass
+class Schedule:
+    """When ``mode=due`` scores: slots are the instants at which ``cron`` fires by the wall clock of ``timezone``.
+
+    ``timezone``: null: the source's, else UTC. ``window``: how far back a missing slot is still scored. ``catchup``:
+    which of several missing ones: all, the ``latest``, or ``none`` (the latest, if it is a few minutes old at most).
+    ``overlap``: while a slot is being scored, another call ends (``skip``) or waits (``queue``).
+    """
+
+    cron: str | None = None  # five fields, weekdays by name; null: no schedule
+    timezone: str | None = None
+    window: str = "1D"
+    catchup: str = "latest"  # latest | all | none
+    overlap: str = "skip"  # skip | queue
 
 
 @dataclass
@@ -341,6 +360,7 @@ class Config:
     registry: Registry = field(default_factory=Registry)
     sink: str = "parquet"
     score: Score = field(default_factory=Score)
+    schedule: Schedule = field(default_factory=Schedule)
     feed: Feed | None = None
     model: Model | None = None
     fit: Fit | None = None
@@ -349,9 +369,13 @@ class Config:
     variant: str = ""  # name of the chosen model recipe
     check: bool = False  # ingest: report on a feed, write nothing
     fingerprint: bool = False  # ingest: only note which raw files there are
-    mode: str = "promote"  # promote: promote | rollback (the previous champion sits again)
+    mode: str = ""  # promote: promote | rollback; score: now | due | backfill; empty: the first
+    begin: str | None = None  # score mode=backfill: first time (`from=` on the command line)
+    end: str | None = None  # score mode=backfill: last time, a bare date is all of it (`to=`)
+    hindcast: bool = False  # score mode=backfill: by the champion of now, not by that of each time
     reason: str = ""  # promote: why it is rolled back, for the ledger
-    run_key: str | None = None  # lineage: of these forecasts
+    event: bool = False  # promote mode=rollback, lineage: of the champion, or version, that forecasts an event
+    run_key: str | None = None  # lineage, report: of these forecasts
     version: int | None = None  # lineage: of this registered version
     digest: str | None = None  # lineage: of this package
     format: str = "text"  # lineage: text | json
@@ -387,7 +411,7 @@ def check(config: Config, recipes: dict[str, str] | None = None) -> None:
     Members of an ensemble and ranges of a search take the types of the schema, in place.
 
     Raises:
-        ConfigError: RANGE or CHOICE, naming the key and the file.
+        ConfigError: RANGE, CHOICE or ADDRESS, naming the key and the file.
     """
     recipes = recipes or {}
     p = "params.yaml"
@@ -412,7 +436,7 @@ def check(config: Config, recipes: dict[str, str] | None = None) -> None:
     stride = config.backtest.stride
     _require(stride is None or stride >= 1, p, "backtest.stride", stride, "1 or more, or null")
     _check_promote(config.promote, p)
-    _one_of(config.mode, ("promote", "rollback"), "the command line", "mode")
+    _check_schedule(config.schedule, p)
     for key in ("keep", "days"):
         value = getattr(config.registry, key)
         _require(value >= 1, p, f"registry.{key}", value, "1 or more")
@@ -420,6 +444,12 @@ def check(config: Config, recipes: dict[str, str] | None = None) -> None:
     if config.storage is not None:
         where = f"conf/sink/{recipes.get('sink', config.sink)}.yaml"
         _one_of(config.storage.kind, SINKS, where, "kind")
+        if config.storage.kind == "postgres" and not config.storage.address:
+            raise ConfigError(
+                "ADDRESS",
+                f"{where}: no database is named: the environment has no GATECAST_SINK_URI.",
+                "export GATECAST_SINK_URI=postgresql://user@host:5432/database (its password: PGPASSWORD or ~/.pgpass)",
+            )
         _require(bool(config.storage.address), where, "address", "", "a folder or an address")
     _one_of(config.format, ("text", "json"), "the command line", "format")
     if config.feed is not None:
@@ -462,14 +492,103 @@ def _check_score(rules: Score, where: str) -> None:
     _require(workers is None or workers >= 1, where, "score.workers", workers, "1 or more, or null")
 
 
+def check_mode(config: Config, modes: tuple[str, ...]) -> None:
+    """Check what a command was asked to do; the first of its modes is what it does unless told otherwise.
+
+    Raises:
+        ConfigError: CHOICE, COMBINATION.
+    """
+    where = "the command line"
+    if modes:
+        config.mode = config.mode or modes[0]
+        _one_of(config.mode, modes, where, "mode")
+    _require(not config.mode or bool(modes), where, "mode", config.mode, "left out here")
+    backfill = config.mode == "backfill"
+    for key, value in {"from": config.begin, "to": config.end}.items():
+        if (value is None) == backfill:
+            raise ConfigError(
+                "COMBINATION",
+                f"{where}: `{key}` and `mode=backfill` need each other.",
+                "Write mode=backfill from=2025-03-01 to=2025-03-07.",
+            )
+    if config.hindcast and not backfill:
+        raise ConfigError(
+            "COMBINATION", f"{where}: `hindcast` is of `mode=backfill`.", "Add mode=backfill."
+        )
+    if config.as_of and config.mode in ("due", "backfill"):
+        raise ConfigError(
+            "COMBINATION",
+            f"`as_of` is {config.as_of}, but mode={config.mode} takes the time from its slots.",
+            "Leave `as_of` out (params.yaml: null).",
+        )
+
+
+def _check_schedule(schedule: Schedule, where: str) -> None:
+    _one_of(schedule.catchup, ("latest", "all", "none"), where, "schedule.catchup")
+    _one_of(schedule.overlap, ("skip", "queue"), where, "schedule.overlap")
+    zone, window = schedule.timezone, schedule.window
+    _require(_is_zone(zone), where, "schedule.timezone", zone, "like Europe/Berlin, or null")
+    _require(_is_span(window), where, "schedule.window", window, "a span above 0, like 12h or 1D")
+    if schedule.cron is not None:
+        _check_cron(schedule.cron, where)
+
+
+def _is_zone(zone: str | None) -> bool:
+    from zoneinfo import ZoneInfo
+
+    try:
+        return zone is None or bool(ZoneInfo(zone))
+    except (ValueError, OSError, KeyError):
+        return False
+
+
+def _is_span(text: str) -> bool:
+    import pandas as pd
+
+    try:
+        return bool(pd.Timedelta(text) > pd.Timedelta(0))
+    except ValueError:
+        return False
+
+
+def _check_cron(cron: str, where: str) -> None:
+    """Refuse what is no expression, and what APScheduler reads otherwise than cron does."""
+    from datetime import UTC, datetime
+
+    from apscheduler.triggers.cron import CronTrigger
+
+    rule = "five fields: minute, hour, day, month, weekday"
+    try:
+        trigger = CronTrigger.from_crontab(cron, timezone="UTC")
+    except ValueError as error:
+        _require(False, where, "schedule.cron", cron, f"{rule} ({error})")
+    _, _, day, _, weekday = cron.split()
+    _require(
+        not re.search(r"\d", weekday),
+        where,
+        "schedule.cron",
+        cron,
+        "with weekdays by name (mon-fri, sun): numbers mean other days in other schedulers",
+    )
+    _require(
+        "*" in (day, weekday),
+        where,
+        "schedule.cron",
+        cron,
+        "with `*` for the day of the month or for the weekday: schedulers disagree about both",
+    )
+    fires = trigger.get_next_fire_time(None, datetime.now(UTC))
+    _require(fires is not None, where, "schedule.cron", cron, "a time that comes")
+
+
 def _check_feed(feed: Feed, where: str) -> None:
     named = re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", feed.name) is not None
     _require(
-        named,
+        named and not feed.name.endswith("-event"),
         where,
         "file name",
         feed.name,
-        "letters, digits, '_', '.' and '-': it names the source",
+        "letters, digits, '_', '.' and '-' (it names the source), without '-event' at its end (models of events have)",
     )
     _one_of(feed.kind, ("files", "demo"), where, "kind")
     _one_of(feed.layout, ("long", "wide", "wide_rows"), where, "layout")
@@ -522,6 +641,7 @@ def _check_feed(feed: Feed, where: str) -> None:
     if feed.kind == "demo":
         _require(feed.demo.n_series >= 1, where, "demo.n_series", feed.demo.n_series, "1 or more")
         _require(feed.demo.n_days >= 14, where, "demo.n_days", feed.demo.n_days, "14 or more")
+        _require(feed.known_at is None, where, "known_at", feed.known_at, "null for the demo")
         return
     _require(bool(feed.files), where, "files", feed.files, "a list with at least one `path`")
     _require(
@@ -550,6 +670,20 @@ def _check_feed(feed: Feed, where: str) -> None:
             feed.time,
             "a list of the column(s) that hold the time stamp",
         )
+    _require(
+        feed.known_at is None or feed.layout == "long",
+        where,
+        "known_at",
+        feed.known_at,
+        "null for wide layouts: a long table has a row, and a time, for each value",
+    )
+    _require(
+        feed.known_at is None or feed.known_at not in (feed.id, feed.target, *feed.time, *roles),
+        where,
+        "known_at",
+        feed.known_at,
+        "a column of its own",
+    )
     if feed.layout != "long":
         _require(
             not roles,

@@ -25,19 +25,23 @@ _ENVIRONMENT = {
     "OMP_WAIT_POLICY": "PASSIVE",  # threads that wait sleep: spinning ones slow a busy machine
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "DO_NOT_TRACK": "true",
+    "RAY_USAGE_STATS_ENABLED": "0",
     "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
     "GIT_PYTHON_REFRESH": "quiet",
 }
 
+_RENAMED = {"from": "begin", "to": "end"}  # `from` cannot name a field of a schema
+
 
 def entry(
-    groups: tuple[str, ...] = (),
+    groups: tuple[str, ...] = (), modes: tuple[str, ...] = ()
 ) -> Callable[[Callable[[schema.Config], None]], Callable[[], None]]:
     """Decorate a command's ``main(config)``.
 
     Args:
         groups: Hydra groups the command needs. A group that ``params.yaml`` names (``source``, ``trainer``, ``tune``,
             ``sink``) may be left out on the command line.
+        modes: what ``mode=`` may be; the first is what the command does without it.
     """
 
     def decorate(main: Callable[[schema.Config], None]) -> Callable[[], None]:
@@ -50,8 +54,9 @@ def entry(
                 os.environ.setdefault(name, value)
             signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # what is under way is ended
             try:
-                sys.argv[1:] = _help_header(main) + _choose_recipes(sys.argv[1:], groups)
-                _run(main, root)
+                given = [_RENAMED.get(key, key) + rest for key, rest in map(_split, sys.argv[1:])]
+                sys.argv[1:] = _help_header(main) + _choose_recipes(given, groups)
+                _run(main, root, modes)
             except GatecastError as error:
                 print(f"\n{error}", file=sys.stderr)
                 raise SystemExit(2) from None
@@ -62,6 +67,12 @@ def entry(
         return command
 
     return decorate
+
+
+def _split(override: str) -> tuple[str, str]:
+    """``"from=2025-03-01"`` -> ``("from", "=2025-03-01")``."""
+    key, equals, value = override.partition("=")
+    return key, equals + value
 
 
 def _help_header(main: Callable[[schema.Config], None]) -> list[str]:
@@ -108,7 +119,7 @@ def _recipes(group: str) -> str:
     return ", ".join(sorted(p.stem for p in Path("conf", group).glob("*.yaml")))
 
 
-def _run(main: Callable[[schema.Config], None], root: Path) -> None:
+def _run(main: Callable[[schema.Config], None], root: Path, modes: tuple[str, ...]) -> None:
     import hydra
     import yaml
     from hydra.core.config_store import ConfigStore
@@ -138,6 +149,7 @@ def _run(main: Callable[[schema.Config], None], root: Path) -> None:
         if config.feed is not None:
             config.feed.name = config.source
         schema.check(config, choices)
+        schema.check_mode(config, modes)
         main(config)
 
     try:

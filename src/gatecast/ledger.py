@@ -18,7 +18,7 @@ import re
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -52,6 +52,9 @@ SECONDS, PATIENCE = (
     30.0,
     45.0,
 )  # how long a lease lives unless renewed; how long the next one waits for it
+# A lease that ends so much later than any should was taken before the clock was set back: whoever took it renews it by
+# the new clock, unless they are dead.
+AHEAD = 600.0
 
 
 @dataclass(frozen=True)
@@ -163,10 +166,31 @@ class Ledger:
 
     def find(self, once: str) -> Entry | None:
         """The row that has this key, if there is one."""
-        query = _ENTRIES.select().where(_ENTRIES.c.once == once)
+        return self._one(_ENTRIES.select().where(_ENTRIES.c.once == once))
+
+    def first(self, subject: str, *kinds: str) -> Entry | None:
+        """The oldest row of any of these kinds."""
+        mine = (_ENTRIES.c.subject == subject) & _ENTRIES.c.kind.in_(kinds)
+        return self._one(_ENTRIES.select().where(mine).order_by(_ENTRIES.c.id).limit(1))
+
+    def last(self, subject: str, *kinds: str) -> Entry | None:
+        """The newest row of any of these kinds."""
+        mine = (_ENTRIES.c.subject == subject) & _ENTRIES.c.kind.in_(kinds)
+        return self._one(_ENTRIES.select().where(mine).order_by(_ENTRIES.c.id.desc()).limit(1))
+
+    def _one(self, query: sa.Select[Any]) -> Entry | None:
         with self._trouble(), self._engine.connect() as connection:
             r = connection.execute(query).first()
         return Entry(r.id, r.at, r.kind, r.subject, json.loads(r.facts)) if r else None
+
+    def noted(self, keys: Sequence[str]) -> set[str]:
+        """Those of some ``once`` keys that a row has."""
+        found: set[str] = set()
+        for begin in range(0, len(keys), 500):  # databases limit the parameters of a statement
+            query = sa.select(_ENTRIES.c.once).where(_ENTRIES.c.once.in_(keys[begin : begin + 500]))
+            with self._trouble(), self._engine.connect() as connection:
+                found |= set(connection.execute(query).scalars())
+        return found
 
     @contextmanager
     def lease(
@@ -214,7 +238,8 @@ class Ledger:
         """The token of a lease that was free; tokens of a name only grow. None if it is held."""
         now = self._now()
         mine = {"holder": who(), "expires_at": now + seconds}
-        free = (_LEASES.c.name == name) & (_LEASES.c.expires_at < now)
+        expires = _LEASES.c.expires_at
+        free = (_LEASES.c.name == name) & ((expires < now) | (expires > now + seconds + AHEAD))
         again = _LEASES.update().where(free).values(mine | {"token": _LEASES.c.token + 1})
         first = _LEASES.insert().values(mine | {"name": name, "token": 1})
         with self._trouble():

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import shutil
-from collections.abc import Callable
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import numpy as np
 import pandas as pd
@@ -13,7 +19,8 @@ import pyarrow as pa
 import pytest
 
 from gatecast import config
-from gatecast.config import Feed, Fit, Model, Promote, RawFile, Splits, Task
+from gatecast.config import Config, Feed, Fit, Model, Promote, RawFile, Splits, Task
+from gatecast.config import Sink as Recipe
 from gatecast.data import ingest, panel
 from gatecast.evaluation import baselines, leaderboard
 from gatecast.evaluation.backtest import Backtest
@@ -22,6 +29,7 @@ from gatecast.scoring import parts, sinks
 from gatecast.scoring.places import place
 from gatecast.scoring.sinks import Sink
 from gatecast.training import trainer
+from tests.servers import Postgres, execute, free_port, serving
 
 
 @pytest.fixture(autouse=True)
@@ -73,7 +81,7 @@ def publish() -> Callable[..., Sink]:
     return run
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def promote() -> Callable[[Feed], champion.Champion]:
     """Ingest a feed, train the ridge, evaluate and promote it: the belt without DVC."""
 
@@ -105,3 +113,119 @@ def promote() -> Callable[[Feed], champion.Champion]:
         return found
 
     return run
+
+
+@pytest.fixture(scope="session")
+def berlin(
+    promote: Callable[[Feed], Any], tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, Feed]:
+    """A project with two hourly series of Berlin and their champion, and the recipe of the feed."""
+    folder, zone = tmp_path_factory.mktemp("berlin"), "Europe/Berlin"
+    stamps = pd.date_range("2024-10-01", "2024-10-29", freq="h", tz=zone)
+    rng = np.random.default_rng(0)
+    y = 10 + 5 * np.sin(2 * np.pi * stamps.hour / 24)
+    frames = [
+        pd.DataFrame(
+            {"id": name, "ds": stamps.tz_localize(None), "y": y + rng.normal(0, 1, len(y))}
+        )
+        for name in ("north", "south")
+    ]
+    feed = Feed(
+        name="berlin", files=[RawFile("berlin.csv")], id="id", time=["ds"], frequency="h", timezone=zone,
+        task=Task(horizon=6, season_length=24, splits=Splits("time", 72, 72)),
+    )  # fmt: skip
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        pd.concat(frames).to_csv("berlin.csv", index=False)
+        promote(feed)
+    return folder, feed
+
+
+@pytest.fixture
+def hourly(project: Path, berlin: tuple[Path, Feed], monkeypatch: pytest.MonkeyPatch) -> Config:
+    """The project of Berlin, copied: its feed is scored every full hour."""
+    folder, feed = berlin
+    shutil.copytree(folder, project, dirs_exist_ok=True)
+    monkeypatch.setenv("MLFLOW_SQLALCHEMYSTORE_POOLCLASS", "NullPool")  # for processes that fork
+    schedule = config.Schedule(cron="0 * * * *")
+    return Config(source="berlin", feed=replace(feed), schedule=schedule)
+
+
+@pytest.fixture(scope="session")
+def forked() -> Callable[..., int]:
+    """``forked(job, *given)``: number of a process that does a job; it ends with 0, or 1 if the job raised."""
+
+    def run(job: Callable[..., Any], *given: Any) -> int:
+        sys.stdout.flush()
+        child = os.fork()
+        if child == 0:
+            status = 1
+            try:
+                job(*given)
+                status = 0
+            finally:
+                os._exit(status)
+        return child
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def ended() -> Callable[[int], int]:
+    """``ended(forked(job))``: its exit status; it is killed after two minutes."""
+
+    def wait(child: int) -> int:
+        late = threading.Timer(120, os.kill, [child, signal.SIGKILL])
+        late.start()
+        try:
+            return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        finally:
+            late.cancel()
+
+    return wait
+
+
+@pytest.fixture(scope="session")
+def database(postgres_server: Postgres) -> str:
+    return postgres_server.create("forecasts")
+
+
+@pytest.fixture(scope="session")
+def s3() -> Iterator[str]:
+    """A bucket's address; credentials and endpoint are in the environment."""
+    fsspec = pytest.importorskip(
+        "s3fs", reason="s3fs is not installed (it wants a botocore of its own)"
+    )
+    port = free_port()
+    program = Path(sys.executable).with_name("moto_server")
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        serving(port, str(program), "-H", "127.0.0.1", "-p", str(port)),
+    ):
+        patch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{port}")
+        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+            patch.setenv(name, "test")
+        patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+        fsspec.S3FileSystem().mkdir("forecasts")
+        yield "s3://forecasts"
+
+
+@pytest.fixture
+def recipe(request: pytest.FixtureRequest, tmp_path: Path) -> Recipe:
+    """An empty sink of the kind that the test names."""
+    name = f"sink_{uuid4().hex[:12]}"
+    if request.param == "s3":
+        return Recipe("parquet", f"{request.getfixturevalue('s3')}/{name}")
+    if request.param == "postgres":
+        database = request.getfixturevalue("database")
+        execute(database, f"CREATE SCHEMA {name}")
+        return Recipe("postgres", f"{database}?options=-csearch_path%3D{name}")
+    if request.param == "duckdb":
+        return Recipe("duckdb", str(tmp_path / f"{name}.duckdb"))
+    addresses = {"memory": f"memory://{name}/f", "file": f"file://{tmp_path}/{name}"}
+    return Recipe("parquet", addresses.get(request.param, name))
+
+
+@pytest.fixture
+def sink(recipe: Recipe) -> Sink:
+    return sinks.sink(recipe)

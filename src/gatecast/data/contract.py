@@ -3,8 +3,8 @@
     rows in = accepted + repaired + quarantined
 
 *Accepted* rows stand in the observations. *Repaired* rows were merged into another row of the same series and
-time. *Quarantined* rows are set aside with a code and a reason. A missing value is no error: it stays missing
-and is masked later, never filled.
+time, or superseded by one that became known later. *Quarantined* rows are set aside with a code and a reason. A missing
+value is no error: it stays missing and is masked later, never filled.
 """
 
 from __future__ import annotations
@@ -68,6 +68,7 @@ def check(raw: pd.DataFrame, feed: Feed, as_of: str | None = None, horizon: int 
     _parse_columns(rows)
     ignored = stamps.cut(rows, as_of, horizon)
     rows_in = len(rows.table) + sum(map(len, rows.quarantined))
+    stamps.supersede(rows)
     stamps.on_grid(rows)
     static = _static(rows)
     _merge_duplicates(rows)

@@ -20,7 +20,7 @@ from gatecast.data import calendar
 from gatecast.data.files import Located, locate, open_raw
 from gatecast.errors import IngestError, did_you_mean
 
-RESERVED = ("unique_id", "ds", "y", "file", "line", "position", "history")
+RESERVED = ("unique_id", "ds", "y", "known_at", "file", "line", "position", "history")
 NA = ["", "NA", "N/A", "NaN", "nan", "null", "NULL", "None"]
 
 
@@ -33,7 +33,8 @@ def read(feed: Feed, as_of: str | None = None, horizon: int = 0) -> pd.DataFrame
         horizon: steps of known covariates that the demo adds after its last observation.
 
     Returns:
-        Long table: ``unique_id`` (str), ``ds`` (text or datetime), ``y``, the covariates, ``file``, ``line``.
+        Long table: ``unique_id`` (str), ``ds`` (text or datetime), ``y``, the covariates, ``file``, ``line``; and
+        ``known_at`` (text or datetime) where the recipe names its column.
     """
     if feed.kind == "demo":
         from gatecast.data import demo
@@ -94,6 +95,7 @@ def _wanted(feed: Feed) -> list[str]:
     wanted += feed.time if feed.layout != "wide_rows" else []
     if feed.layout == "long":
         wanted += [feed.target, *c.static, *c.past, *c.future]
+        wanted += [feed.known_at] if feed.known_at else []
         clash = [x for x in (*c.static, *c.past, *c.future) if x in RESERVED]
         if clash:
             raise IngestError(
@@ -125,7 +127,8 @@ def _parquet(found: Located, feed: Feed) -> tuple[pd.DataFrame, np.ndarray]:
 
 def _csv(found: Located, feed: Feed) -> tuple[pd.DataFrame, np.ndarray]:
     """The table, and the line of each row in the file (the header is line 1)."""
-    text = [*([feed.id] if feed.id else []), *feed.time, *feed.covariates.categorical]
+    text = [c for c in (feed.id, feed.known_at) if c]
+    text += [*feed.time, *feed.covariates.categorical]
     shape = "Correct the line, or `separator` and `decimal` in the recipe."
     try:
         with open_raw(found.address, decompress=True) as handle:
@@ -207,6 +210,7 @@ def _from_long(table: pd.DataFrame, feed: Feed, line: np.ndarray, _: str) -> pd.
     ids = table[feed.id] if feed.id else pd.Series(feed.name, index=table.index, dtype="str")
     columns = {"unique_id": ids, "ds": _stamps(table, feed), "y": table[feed.target]}
     columns |= {name: table[name] for name in (*c.static, *c.past, *c.future)}
+    columns |= {"known_at": table[feed.known_at]} if feed.known_at else {}
     return pd.DataFrame(columns).assign(line=line)
 
 

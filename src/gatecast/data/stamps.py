@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pandas as pd
 
@@ -35,25 +37,64 @@ def instant(text: str, timezone: str | None = None) -> pd.Timestamp:
 
 def parse(rows: Rows) -> None:
     """Read the stamps; those without an offset are local to the declared time zone; all become UTC or stay naive."""
-    feed, ds = rows.feed, rows.table["ds"]
-    parsed = ds if pd.api.types.is_datetime64_any_dtype(ds) else _read(ds, feed.time_format)
-    bad = parsed.isna().to_numpy()
-    rows.reject(
-        bad,
+    feed = rows.feed
+    form = f" of the form {feed.time_format}" if feed.time_format else ""
+    parsed = _parse(
+        rows,
+        "ds",
+        feed.time_format,
         "TIME-PARSE",
-        lambda r: (
-            f"'{r['ds']}' in {'+'.join(feed.time)} is no time stamp"
-            + (f" of the form {feed.time_format}" if feed.time_format else "")
-        ),
+        lambda r: f"'{r['ds']}' in {'+'.join(feed.time)} is no time stamp{form}",
         "Declare `time_format:` in the source recipe (e.g. '%d.%m.%Y %H:%M').",
     )
-    parsed = parsed[~bad]
-    if parsed.dt.tz is not None:
-        parsed = parsed.dt.tz_convert("UTC").dt.tz_localize(None)
-        rows.table = rows.table.assign(ds=parsed.dt.as_unit("us").to_numpy())
-    else:
-        rows.table = rows.table.assign(ds=parsed.dt.as_unit("us").to_numpy())
+    aware = parsed.dt.tz is not None
+    rows.table = rows.table.assign(ds=_naive(parsed))
+    if not aware:
         _localise(rows)
+    if feed.known_at:
+        _parse_known(rows)
+
+
+def _parse(
+    rows: Rows,
+    column: str,
+    time_format: str | None,
+    code: str,
+    what: Callable[[pd.Series], str],
+    fix: str,
+) -> pd.Series:
+    """Times of a column, naive or aware; rows without one are bad."""
+    raw = rows.table[column]
+    parsed = raw if pd.api.types.is_datetime64_any_dtype(raw) else _read(raw, time_format)
+    bad = parsed.isna().to_numpy()
+    rows.reject(bad, code, what, fix)
+    return parsed[~bad]
+
+
+def _naive(times: pd.Series) -> np.ndarray:
+    """Without a zone, in microseconds; aware ones in UTC."""
+    if times.dt.tz is not None:
+        times = times.dt.tz_convert("UTC").dt.tz_localize(None)
+    return times.dt.as_unit("us").to_numpy()
+
+
+def _parse_known(rows: Rows) -> None:
+    """When each row became known; without an offset it is local as stamps are, the earlier one of a repeated hour."""
+    column, zone = rows.feed.known_at, rows.feed.timezone
+    times = _parse(
+        rows,
+        "known_at",
+        None,
+        "KNOWN-AT",
+        lambda r: (
+            f"series '{r['unique_id']}', {r['ds']}: '{r['known_at']}' in column '{column}' is no time"
+        ),
+        "Write when the row became known like 2025-04-10T12:00.",
+    )
+    if zone and times.dt.tz is None:
+        first = np.ones(len(times), dtype=bool)
+        times = times.dt.tz_localize(zone, ambiguous=first, nonexistent="shift_forward")
+    rows.table = rows.table.assign(known_at=_naive(times))
 
 
 def _read(ds: pd.Series, time_format: str | None) -> pd.Series:
@@ -84,7 +125,9 @@ def _localise(rows: Rows) -> None:
             "Remove `timezone`: dates need none.",
         )
     # The hour that comes twice in a file: its second coming is winter time.
-    second = rows.table.duplicated([*KEY, "file"], keep="first").to_numpy()
+    # A later correction of a row is no second coming: it became known at another time.
+    same = [*KEY, "file", *(["known_at"] if rows.feed.known_at else [])]
+    second = rows.table.duplicated(same, keep="first").to_numpy()
     try:
         local = rows.table["ds"].dt.tz_localize(zone, ambiguous=~second, nonexistent="NaT")
     except Exception as error:
@@ -107,6 +150,8 @@ def _localise(rows: Rows) -> None:
 def cut(rows: Rows, as_of: str | None, horizon: int) -> int:
     """Make the feed what it was at ``as_of``: later values unknown, later rows kept for known covariates only.
 
+    Where the recipe says when a row became known, rows that were not yet known are left out.
+
     Returns:
         Number of rows left out.
     """
@@ -115,16 +160,28 @@ def cut(rows: Rows, as_of: str | None, horizon: int) -> int:
     feed, before = rows.feed, len(rows.table)
     now = instant(as_of, feed.timezone)
     late = (rows.table["ds"] > now).to_numpy()
+    known = (rows.table["known_at"] <= now).to_numpy() if feed.known_at else True
     keep = ~late
     if feed.covariates.future:
         keep |= (rows.table["ds"] <= now + horizon * calendar.offset(feed.frequency)).to_numpy()
         rows.table.loc[late, ["y", *feed.covariates.past]] = np.nan
-    rows.table = rows.table[keep].reset_index(drop=True)
+    rows.table = rows.table[keep & known].reset_index(drop=True)
     if rows.table.empty:
         raise IngestError(
             "AS-OF", f"as_of={as_of} lies before the feed begins.", "Choose a later time."
         )
     return before - len(rows.table)
+
+
+def supersede(rows: Rows) -> None:
+    """Of the rows of one series and time, only the one that became known last counts."""
+    if not rows.feed.known_at:
+        return
+    latest = rows.table.groupby(KEY, sort=False, observed=True)["known_at"].transform("max")
+    old = (rows.table["known_at"] < latest).to_numpy()
+    if old.any():
+        rows.repaired["SUPERSEDED"] = int(old.sum())
+    rows.table = rows.table[~old].drop(columns="known_at").reset_index(drop=True)
 
 
 def on_grid(rows: Rows) -> None:

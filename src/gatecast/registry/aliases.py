@@ -12,10 +12,12 @@ nor where it was before has been moved by hand: that is noted, and respected.
 from __future__ import annotations
 
 import json
+from datetime import datetime
 from typing import Any
 
 from gatecast import failpoints
 from gatecast.errors import RegistryError
+from gatecast.forecast import Kind
 from gatecast.ledger import Entry, Lease, Ledger, who
 from gatecast.registry import gate, tracking
 from gatecast.registry.champion import (
@@ -39,6 +41,12 @@ def lease_name(model: str) -> str:
 def moves(ledger: Ledger, model: str) -> list[Entry]:
     """The ledger's rows of moves, oldest first."""
     return [e for e in ledger.entries(KIND, model) if e.facts.get("verdict") in MOVES]
+
+
+def champion_then(ledger: Ledger, model: str, moment: datetime) -> int | None:
+    """Number of the version that was champion at a moment; None if none was."""
+    past = [e for e in moves(ledger, model) if datetime.fromisoformat(e.at) <= moment]
+    return past[-1].facts["champion"] if past else None
 
 
 def interrupted(ledger: Ledger, model: str) -> Entry | None:
@@ -157,7 +165,7 @@ def _say(version: int | None) -> str:
     return "no version" if version is None else f"version {version}"
 
 
-def rollback(source: str, reason: str = "") -> dict[str, Any]:
+def rollback(source: str, reason: str = "", kind: Kind = "quantile") -> dict[str, Any]:
     """Make the previous champion the champion again, and the champion the previous one.
 
     A rollback that was interrupted is finished, and that is all.
@@ -165,6 +173,7 @@ def rollback(source: str, reason: str = "") -> dict[str, Any]:
     Args:
         source: whose model.
         reason: for the ledger.
+        kind: of its two models.
 
     Returns:
         The row of the ledger.
@@ -172,14 +181,14 @@ def rollback(source: str, reason: str = "") -> dict[str, Any]:
     Raises:
         RegistryError: NO-PREVIOUS; LEASE; whatever :func:`champion` raises of a version that cannot be trusted.
     """
-    model, ledger = tracking.model_name(source), Ledger()
+    model, ledger = tracking.model_name(source, kind), Ledger()
     with ledger.lease(lease_name(model)) as lease:
         failpoints.reach("promotion: lease taken")
         finished = settle(ledger, lease, model)
         failpoints.reach("promotion: settled")
         if finished and finished.facts["verdict"] == gate.ROLLBACK:
             return finished.facts  # the one that was asked for, and killed
-        sitting, target = version_at(model, CHAMPION), champion(source, PREVIOUS)
+        sitting, target = version_at(model, CHAMPION), champion(source, PREVIOUS, kind)
         if sitting is None or target is None or int(sitting.version) == target.version:
             raise RegistryError(
                 "NO-PREVIOUS",

@@ -13,6 +13,7 @@ from typing import Any
 from gatecast import atomic
 from gatecast.errors import RegistryError
 from gatecast.evaluation.predictor import NetPredictor
+from gatecast.forecast import Kind
 from gatecast.registry import package, tracking
 
 CHAMPION, PREVIOUS = "champion", "previous"
@@ -64,16 +65,41 @@ def version_at(model: str, alias: str) -> Any | None:
             raise
 
 
-def champion(source: str, alias: str = CHAMPION) -> Champion | None:
-    """Resolve and load the version behind an alias; None if nothing was promoted yet.
+def champion(source: str, alias: str = CHAMPION, kind: Kind = "quantile") -> Champion | None:
+    """Resolve and load the version behind an alias; None if nothing of the kind was promoted yet.
 
     Raises:
         RegistryError: STORE, FOREIGN, ARTIFACT, DIGEST, PACKAGE-…
     """
+    found = version_at(tracking.model_name(source, kind), alias)
+    return None if found is None else _load(found)
+
+
+def numbered(source: str, number: int) -> Champion:
+    """Load a registered version by its number.
+
+    Raises:
+        RegistryError: NO-VERSION, STORE, FOREIGN, ARTIFACT, DIGEST, PACKAGE-…
+    """
+    from mlflow.exceptions import MlflowException
+
     name = tracking.model_name(source)
-    found = version_at(name, alias)
-    if found is None:
-        return None
+    with answering():
+        try:
+            return _load(tracking.client().get_model_version(name, str(number)))
+        except MlflowException as error:
+            if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+                raise
+    raise RegistryError(
+        "NO-VERSION",
+        f"{name} has no version {number}; it was deleted.",
+        "Restore the registry, or score with the champion of now: hindcast=true.",
+    )
+
+
+def _load(found: Any) -> Champion:
+    """A registered version, its digest checked."""
+    name = found.name
     digest = found.tags.get("gatecast.digest")
     if not digest:
         raise RegistryError(
