@@ -5,9 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-SERIES = (
-    8192  # a shard holds about so many: its memory does not depend on how many series there are
-)
+SERIES = 4096  # a shard holds about so many: its memory does not depend on how many there are
 
 
 def number_of_shards(series: int) -> int:

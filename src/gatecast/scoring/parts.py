@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from gatecast.data.panel import Panel
+from gatecast.data.windows import Windows
 from gatecast.errors import ScoringError
 from gatecast.evaluation.table import MODEL, stamps_of, value_columns
 from gatecast.forecast import Forecast
@@ -40,10 +41,9 @@ def encode(
     def when(at: np.ndarray) -> pa.Array:
         return pa.array(stamps.asi8[at], pa.int64()).cast(stamp)
 
-    ids = pa.array(source.ids[windows.series], pa.large_string())
     reasons, code = np.unique(reason.astype(str), return_inverse=True)
     columns: dict[str, Any] = {
-        "unique_id": _repeated(ids, np.arange(n), horizon),
+        "unique_id": _repeated(names_of(source, windows), np.arange(n), horizon),
         "cutoff": when(np.repeat(place - 1, horizon)),
         "ds": when((place[:, None] + np.arange(horizon)).ravel()),
         "step": np.tile(np.arange(1, horizon + 1, dtype=np.int32), n),
@@ -55,6 +55,11 @@ def encode(
     columns["fallback"] = _repeated(pa.array(reasons, pa.large_string()), code, horizon)
     columns |= {name: _constant(value, n * horizon) for name, value in provenance.items()}
     return pa.table(columns)
+
+
+def names_of(source: Panel, windows: Windows) -> pa.Array:
+    """(n,) ids of the series of windows."""
+    return pa.array(source.series["unique_id"].iloc[windows.series], pa.large_string())
 
 
 def _repeated(values: pa.Array, code: np.ndarray, times: int) -> pa.DictionaryArray:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import zlib
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from datetime import datetime
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -24,7 +26,7 @@ from gatecast.scoring.places import place
 NAIVE = "model gave no finite number: seasonal naive"
 NOTHING = "neither the model nor seasonal naive gave a finite number"
 LEFT_OUT = "model gave no finite number"
-_SLICE = 1024  # series between two releases of the memory map
+_SLICE, _BLOCK = 512, 1 << 16  # series between two releases of the memory map; ids hashed together
 
 
 def shard_of(ids: Iterable[str], shards: int) -> np.ndarray:
@@ -44,21 +46,28 @@ def score_shard(job: Job, shard: int) -> Part:
         return found
     panel, members = _series(job.panel, job.shards)
     windows = Windows(members[shard], panel.history[members[shard]])
-    forecast, reason, left_out = _forecast(_predictor(job), panel, windows, job.fallback)
+    values = np.empty((len(windows), panel.meta.horizon, len(QUANTILES)), np.float32)
+    reason = np.full(len(windows), "", dtype=object)
+    remarks: Counter[str] = Counter()
+    for k in _slices(panel, len(windows), job.device):
+        values[k], reason[k] = _forecast(_predictor(job), panel, windows[k], job.fallback)
+        remarks.update({name: int(say(panel, windows[k]).sum()) for name, say in _REMARKS.items()})
+    lost = ~np.isfinite(values).all((1, 2))
+    why = NOTHING if job.fallback == "seasonal_naive" else LEFT_OUT
+    left_out = [[name, why] for name in parts.names_of(panel, windows[lost]).to_pylist()]
+    kept, reason = Forecast(values[~lost], windows[~lost]), reason[~lost]
     scored_at = datetime.fromisoformat(job.provenance["scored_at"]).replace(tzinfo=None)
     columns = job.provenance | {"scored_at": scored_at}
-    table = parts.encode(panel, forecast, reason, columns)
+    table = parts.encode(panel, kept, reason, columns)
     written = parts.write(where, table, parts.name_of(shard, job.token))
     failpoints.reach("scoring: part written")
+    facts: dict[str, Any] = {name: remarks[name] for name in _REMARKS} | written
     part = Part(
         shard=shard,
         series=len(windows),
         fallbacks=int((reason != "").sum()),
         quarantined=left_out,
-        stale=_stale(panel, windows),
-        short=_short(panel, windows),
-        without_known_covariates=_blind(panel, windows),
-        **written,
+        **facts,
     )
     parts.receipt(where, part)
     failpoints.reach("scoring: part receipted")
@@ -69,7 +78,9 @@ def score_shard(job: Job, shard: int) -> Part:
 def _series(folder: str, shards: int) -> tuple[Panel, list[np.ndarray]]:
     """The panel, and the series of each shard in the panel's order; once a process."""
     panel = Panel.load(Path(folder))
-    of = shard_of(panel.ids, shards)
+    names = panel.series["unique_id"]
+    blocks = (names.iloc[begin : begin + _BLOCK] for begin in range(0, len(names), _BLOCK))
+    of = shard_of((name for block in blocks for name in block.tolist()), shards)
     order = np.argsort(of, kind="stable")
     return panel, np.split(order, np.searchsorted(of[order], np.arange(1, shards)))
 
@@ -87,57 +98,55 @@ def _loaded(folder: str, digest: str, device: str, precision: str) -> NetPredict
 
 def _forecast(
     predictor: NetPredictor, panel: Panel, windows: Windows, fallback: str
-) -> tuple[Forecast, np.ndarray, list[list[str]]]:
-    """Forecasts of the series that can be forecast; (n,) why one got seasonal naive ('' if it did not); the others."""
-    values = np.empty((len(windows), panel.meta.horizon, len(QUANTILES)), np.float32)
-    for part in _slices(panel, len(windows)):
-        values[part] = predictor.predict(panel, windows[part]).values
-    reason = np.full(len(windows), "", dtype=object)
+) -> tuple[np.ndarray, np.ndarray]:
+    """Forecasts of windows, and (n,) why one is not the model's own ('' if it is)."""
+    values = predictor.predict(panel, windows).values
     broken = ~np.isfinite(values).all((1, 2))
-    if not broken.any():
-        return Forecast(values, windows), reason, []
-    if fallback == "seasonal_naive":
+    if fallback == "seasonal_naive" and broken.any():
         naive = seasonal_naive(panel.meta.horizon, panel.meta.season_length)
         values[broken] = naive.predict(panel, windows[broken]).values
-    lost = ~np.isfinite(values).all((1, 2))
-    reason[broken] = NAIVE
-    why = NOTHING if fallback == "seasonal_naive" else LEFT_OUT
-    left_out = [[str(i), why] for i in panel.ids[windows.series[lost]]]
-    return Forecast(values[~lost], windows[~lost]), reason[~lost], left_out
+    return values, np.where(broken, NAIVE, "")
 
 
-def _slices(panel: Panel, series: int) -> Iterator[slice]:
-    """Places of so many series in slices, after each of which the memory map is given back: what is held of it does
-    not grow with the panel."""
-    for begin in range(0, series, _SLICE):
-        yield slice(begin, begin + _SLICE)
+def _slices(panel: Panel, series: int, device: str) -> Iterator[slice]:
+    """A shard's series in slices, after each of which the memory map is given back: it does not grow with the panel.
+
+    A GPU, which holds the panel or is sent batches of it, is given all of them together.
+    """
+    step = _SLICE if device == "cpu" else max(series, 1)
+    for begin in range(0, series, step):
+        yield slice(begin, begin + step)
         panel.release()
 
 
-def _stale(panel: Panel, windows: Windows) -> int:
-    """Series whose last value is more than a horizon older than the newest of all (if they share a clock)."""
+def _stale(panel: Panel, windows: Windows) -> np.ndarray:
+    """(n,) whether the last value is more than a horizon older than the newest of all (if they share a clock)."""
     if panel.meta.splits["by"] == "series_end":
-        return 0
+        return np.zeros(len(windows), bool)
     end = panel.position[windows.series] + windows.origin
-    return int((end < panel.last - panel.meta.horizon).sum())
+    return np.asarray(end < panel.last - panel.meta.horizon)
 
 
-def _short(panel: Panel, windows: Windows) -> int:
-    """Series with fewer known values than a season."""
+def _short(panel: Panel, windows: Windows) -> np.ndarray:
+    """(n,) whether there are fewer known values than a season."""
     least, begin = panel.meta.season_length, panel.indptr[windows.series]
     end = begin + windows.origin
     seen, inside = gather(panel.observed, end, np.arange(-2 * least, 0), begin, end)
     few = (seen & inside).sum(1) < least  # of the newest: then all are looked at
-    every = zip(begin[few], end[few], strict=True)
-    return sum(int(panel.observed[a:b].sum()) < least for a, b in every)
+    for i in np.flatnonzero(few):
+        few[i] = panel.observed[begin[i] : end[i]].sum() < least
+    return np.asarray(few)
 
 
-def _blind(panel: Panel, windows: Windows) -> int:
-    """Series that lack a value of a covariate known ahead in the horizon (its training mean stands in)."""
+def _blind(panel: Panel, windows: Windows) -> np.ndarray:
+    """(n,) whether a value of a covariate known ahead is missing in the horizon (its training mean stands in)."""
     ahead = [i for i, c in enumerate(panel.meta.channels) if c.role == FUTURE and not c.categories]
     if not ahead:
-        return 0
+        return np.zeros(len(windows), bool)
     begin, end = panel.indptr[windows.series], panel.indptr[windows.series + 1]
     steps = np.arange(panel.meta.horizon)
     rows, inside = gather(panel.values, begin + windows.origin, steps, begin, end)
-    return int((~inside | np.isnan(rows[..., ahead]).any(-1)).any(1).sum())
+    return np.asarray((~inside | np.isnan(rows[..., ahead]).any(-1)).any(1))
+
+
+_REMARKS = {"stale": _stale, "short": _short, "without_known_covariates": _blind}  # counted
