@@ -1,4 +1,4 @@
-"""Print what there is: raw files, panel, leaderboard, champion, forecasts, store, free disk."""
+"""Print what there is: raw files, panel, leaderboard, champion, forecasts, store, free disk, schedule."""
 
 from gatecast.config import Config
 from gatecast.entry import entry
@@ -6,10 +6,11 @@ from gatecast.entry import entry
 
 @entry(groups=("source", "sink"))
 def main(config: Config) -> None:
-    from gatecast.scoring import status
+    from gatecast.scoring import clock, status
 
     assert config.feed is not None
     print(status.report(config.feed, config.as_of, config.storage))
+    print(f"{'schedule':12s} {clock.standing(config)}")
 
 
 if __name__ == "__main__":

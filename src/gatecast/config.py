@@ -524,61 +524,17 @@ def check_mode(config: Config, modes: tuple[str, ...]) -> None:
 
 
 def _check_schedule(schedule: Schedule, where: str) -> None:
+    from gatecast import crontab  # not among what a registered model brings
+
     _one_of(schedule.catchup, ("latest", "all", "none"), where, "schedule.catchup")
     _one_of(schedule.overlap, ("skip", "queue"), where, "schedule.overlap")
-    zone, window = schedule.timezone, schedule.window
-    _require(_is_zone(zone), where, "schedule.timezone", zone, "like Europe/Berlin, or null")
-    _require(_is_span(window), where, "schedule.window", window, "a span above 0, like 12h or 1D")
-    if schedule.cron is not None:
-        _check_cron(schedule.cron, where)
-
-
-def _is_zone(zone: str | None) -> bool:
-    from zoneinfo import ZoneInfo
-
-    try:
-        return zone is None or bool(ZoneInfo(zone))
-    except (ValueError, OSError, KeyError):
-        return False
-
-
-def _is_span(text: str) -> bool:
-    import pandas as pd
-
-    try:
-        return bool(pd.Timedelta(text) > pd.Timedelta(0))
-    except ValueError:
-        return False
-
-
-def _check_cron(cron: str, where: str) -> None:
-    """Refuse what is no expression, and what APScheduler reads otherwise than cron does."""
-    from datetime import UTC, datetime
-
-    from apscheduler.triggers.cron import CronTrigger
-
-    rule = "five fields: minute, hour, day, month, weekday"
-    try:
-        trigger = CronTrigger.from_crontab(cron, timezone="UTC")
-    except ValueError as error:
-        _require(False, where, "schedule.cron", cron, f"{rule} ({error})")
-    _, _, day, _, weekday = cron.split()
-    _require(
-        not re.search(r"\d", weekday),
-        where,
-        "schedule.cron",
-        cron,
-        "with weekdays by name (mon-fri, sun): numbers mean other days in other schedulers",
-    )
-    _require(
-        "*" in (day, weekday),
-        where,
-        "schedule.cron",
-        cron,
-        "with `*` for the day of the month or for the weekday: schedulers disagree about both",
-    )
-    fires = trigger.get_next_fire_time(None, datetime.now(UTC))
-    _require(fires is not None, where, "schedule.cron", cron, "a time that comes")
+    zone, window, cron = schedule.timezone, schedule.window, schedule.cron
+    real = zone is None or crontab.is_zone(zone)
+    _require(real, where, "schedule.timezone", zone, "like Europe/Berlin, or null")
+    spans = crontab.is_span(window)
+    _require(spans, where, "schedule.window", window, "a span above 0, like 12h or 1D")
+    fault = None if cron is None else crontab.fault(cron)
+    _require(fault is None, where, "schedule.cron", cron, fault or "")
 
 
 def _check_feed(feed: Feed, where: str) -> None:

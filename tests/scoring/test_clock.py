@@ -124,6 +124,11 @@ def test_slots_beyond_the_window_are_noted_as_missed_once(
     ]
     assert missed == [(3, *hours(1, 3)), (1, *hours(4, 4))]
     assert noted() == hours(0, 5, 6)
+    standing = clock.standing(config)
+    assert (
+        "0 * * * * (Europe/Berlin), last slot 2024-10-27T06:00Z by v1, 1 due, next 20" in standing
+    )
+    assert standing.endswith(", 4 missed so far")
 
 
 def test_a_slot_that_cannot_be_scored_stays_missing_and_holds_up_no_other(
@@ -170,6 +175,7 @@ def test_a_clock_that_is_set_back_repeats_no_slot(hourly: Config) -> None:
 def test_without_a_schedule_the_setting_is_named(hourly: Config) -> None:
     with pytest.raises(ConfigError, match=r"schedule\.cron"):
         clock.run_due(scheduled(hourly, cron=None))
+    assert "`schedule.cron` in params.yaml is null" in clock.standing(scheduled(hourly, cron=None))
 
 
 # One at a time

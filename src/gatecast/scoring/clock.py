@@ -121,6 +121,30 @@ def run_due(config: Config, now: datetime | None = None) -> Tick:
     return Tick(done, None, table.after(moment))
 
 
+def standing(config: Config) -> str:
+    """A line that says what the schedule has done, and what it waits for.
+
+    Raises:
+        RegistryError: LEDGER.
+    """
+    if config.schedule.cron is None:
+        return "none: `schedule.cron` in params.yaml is null"
+    table, book, now = Timetable.of(config), Ledger(), datetime.now(UTC)
+    last = book.last(config.source, SLOT)
+    waiting = due(table, config.schedule, book, now)
+    missed = sum(row.facts["slots"] for row in book.entries(MISSED, config.source))
+    parts = [
+        f"{table.cron} ({table.zone})",
+        f"last slot {last.facts['slot']} by v{last.facts['version']}"
+        if last
+        else "no slot scored yet",
+        f"{len(waiting)} due" if waiting else "nothing due",
+        f"next {stamp(table.after(now))}",
+        *([f"{missed:,} missed so far"] if missed else []),
+    ]
+    return ", ".join(parts)
+
+
 def _score(
     config: Config, table: Timetable, book: Ledger, slot: datetime, settled: datetime
 ) -> Entry:
