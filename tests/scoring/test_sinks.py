@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import shutil
 import subprocess
 import sys
@@ -39,7 +40,7 @@ ROOT = Path(__file__).resolve().parents[2]
 slow = pytest.mark.slow
 POSTGRES, S3 = pytest.param("postgres", marks=slow), pytest.param("s3", marks=slow)
 EVERY = ["parquet", "memory", "file", S3, "duckdb", POSTGRES]
-OF_PROCESSES = ["parquet", S3, "duckdb", POSTGRES]  # which processes share
+OF_PROCESSES = [S3, "duckdb", POSTGRES]  # beside Parquet in a folder: test_run.py
 DATABASES = ["duckdb", POSTGRES]
 
 
@@ -282,10 +283,19 @@ PUBLISH = textwrap.dedent("""
 """)
 
 
-def start(recipe: Recipe, manifest: dict[str, Any], begin: float = 0.0, **env: str) -> Any:
+def start(
+    recipe: Recipe, manifest: dict[str, Any], begin: float = 0.0, largest: int = -1, **env: str
+) -> Any:
+    """Start a process that publishes a staged run at a time, and can write no file beyond a size."""
     Path("manifest.json").write_text(json.dumps(manifest))
     command = [sys.executable, "-c", PUBLISH, recipe.kind, recipe.address, str(begin)]
-    return subprocess.Popen(command, env=os.environ | env)
+
+    def limit() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (largest, largest))
+
+    return subprocess.Popen(
+        command, env=os.environ | env, preexec_fn=limit, stderr=subprocess.PIPE, text=True
+    )
 
 
 @pytest.mark.parametrize("recipe", DATABASES, indirect=True)
@@ -299,7 +309,7 @@ def test_a_process_killed_while_it_publishes_shows_all_or_nothing(
     assert start(recipe, manifest, GATECAST_FAILPOINT=point).wait(60) == DIED
     committed = point == "loading: committed"
     assert store.runs("demo", sink) == ([before, manifest] if committed else [before])
-    assert start(recipe, manifest).wait(60) == 0
+    sink.publish("demo", "k1", manifest)
     assert store.runs("demo", sink) == [before, manifest]
     pd.testing.assert_frame_equal(ordered(read_forecasts("demo", sink=sink)), wanted)
     assert not Path(sink.parts("demo", "k1")).exists()
@@ -314,6 +324,19 @@ def test_processes_that_publish_a_run_at_once_publish_it_once(recipe: Recipe, si
     assert [process.wait(90) for process in started] == [0, 0, 0]
     assert store.runs("demo", sink) == [manifest]
     pd.testing.assert_frame_equal(ordered(read_forecasts("demo", sink=sink)), wanted)
+
+
+@pytest.mark.parametrize("recipe", ["duckdb"], indirect=True)
+def test_a_full_disk_publishes_nothing_and_loses_nothing(recipe: Recipe, sink: Sink) -> None:
+    before = publish(sink, "k0", cutoff="2025-03-29")
+    manifest = stage(sink, "k1", [f"s{k}" for k in range(3000)])
+    process = start(recipe, manifest, largest=Path(recipe.address).stat().st_size + 4096)
+    _, said = process.communicate(timeout=60)
+    assert "ScoringError[WRITE]" in said
+    assert store.runs("demo", sink) == [before]
+    sink.publish("demo", "k1", manifest)
+    assert store.runs("demo", sink) == [before, manifest]
+    assert len(read_forecasts("demo", sink=sink)) == 6000
 
 
 HOLD = textwrap.dedent("""
