@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.faults import FAULTS, Fault, NotHere, attempt, stage
+from benchmarks.faults import FAULTS, Fault, NotHere, attempt
+from benchmarks.victims import stage
 
 
 @pytest.fixture(scope="module")
