@@ -23,9 +23,8 @@ from gatecast.ledger import Ledger
 from gatecast.scoring import lineage, monitor, read_forecasts, store
 from gatecast.scoring.run import score
 from gatecast.scoring.sinks import Sink
+from tests.scoring.staging import DATABASES
 from tests.servers import Postgres
-
-DATABASES = ["duckdb", pytest.param("postgres", marks=pytest.mark.slow)]
 
 SCORE = textwrap.dedent("""
     import sys

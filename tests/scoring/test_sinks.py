@@ -2,15 +2,7 @@
 
 from __future__ import annotations
 
-import json
-import os
 import shutil
-import subprocess
-import sys
-import textwrap
-import threading
-import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,84 +10,25 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from gatecast.config import Feed, Task
+from gatecast.config import Feed
 from gatecast.config import Sink as Recipe
-from gatecast.data import panel
-from gatecast.data.windows import latest
 from gatecast.errors import ScoringError
-from gatecast.failpoints import DIED, LOADING
-from gatecast.forecast import Forecast
-from gatecast.scoring import lineage, parts, read_forecasts, sinks, status, store
-from gatecast.scoring.places import place
+from gatecast.scoring import lineage, read_forecasts, sinks, status, store
 from gatecast.scoring.sinks import Sink
+from tests.scoring.staging import (
+    DATABASES,
+    HOSTILE,
+    POSTGRES,
+    S3,
+    ordered,
+    publish,
+    stage,
+    staged_as_one,
+)
 from tests.servers import execute
 
-HOSTILE = [
-    *("../../x", "a\0b", "\0", "line\nbreak", "🚲", "x" * 4096, "=cmd()"),
-    *("__HIVE_DEFAULT_PARTITION__", "é", "e\u0301", " a", "NA", 'a"b', "\\N", "a\n\\.\nb"),
-    *("␀", "␛␀", "␛\0␛", "a,b", "'; DROP TABLE gatecast_runs; --", "$1 %s"),
-]
 ROOT = Path(__file__).resolve().parents[2]
-slow = pytest.mark.slow
-POSTGRES, S3 = pytest.param("postgres", marks=slow), pytest.param("s3", marks=slow)
 EVERY = ["parquet", "memory", "file", S3, "duckdb", POSTGRES]
-OF_PROCESSES = ["parquet", S3, "duckdb", POSTGRES]  # which processes share
-DATABASES = ["duckdb", POSTGRES]
-
-
-def stage(
-    sink: Sink,
-    key: str,
-    ids: Sequence[str] = ("a", "b"),
-    zone: str | None = None,
-    seed: int = 0,
-    event: bool = False,
-    **facts: Any,
-) -> dict[str, Any]:
-    """Write the two parts of a run as a scoring run does; its manifest."""
-    days = pd.date_range("2025-03-28", periods=3, freq="D")
-    feed = Feed(name="demo", frequency="D", timezone=zone, task=Task(horizon=2, season_length=1))
-    series = pd.Series(sorted(ids), dtype="str").repeat(3)
-    known = pd.DataFrame({"unique_id": series, "ds": np.tile(days, len(ids)), "y": 1.0})
-    built = panel.build(known, known[["unique_id"]].drop_duplicates(), feed, 2, 1, feasible=False)
-    rng = np.random.default_rng(seed)
-    manifest = {
-        **{"source": "demo", "run_key": key, "model": "gatecast-demo", "version": 1},
-        **{"variant": "lstm", "digest": "d" * 64, "cutoff": "2025-03-30", "revision": 1},
-        **{"horizon": 2, "season_length": 1, "series": len(ids), "quarantine": [["x\0y", "why"]]},
-        **{"scored_at": "2025-03-31T00:00:00.123456+00:00", "data_hash": "h" * 64},
-    } | facts
-    provenance = {
-        **{"model_name": "gatecast-demo", "model_version": 1, "model_digest": "d" * 64},
-        **{"data_hash": "h" * 64, "run_key": key},
-        "scored_at": pd.Timestamp(manifest["scored_at"]).tz_localize(None).to_pydatetime(),
-    }
-    where, written = place(sink.parts(manifest["source"], key)), []
-    for number, windows in enumerate([latest(built)[::2], latest(built)[1::2]]):
-        shape = (len(windows), 2, 1 if event else 11)
-        values = rng.normal(size=shape).astype(np.float32)
-        made = Forecast(values, windows, kind="event" if event else "quantile")
-        reason = np.array(["", "no finite number"])[np.arange(len(windows)) % 2]
-        table = parts.encode(built, made, reason, provenance)
-        written.append(parts.write(where, table, parts.name_of(number, 1)))
-    return manifest | {"rows": sum(p["rows"] for p in written), "parts": written}
-
-
-def publish(sink: Sink, key: str, *args: Any, **facts: Any) -> dict[str, Any]:
-    manifest = stage(sink, key, *args, **facts)
-    sink.publish(manifest["source"], key, manifest)
-    return manifest
-
-
-def staged_as_one(sink: Sink, manifest: dict[str, Any]) -> pd.DataFrame:
-    """The parts as they lie, read past the sink."""
-    where = place(sink.parts(manifest["source"], manifest["run_key"]))
-    read = [where.read(part["name"]) for part in manifest["parts"]]
-    return ordered(parts.frame([parts.decode(data) for data in read if data is not None]))
-
-
-def ordered(table: pd.DataFrame) -> pd.DataFrame:
-    return table.sort_values(["unique_id", "step"], ignore_index=True)
 
 
 @pytest.mark.parametrize("recipe", EVERY, indirect=True)
@@ -272,89 +205,6 @@ def test_the_sql_of_the_docs_finds_the_last_revision(recipe: Recipe, sink: Sink)
     assert [tuple(map(np.float32, row[:3])) for row in found] == [tuple(row) for row in rows]
     assert {row[3] for row in found} == {"lstm"}
     assert len(found) == 2
-
-
-# Processes. One that publishes what lies staged:
-PUBLISH = textwrap.dedent("""
-    import json, sys, time
-    from gatecast.config import Sink
-    from gatecast.errors import ScoringError
-    from gatecast.scoring import sinks
-    kind, address, begin = sys.argv[1:]
-    with open("manifest.json") as file:
-        manifest = json.load(file)
-    while time.time() < float(begin):
-        time.sleep(0.01)
-    try:
-        sinks.sink(Sink(kind, address)).publish(manifest["source"], manifest["run_key"], manifest)
-    except ScoringError as error:
-        sys.exit(str(error))
-""")
-
-
-def start(recipe: Recipe, manifest: dict[str, Any], begin: float = 0.0, **env: str) -> Any:
-    Path("manifest.json").write_text(json.dumps(manifest))
-    command = [sys.executable, "-c", PUBLISH, recipe.kind, recipe.address, str(begin)]
-    return subprocess.Popen(command, env=os.environ | env)
-
-
-@pytest.mark.parametrize("recipe", DATABASES, indirect=True)
-@pytest.mark.parametrize("point", LOADING)
-def test_a_process_killed_while_it_publishes_shows_all_or_nothing(
-    recipe: Recipe, sink: Sink, point: str
-) -> None:
-    before = publish(sink, "k0", cutoff="2025-03-29")
-    manifest = stage(sink, "k1", HOSTILE)
-    wanted = staged_as_one(sink, manifest)
-    assert start(recipe, manifest, GATECAST_FAILPOINT=point).wait(60) == DIED
-    committed = point == "loading: committed"
-    assert store.runs("demo", sink) == ([before, manifest] if committed else [before])
-    assert start(recipe, manifest).wait(60) == 0
-    assert store.runs("demo", sink) == [before, manifest]
-    pd.testing.assert_frame_equal(ordered(read_forecasts("demo", sink=sink)), wanted)
-    assert not Path(sink.parts("demo", "k1")).exists()
-
-
-@pytest.mark.parametrize("recipe", OF_PROCESSES, indirect=True)
-def test_processes_that_publish_a_run_at_once_publish_it_once(recipe: Recipe, sink: Sink) -> None:
-    manifest = stage(sink, "k1", [f"s{k}" for k in range(500)])
-    wanted = staged_as_one(sink, manifest)
-    begin = time.time() + 3
-    started = [start(recipe, manifest, begin) for _ in range(3)]
-    assert [process.wait(90) for process in started] == [0, 0, 0]
-    assert store.runs("demo", sink) == [manifest]
-    pd.testing.assert_frame_equal(ordered(read_forecasts("demo", sink=sink)), wanted)
-
-
-HOLD = textwrap.dedent("""
-    import duckdb, sys
-    with duckdb.connect(sys.argv[1]):
-        print("open", flush=True)
-        sys.stdin.read()
-""")
-
-
-@pytest.mark.parametrize("recipe", ["duckdb"], indirect=True)
-def test_a_file_that_another_process_has_open_is_waited_for_then_refused(
-    recipe: Recipe, sink: Sink, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    manifest = publish(sink, "k1")
-    command, pipe = [sys.executable, "-c", HOLD, recipe.address], subprocess.PIPE
-    with subprocess.Popen(command, stdin=pipe, stdout=pipe) as other:
-        assert other.stdin is not None
-        assert other.stdout is not None
-        assert other.stdout.readline() == b"open\n"
-        monkeypatch.setattr("gatecast.scoring.sinks.duckdb.PATIENCE", 0.2)
-        for refused in (lambda: store.runs(sink=sink), lambda: publish(sink, "k2")):
-            with pytest.raises(ScoringError) as caught:
-                refused()
-            assert caught.value.code == "BUSY"
-            assert f"PID {other.pid}" in str(caught.value)
-        monkeypatch.undo()
-        threading.Timer(0.5, other.stdin.close).start()
-        assert store.runs(sink=sink) == [manifest]
-    publish(sink, "k2")
-    assert len(store.runs(sink=sink)) == 2
 
 
 @pytest.mark.parametrize("recipe", ["duckdb"], indirect=True)
