@@ -43,7 +43,7 @@ def test_the_belt_ends_with_published_forecasts(
     report = json.loads((fresh_clone.path / "data/observations/ingest_report.json").read_text())
     assert {k: report[k] for k in missing} == missing
     fresh_clone.run("python", "pipelines/score.py", **here)
-    (path,) = (fresh_clone.path / "forecasts" / source).glob("*/forecasts.parquet")
+    (path,) = (fresh_clone.path / "forecasts" / source).glob("*/part-*.parquet")
     assert len(pd.read_parquet(path)) == series * horizon
     fresh_clone.run("python", "pipelines/monitor.py", **here)
     (run,) = json.loads((fresh_clone.path / "reports/actuals.json").read_text())["runs"]

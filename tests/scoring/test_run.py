@@ -14,7 +14,7 @@ import pytest
 from gatecast.config import Config, Covariates, Feed
 from gatecast.errors import IngestError, ScoringError
 from gatecast.ledger import Ledger
-from gatecast.scoring import read_forecasts, store
+from gatecast.scoring import read_forecasts, report, store
 from gatecast.scoring.run import score
 
 
@@ -162,3 +162,18 @@ def test_local_time_goes_in_and_local_time_comes_out(
     assert str(table["ds"].dt.tz) == "Europe/Berlin"
     assert table["cutoff"].iloc[0] == stamps[-1]
     assert table["ds"].iloc[0] == stamps[-1] + pd.Timedelta(hours=1)
+
+
+def test_the_summary_says_what_was_scored_by_what_and_where(
+    daily_feed: Feed, promote: Callable[[Feed], Any]
+) -> None:
+    promote(daily_feed)
+    first = score(daily_feed, Config())
+    said = report.text(first)
+    for part in ("4 series x 7 steps from 2024-05-19", "gatecast-sales v1 (linear)", "0 fallbacks"):
+        assert part in said
+    assert first.where in said
+    assert Path(first.where).is_dir()
+    again = report.text(score(daily_feed, Config()), horizon=14)
+    assert f"has scored this feed already, at {first.manifest['scored_at'][:19]} UTC" in again
+    assert "horizon=14 needs a training of its own" in again
