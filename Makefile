@@ -61,4 +61,4 @@ clean:  ## Remove what `dvc repro` makes; keep the registry, the ledger and the 
 	rm -rf data/feed.json data/observations data/panel models reports checkpoints dvc_plots .dvc/cache .dvc/tmp dvc.lock
 
 clean-all: clean  ## Remove the registry, the ledger and all forecasts too (not .venv, not data/raw)
-	rm -rf data/scoring forecasts mlartifacts mlruns mlflow.db* ledger.db* tune.db* .mlflow.lock .tune.lock
+	rm -rf data/scoring forecasts forecasts.duckdb* mlartifacts mlruns mlflow.db* ledger.db* tune.db* .mlflow.lock .tune.lock

@@ -83,8 +83,16 @@ def execute(address: str, *statements: str) -> list[Any]:
     import duckdb
     import psycopg
 
-    connect: Any = duckdb.connect if address.endswith(".duckdb") else psycopg.connect
-    with connect(address.replace("+psycopg", "")) as connection:
+    if address.endswith(".duckdb"):
+        with duckdb.connect(address) as file:
+            for statement in statements:
+                result = file.sql(statement)
+            return (
+                [tuple(row.values()) for row in result.to_arrow_table().to_pylist()]
+                if result
+                else []
+            )
+    with psycopg.connect(address.replace("+psycopg", "")) as server:
         for statement in statements:
-            result = connection.execute(statement)
-        return list(result.fetchall()) if statements[-1].startswith("SELECT") else []
+            cursor = server.execute(statement.encode())
+        return cursor.fetchall() if cursor.description else []

@@ -9,6 +9,8 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from gatecast.scoring import read_forecasts
+
 VARIANTS = {"rnn", "lstm", "gru", "lstm_experts", "linear"}
 
 
@@ -91,6 +93,21 @@ def test_scoring_twice_leaves_one_copy(belt: Any) -> None:
     before = {p: p.read_bytes() for p in folder.rglob("*") if p.is_file()}
     assert "has scored this feed already" in belt.run("python", "pipelines/score.py").stdout
     assert {p: p.read_bytes() for p in folder.rglob("*") if p.is_file()} == before
+
+
+def test_the_same_run_in_a_database_has_the_same_rows(belt: Any) -> None:
+    said = belt.run("python", "pipelines/score.py", "sink=duckdb").stdout
+    try:
+        assert "-> forecasts.duckdb, run" in said
+        key = said.partition("-> forecasts.duckdb, run ")[2].split()[0]
+        keys = ["unique_id", "step"]
+        files, rows = (
+            read_forecasts("demo", key, str(belt.path / sink)).sort_values(keys, ignore_index=True)
+            for sink in ("forecasts", "forecasts.duckdb")
+        )
+        pd.testing.assert_frame_equal(files, rows)
+    finally:
+        (belt.path / "forecasts.duckdb").unlink(missing_ok=True)
 
 
 def test_every_series_has_one_forecast_a_step_with_provenance(belt: Any) -> None:

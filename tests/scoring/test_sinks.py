@@ -35,6 +35,7 @@ HOSTILE = [
     *("__HIVE_DEFAULT_PARTITION__", "é", "e\u0301", " a", "NA", 'a"b', "\\N", "a\n\\.\nb"),
     *("␀", "␛␀", "␛\0␛", "a,b", "'; DROP TABLE gatecast_runs; --", "$1 %s"),
 ]
+ROOT = Path(__file__).resolve().parents[2]
 slow = pytest.mark.slow
 POSTGRES, S3 = pytest.param("postgres", marks=slow), pytest.param("s3", marks=slow)
 EVERY = ["parquet", "memory", "file", S3, "duckdb", POSTGRES]
@@ -215,6 +216,9 @@ def test_rows_without_their_run_are_not_read_and_not_doubled(recipe: Recipe, sin
     manifest = publish(sink, "k1")
     execute(recipe.address, "DELETE FROM gatecast_runs")
     assert store.runs("demo", sink) == []
+    with pytest.raises(ScoringError) as caught:
+        sink.read(manifest)
+    assert caught.value.code == "CORRUPT"
     publish(sink, "k1")
     assert len(read_forecasts("demo", sink=sink)) == manifest["rows"]
 
@@ -250,6 +254,24 @@ def test_what_reads_forecasts_reads_them_from_the_sink(
     assert f"{last} -> {where}\n" in status.report(Feed(name="demo"), recipe=recipe)
     used = {1: f"forecasts {where} are of 2025-03-31"}
     assert lineage.recently_used("demo", 10_000, sink) == used
+
+
+@pytest.mark.parametrize("recipe", DATABASES, indirect=True)
+def test_the_sql_of_the_docs_finds_the_last_revision(recipe: Recipe, sink: Sink) -> None:
+    publish(sink, "old", cutoff="2025-03-29")
+    publish(sink, "wrong", seed=1)
+    publish(sink, "right", ["a", "site-007"], seed=2, revision=2)
+    page = (ROOT / "docs/sinks.md").read_text(encoding="utf-8")
+    title = {"duckdb": "### DuckDB", "postgres": "### PostgreSQL"}[recipe.kind]
+    query = page.partition(title)[2].partition("```sql\n")[2].partition("```")[0]
+    wanted = ordered(read_forecasts("demo", "right", sink))
+    chosen = "step == 1" if recipe.kind == "duckdb" else "unique_id == 'site-007'"
+    found = [row[-4:] for row in execute(recipe.address, query)]
+    names = ["gatecast", "gatecast-lo-95", "gatecast-hi-95"]
+    rows = wanted.query(chosen)[names].astype("float32").itertuples(index=False)
+    assert [tuple(map(np.float32, row[:3])) for row in found] == [tuple(row) for row in rows]
+    assert {row[3] for row in found} == {"lstm"}
+    assert len(found) == 2
 
 
 # Processes. One that publishes what lies staged:
@@ -378,3 +400,23 @@ def test_a_store_that_does_not_answer_is_a_coded_error(monkeypatch: pytest.Monke
         assert caught.value.code == "UNREACHABLE"
     monkeypatch.undo()
     assert [run["run_key"] for run in store.runs(sink=address)] == ["k1"]
+
+
+@pytest.mark.parametrize("recipe", [POSTGRES], indirect=True)
+def test_a_process_that_holds_a_run_without_end_is_named_not_waited_for_without_end(
+    recipe: Recipe, sink: Sink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import psycopg
+
+    publish(sink, "k1")
+    manifest = stage(sink, "k2")
+    claim = "INSERT INTO gatecast_runs (source, run_key, manifest) VALUES ('demo', 'k2', '{}')"
+    with psycopg.connect(recipe.address.replace("+psycopg", "")) as sleeper:
+        sleeper.execute(claim)
+        monkeypatch.setattr("gatecast.scoring.sinks.postgres.PATIENCE", 1)
+        with pytest.raises(ScoringError) as caught:
+            sink.publish("demo", "k2", manifest)
+        assert caught.value.code == "BUSY"
+        sleeper.rollback()
+    sink.publish("demo", "k2", manifest)
+    assert sink.find("demo", "k2") == manifest

@@ -127,6 +127,7 @@ class DatabaseSink(ABC):
                 self._load(database, folder, source, key, manifest)
                 failpoints.reach("loading: rows loaded")
         failpoints.reach("loading: committed")
+        shutil.rmtree(folder, ignore_errors=True)
         self._tidy(source)
 
     def find(self, source: str, key: str) -> dict[str, Any] | None:
@@ -145,18 +146,15 @@ class DatabaseSink(ABC):
 
     def _frame(self, manifest: dict[str, Any], asked: Sequence[str] | None = None) -> pd.DataFrame:
         source, key = manifest["source"], manifest["run_key"]
+        query = f"SELECT columns, timezone FROM {RUNS} WHERE source = $1 AND run_key = $2"
         with self.begin() as database:
-            ((columns, zone),) = database.rows(
-                f"SELECT columns, timezone FROM {RUNS} WHERE source = $1 AND run_key = $2",
-                source,
-                key,
-            )
-            table = database.read(asked or columns.split(","), source, key)
+            columns, zone = next(iter(database.rows(query, source, key)), ("", None))
+            wanted = asked or columns.split(",")
+            table = database.read(wanted, source, key) if columns else pa.table({})
         if table.num_rows != manifest["rows"]:
             what = f"{self.where(source, key)} has {table.num_rows:,} rows; {manifest['rows']:,} were published."
-            raise ScoringError(
-                "CORRUPT", what, f"Delete its row in {RUNS}, then score the same feed again."
-            )
+            fix = f"Delete its row in {RUNS}, then score the same feed again."
+            raise ScoringError("CORRUPT", what, fix)
         zones = {_CUTOFF: zone, _DS: zone}
         schema = [
             (
@@ -239,7 +237,7 @@ class DatabaseSink(ABC):
             raise ScoringError("WRITE", what, "Score again.")
 
     def _tidy(self, source: str) -> None:
-        """Remove staged parts of runs that are published, those of a process that died before it could among them."""
+        """Remove staged parts that a process left which published them and died."""
         for folder in (STAGED / source).glob("*"):
             if self.find(source, folder.name):
                 shutil.rmtree(folder, ignore_errors=True)

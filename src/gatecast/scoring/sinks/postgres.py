@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 
 PATIENCE = 600  # seconds to wait for another process that is loading the same run
 _CONNECT = 10  # seconds to wait for the server
+_SETTINGS = (
+    "SET LOCAL TimeZone = 'UTC'; SET LOCAL DateStyle = 'ISO'; SET LOCAL lock_timeout = '{}s'"
+)
 _ESCAPES = (("␛", "␛␛"), ("␀", "␛␀"), ("\0", "␀"))  # in this order
 
 
@@ -66,12 +69,14 @@ class PostgresSink(DatabaseSink):
 
         facts, name = self._facts(), self.name()
         try:
-            connection = psycopg.connect(**facts, cursor_factory=psycopg.RawCursor)
+            connection = psycopg.connect(
+                **facts, cursor_factory=psycopg.RawCursor, prepare_threshold=None
+            )
         except psycopg.Error as error:
             raise _unreachable(name, error) from None
         try:
             with connection:  # committed at the end of the block unless it raises
-                connection.execute(f"SET LOCAL lock_timeout = '{PATIENCE}s'")
+                connection.execute(_SETTINGS.format(PATIENCE).encode())
                 yield _Transaction(connection)
         except psycopg.errors.LockNotAvailable:
             what = f"another process has been publishing the same run to {name} for {PATIENCE} seconds."
@@ -101,10 +106,8 @@ class PostgresSink(DatabaseSink):
             what = "the sink's address is not one of a PostgreSQL database."
             fix = "Write GATECAST_SINK_URI=postgresql://user@host:5432/database"
             raise ScoringError("ADDRESS", what, fix) from None
-        ours = {"client_encoding": "utf8", "options": "-c TimeZone=UTC -c DateStyle=ISO"}
-        if given.get("options"):
-            ours["options"] += f" {given['options']}"
-        return {"connect_timeout": _CONNECT, "application_name": "gatecast"} | given | ours
+        ours = {"connect_timeout": _CONNECT, "application_name": "gatecast"}
+        return ours | given | {"client_encoding": "utf8"}
 
 
 class _Transaction:
@@ -167,6 +170,8 @@ class _Transaction:
         )
         for name in instants:
             table = _replaced(table, name, table[name].cast(INSTANT))
+        if "unique_id" not in columns:
+            return table
         coded = table["unique_id"].combine_chunks().dictionary_encode()
         ids = pa.array([_returned(text) for text in coded.dictionary.to_pylist()], TEXT)
         return _replaced(table, "unique_id", ids.take(coded.indices))
