@@ -11,6 +11,7 @@ none. tests/faults/test_scoring_faults.py runs the same list.
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import os
 import random
 import resource
@@ -295,6 +296,20 @@ def worker_killed() -> None:
     gone(parent.pid)
 
 
+def ray_actor_killed() -> None:
+    """An actor of a Ray cluster dies between a part and its receipt: it begins again, and the run ends well."""
+    if importlib.util.find_spec("ray") is None or (os.cpu_count() or 1) < 2:
+        raise NotHere("Ray is not installed, or there is one core")
+    once = Path("once").absolute()
+    once.touch()
+    point = {"GATECAST_FAILPOINT": "scoring: part written", "GATECAST_FAILPOINT_ONCE": str(once)}
+    parent = pooled(ENGINE="ray", RAY_USAGE_STATS_ENABLED="0", **point)
+    out, _ = parent.communicate()
+    assert parent.returncode == 0, out
+    assert not once.exists()
+    sound()
+
+
 def workers_keep_dying() -> None:
     """Whoever takes a shard dies: the run gives up, and says so."""
     parent = pooled(GATECAST_FAILPOINT="scoring: part written")
@@ -337,6 +352,7 @@ FAULTS = (
     Fault("no place for forecasts", no_place),
     Fault("local copy of the package damaged", package_lost),
     Fault("worker killed", worker_killed),
+    Fault("actor of a Ray cluster killed", ray_actor_killed),
     Fault("workers keep dying", workers_keep_dying),
     Fault("parent of workers killed", parent_killed),
 )

@@ -245,7 +245,8 @@ from gatecast.scoring.engines import local
 if __name__ == "__main__":
     job.SERIES, local._WORTH = 2, 0
     try:
-        run.score(victims.FEED, Config(score=Score(workers=2)))
+        engine = os.environ.get("ENGINE", "local")
+        run.score(victims.FEED, Config(score=Score(engine=engine, workers=2)))
     except victims.GatecastError as error:
         print(error)
         raise SystemExit(2)

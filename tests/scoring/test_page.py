@@ -145,6 +145,14 @@ def test_fallbacks_and_quarantine_are_counted_where_they_happened(
     assert sum(series for _, series, *_ in seen.groups["shard"]) == 8
 
 
+def test_a_shard_that_lost_all_its_series_is_counted(shops: Any, published: Publish) -> None:
+    built = shops(["a", "b"])
+    published(built, "k1", lost=("a", "b"))
+    seen = looked_at(published(built, "k2", lost=("a", "b")))
+    assert seen.reasons == [(shards.NOTHING, 2)]
+    assert seen.fans == {}
+
+
 def test_series_that_moved_are_found_at_the_stamps_both_runs_forecast(
     shops: Any, published: Publish
 ) -> None:

@@ -135,7 +135,8 @@ def _svg(panel: Panel, fan: Fan) -> str:
     past = history(panel, Windows(np.array([fan.series]), np.array([origin])), length)[0]
     axis = panel.axis[fan.place + 1 - length : fan.place + 1 + horizon]
     stamps = dates.date2num(axis.to_numpy())
-    ahead = stamps[length:]
+    ahead = stamps[length - 1 :]  # from the last value, so that a single step is seen, too
+    bands = np.vstack([np.full(len(BANDS), past[-1]), fan.bands])
     with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "gatecast", "font.size": 8}):
         figure = Figure(figsize=(4.6, 2.1), layout="constrained")
         ax = figure.add_subplot()
@@ -144,10 +145,10 @@ def _svg(panel: Panel, fan: Fan) -> str:
         for low, alpha in ((0, 0.15), (1, 0.25)):
             high = len(BANDS) - 1 - low
             ax.fill_between(
-                ahead, fan.bands[:, low], fan.bands[:, high], color=_BLUE, alpha=alpha, linewidth=0
+                ahead, bands[:, low], bands[:, high], color=_BLUE, alpha=alpha, linewidth=0
             )
-        ax.plot(ahead, fan.before, color=_RED, linewidth=1, linestyle="--")
-        ax.plot(ahead, fan.bands[:, MIDDLE], color=_BLUE, linewidth=1.4)
+        ax.plot(ahead[1:], fan.before, color=_RED, linewidth=1, linestyle="--")
+        ax.plot(ahead, bands[:, MIDDLE], color=_BLUE, linewidth=1.4)
         zone = ZoneInfo(panel.meta.timezone or "UTC")
         locator = dates.AutoDateLocator(zone, minticks=3, maxticks=6)
         ax.xaxis.set_major_locator(locator)
