@@ -191,9 +191,9 @@ def run(source: str, name: str, seed: int) -> dict[str, Any]:
     }
 
 
-def measure(source: str, recipes: list[str], seeds: int) -> dict[str, Any]:
-    """Every recipe and seed on a source, each in a process of its own."""
-    scored: dict[str, Any] = {}
+def measure(source: str, recipes: list[str], seeds: int, before: dict[str, Any]) -> dict[str, Any]:
+    """Every recipe and seed on a source, each in a process of its own; ``before``: what other recipes reached."""
+    scored = dict(before)
     for name in (*BASELINES, *recipes):
         runs = []
         once = name in BASELINES or name == "linear"
@@ -213,7 +213,10 @@ def measure(source: str, recipes: list[str], seeds: int) -> dict[str, Any]:
             "spread": {k: float(np.std([r[k] for r in runs])) for k in numbers},
             "runs": runs,
         }
-    best = min(recipes, key=lambda name: scored[name]["mean"]["validation_mase"])
+    order = [n for n in (*BASELINES, *RECIPES) if n in scored]
+    scored = {name: scored[name] for name in (*order, *(scored.keys() - set(order)))}
+    trained = scored.keys() - set(BASELINES)
+    best = min(trained, key=lambda name: scored[name]["mean"]["validation_mase"])
     return {"source": source, "recipes": scored, "best": {"recipe": best} | scored[best]["mean"]}
 
 
@@ -260,6 +263,9 @@ def main() -> None:
         help=", ".join(known),
     )
     parser.add_argument("--seeds", type=int, default=3, help="seeds 1 .. N of every net")
+    parser.add_argument(
+        "--add", action="store_true", help="keep what other recipes have reached in --out"
+    )
     parser.add_argument("--one", help=argparse.SUPPRESS)
     parser.add_argument("--seed", type=int, help=argparse.SUPPRESS)
     given = parser.parse_args()
@@ -268,10 +274,13 @@ def main() -> None:
         return
     if data_dir() is None and given.source != "demo":
         raise SystemExit("Set GATECAST_DATA_DIR to the folder of the raw files.")
+    if given.add and given.source == "all":
+        raise SystemExit("--add: name one --source.")
     sources = SOURCES if given.source == "all" else (given.source,)
     found: list[dict[str, Any]] = []
     for source in sources:
-        found.append(measure(source, given.recipes, given.seeds))
+        before = json.loads(given.out.read_text())["recipes"] if given.add else {}
+        found.append(measure(source, given.recipes, given.seeds, before))
         by_source = {"sources": {result["source"]: result for result in found}}
         write_result(given.out, by_source if given.source == "all" else found[0])
         atomic.write_text(given.out.with_suffix(".md"), "\n\n".join(map(markdown, found)) + "\n")

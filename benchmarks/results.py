@@ -103,6 +103,18 @@ def _memory_horizon(r: dict[str, Any]) -> Rows:
         yield cell, f"**{r['mse'][cell]:.4f}**", each, steps, seconds
 
 
+def _logging_cost(r: dict[str, Any]) -> Rows:
+    yield "part", "CPU seconds"
+    yield from ((name, f"{seconds:.2f}") for name, seconds in r["parts"].items())
+    yield "together", f"**{r['cpu_seconds']:.2f}**"
+    yield "without import", f"{r['cpu_seconds_without_import']:.2f}"
+    yield "tables of a new store, once", f"{r['tables_s']:.2f}"
+    yield (
+        "package; its weights; code in the model",
+        "; ".join(f"{r[key]:,.0f} KiB" for key in ("package_kib", "weights_kib", "code_kib")),
+    )
+
+
 def _events(r: dict[str, Any]) -> Rows:
     head = ("AUROC", "Brier", "Brier skill")
     yield "who", *(f"{name}, {at}" for at in ("every hour", "midnights") for name in head)
@@ -187,6 +199,12 @@ SECTIONS: dict[str, tuple[str, str, Callable[[dict[str, Any]], Rows]]] = {
         "The adding problem over 200 steps. Goals: under .02 for LSTM and GRU; the plain cell stays above .1"
         " (who answers the mean errs by .167). A run ends once it is below .004.",
         _memory_horizon,
+    ),
+    "logging_cost": (
+        "Cost of logging a variant",
+        "A run with forty epochs, the package, the MLflow model, the registered version, over the training itself;"
+        " median of five processes. Goal: 3 CPU seconds.",
+        _logging_cost,
     ),
     **{
         f"accuracy_{source}": (

@@ -12,23 +12,30 @@ from gatecast.entry import entry
 
 @entry(groups=("sink",))
 def main(config: Config) -> None:
+    from gatecast.forecast import KINDS
     from gatecast.registry import retention, tracking
     from gatecast.scoring import lineage, sinks
 
     assert config.storage is not None
-    rules, name = config.registry, tracking.model_name(config.source)
-    used = lineage.recently_used(config.source, rules.days, sinks.sink(config.storage))
-    steps = retention.plan(config.source, rules.keep, used)
+    rules, sink = config.registry, sinks.sink(config.storage)
     if config.apply:
         tracking.close_dead_runs(config.source)
-    for step in steps:
-        done = step.action
-        if step.action == "archive" and config.apply:
-            done = "archived" if retention.archive(config.source, step.version) else "keep"
-        print(f"  version {step.version}: {done}: {step.why}")
-    gone = sum(step.action == "archive" for step in steps)
-    what = "archived" if config.apply else "would be archived (apply=true does it)"
-    print(f"housekeeping: {name}: {gone} of {len(steps)} versions with artifacts {what}")
+    for kind in KINDS:
+        name = tracking.model_name(config.source, kind)
+        used = {}
+        if kind == "quantile":
+            used = lineage.recently_used(config.source, rules.days, sink)
+        steps = retention.plan(name, rules.keep, used)
+        if not steps and kind == "event":
+            continue
+        for step in steps:
+            done = step.action
+            if step.action == "archive" and config.apply:
+                done = "archived" if retention.archive(name, step.version) else "keep"
+            print(f"  version {step.version}: {done}: {step.why}")
+        gone = sum(step.action == "archive" for step in steps)
+        what = "archived" if config.apply else "would be archived (apply=true does it)"
+        print(f"housekeeping: {name}: {gone} of {len(steps)} versions with artifacts {what}")
 
 
 if __name__ == "__main__":

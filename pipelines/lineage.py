@@ -3,6 +3,7 @@
 python pipelines/lineage.py run_key=ec12447d840f3218
 python pipelines/lineage.py run_key=forecasts/demo/ec12447d840f3218
 python pipelines/lineage.py version=3
+python pipelines/lineage.py version=3 event=true
 python pipelines/lineage.py digest=2330117a2c25 format=json
 """
 
@@ -15,6 +16,7 @@ from gatecast.entry import entry
 @entry(groups=("source", "sink"))
 def main(config: Config) -> None:
     from gatecast.errors import ConfigError
+    from gatecast.forecast import Kind
     from gatecast.scoring import lineage, sinks
 
     asked = {key: getattr(config, key) for key in ("run_key", "version", "digest")}
@@ -24,12 +26,13 @@ def main(config: Config) -> None:
         )
     assert config.storage is not None
     sink = sinks.sink(config.storage)
+    kind: Kind = "event" if config.event else "quantile"
     if config.run_key is not None:
         facts = lineage.of_forecast(None, config.run_key, sink)
     elif config.version is not None:
-        facts = lineage.of_version(config.source, config.version, sink)
+        facts = lineage.of_version(config.source, config.version, sink, kind)
     else:
-        facts = lineage.of_digest(config.source, str(config.digest), sink)
+        facts = lineage.of_digest(config.source, str(config.digest), sink, kind)
     print(json.dumps(facts, indent=2) if config.format == "json" else lineage.render(facts))
 
 

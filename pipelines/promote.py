@@ -1,6 +1,8 @@
 """Promote the best variant in the registry if it passes the gate; else say why not.
 
+Variants that forecast an event are compared by themselves, and have a champion of their own.
 mode=rollback makes the previous champion the champion again (reason="…" is noted in the ledger); twice returns.
+mode=rollback event=true does so with the champion of events.
 """
 
 from pathlib import Path
@@ -14,25 +16,28 @@ PANEL, REPORTS, MODELS = Path("data/panel"), Path("reports"), Path("models")
 @entry(modes=("promote", "rollback"))
 def main(config: Config) -> None:
     from gatecast.data.panel import Panel
-    from gatecast.registry import aliases, promotion, report, tracking
+    from gatecast.forecast import Kind
+    from gatecast.registry import aliases, gate, promotion, report, tracking
 
     if config.mode == "rollback":
-        moved = aliases.rollback(config.source, config.reason)
+        kind: Kind = "event" if config.event else "quantile"
+        moved = aliases.rollback(config.source, config.reason, kind)
         print(f"promote: champion of {moved['model']} is version {moved['champion']} again")
         print(f"promote: previous is version {moved['champion_before']}: {moved['reason']}")
         return
     panel = Panel.load(PANEL)
     tracking.close_dead_runs(panel.meta.source)
-    facts = promotion.promote(panel, REPORTS / "leaderboard.json", MODELS, config.promote)
+    facts, errors = promotion.decide(panel, REPORTS, MODELS, config.promote)
     report.write(REPORTS / "promotion.json", facts)
-    for variant in facts["elsewhere"]:
+    for made in filter(None, (facts, facts["event"])):
+        champion = f"version {made['champion']}" if made["champion"] else "none"
+        is_now = "stays" if made["verdict"] == gate.FAILED else f"is {champion}"
         print(
-            f"promote: {variant}: passed over: an event forecast, for the board reports/events.csv"
+            f"promote: {made['challenger'] or made['model']}: {made['verdict']}: {made['reason']}"
         )
-    champion = f"version {facts['champion']}" if facts["champion"] else "none"
-    challenger = f"{facts['challenger']}: " if facts["challenger"] else ""
-    print(f"promote: {challenger}{facts['verdict']}: {facts['reason']}")
-    print(f"promote: champion of {facts['model']} is {champion} -> {REPORTS / 'promotion.md'}")
+        print(f"promote: champion of {made['model']} {is_now} -> {REPORTS / 'promotion.md'}")
+    if errors:
+        raise errors[0]
 
 
 if __name__ == "__main__":

@@ -23,16 +23,23 @@ def main(config: Config) -> None:
     if config.mode == "due":
         from gatecast.scoring import clock
 
-        print(f"score: {clock.run_due(config).text()}")
+        tick = clock.run_due(config)
+        print(f"score: {tick.text()}")
+        if tick.done:
+            from gatecast.scoring import page
+
+            print(page.after(config, tick.done[-1].facts["run_key"]))
     elif config.mode == "backfill":
         from gatecast.scoring import backfill
 
         print(f"score: {backfill.run_span(config).text()}")
     else:
-        from gatecast.scoring import report, run
+        from gatecast.scoring import page, report, run
 
         done = run.score(config.feed, config, config.as_of)
         print(report.text(done, config.horizon))
+        if done.fresh:
+            print(page.after(config, done.manifest["run_key"]))
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ python pipelines/train.py model=gru trainer=smoke model.units=32
 python pipelines/train.py model=lstm trainer=ddp
 """
 
+import gc
 import time
 from dataclasses import asdict
 from pathlib import Path
@@ -46,6 +47,7 @@ def main(config: Config) -> None:
             config.seed,
             lambda: tracking.lightning_logger(meta.source, run_id),
         )
+        gc.freeze()  # logging is short: what training has imported is not searched for garbage again
         folder = package.MODELS / variant
         tracking.log_params(run_id, {"spec": trained.spec.to_json()})
         digest = package.write(folder, variant, model, config.seed, meta, trained)

@@ -7,7 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +15,7 @@ import pytest
 from filelock import FileLock
 
 from gatecast.registry import tracking
+from tests.servers import PG_CTL, Postgres
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -108,6 +109,9 @@ def belt(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Clone:
         if (path / ".ready").is_file():
             return Clone(path)
         clone = make_clone(path)
+        clone.edit("params.yaml", "  - linear\n", "  - linear\n  - seggru\n")
+        for command in (["add", "params.yaml"], ["commit", "-qm", "six variants"]):
+            clone.run("git", *command)
         (path / "first.log").write_text(clone.run("dvc", "repro").stdout, encoding="utf-8")
         (path / "score.log").write_text(
             clone.run("python", "pipelines/score.py").stdout, encoding="utf-8"
@@ -131,3 +135,14 @@ def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
         tracking.client()
     return folder / "mlflow.db"
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[Postgres]:
+    """A PostgreSQL; whoever stops it starts it again."""
+    if PG_CTL is None:
+        pytest.skip("no PostgreSQL is installed (Debian: apt-get install postgresql)")
+    server = Postgres()
+    yield server
+    server.stop()
+    shutil.rmtree(server.folder)

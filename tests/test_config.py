@@ -540,7 +540,7 @@ def test_a_right_configuration_ingests(copy: Path, run_ingest: Ingest) -> None:
     assert [p.name for p in copy.iterdir() if p.name == "outputs"] == []
 
 
-@pytest.mark.parametrize("name", ["../x", "a/b", "x'y", "sales[1]", ".hidden", ""])
+@pytest.mark.parametrize("name", ["../x", "a/b", "x'y", "sales[1]", ".hidden", "", "sales-event"])
 def test_a_source_whose_name_is_no_plain_file_name_is_refused(name: str) -> None:
     """It names folders, an experiment and a registered model."""
     error = refused("feed.name", name)

@@ -46,8 +46,8 @@ BASELINES = ("naive", "seasonal_naive")
 PERSISTENCE, LOGISTIC = EVENT_BASELINES = ("persistence", "logistic")
 METRICS = ("mase", "smape", "rmsse", "wape", "wql")
 FALLBACKS = ("seasonal_naive", "quarantine")
-ENGINES = ("local",)
-SINKS = ("parquet",)
+ENGINES = ("local", "ray")
+SINKS = ("parquet", "duckdb", "postgres")
 PRECISIONS = ("32-true", "bf16-mixed", "64-true")
 
 
@@ -307,6 +307,7 @@ class Score:
     listed in the manifest). ``workers``: processes of the engine; null: the cores this process may use.
     ``device``: cpu | cuda | auto (a GPU if there is one: one process then feeds it). ``precision``: 32-true |
     bf16-mixed, which pays where the hardware has it.
+    ``show``: ids of series that the page of a run draws in any case.
     """
 
     min_success_fraction: float = 0.95
@@ -315,6 +316,7 @@ class Score:
     workers: int | None = None
     device: str = "cpu"
     precision: str = "32-true"
+    show: list[str] = field(default_factory=list)
 
 
 @dataclass
@@ -322,7 +324,7 @@ class Sink:
     """A sink recipe: where forecasts are published."""
 
     kind: str = "parquet"
-    address: str = "forecasts"  # a folder, or any fsspec address
+    address: str = "forecasts"  # a folder or any fsspec address; a DuckDB file; postgresql://user@host/database
 
 
 @dataclass
@@ -372,7 +374,8 @@ class Config:
     end: str | None = None  # score mode=backfill: last time, a bare date is all of it (`to=`)
     hindcast: bool = False  # score mode=backfill: by the champion of now, not by that of each time
     reason: str = ""  # promote: why it is rolled back, for the ledger
-    run_key: str | None = None  # lineage: of these forecasts
+    event: bool = False  # promote mode=rollback, lineage: of the champion, or version, that forecasts an event
+    run_key: str | None = None  # lineage, report: of these forecasts
     version: int | None = None  # lineage: of this registered version
     digest: str | None = None  # lineage: of this package
     format: str = "text"  # lineage: text | json
@@ -408,7 +411,7 @@ def check(config: Config, recipes: dict[str, str] | None = None) -> None:
     Members of an ensemble and ranges of a search take the types of the schema, in place.
 
     Raises:
-        ConfigError: RANGE or CHOICE, naming the key and the file.
+        ConfigError: RANGE, CHOICE or ADDRESS, naming the key and the file.
     """
     recipes = recipes or {}
     p = "params.yaml"
@@ -441,6 +444,12 @@ def check(config: Config, recipes: dict[str, str] | None = None) -> None:
     if config.storage is not None:
         where = f"conf/sink/{recipes.get('sink', config.sink)}.yaml"
         _one_of(config.storage.kind, SINKS, where, "kind")
+        if config.storage.kind == "postgres" and not config.storage.address:
+            raise ConfigError(
+                "ADDRESS",
+                f"{where}: no database is named: the environment has no GATECAST_SINK_URI.",
+                "export GATECAST_SINK_URI=postgresql://user@host:5432/database (its password: PGPASSWORD or ~/.pgpass)",
+            )
         _require(bool(config.storage.address), where, "address", "", "a folder or an address")
     _one_of(config.format, ("text", "json"), "the command line", "format")
     if config.feed is not None:
@@ -531,11 +540,11 @@ def _check_schedule(schedule: Schedule, where: str) -> None:
 def _check_feed(feed: Feed, where: str) -> None:
     named = re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", feed.name) is not None
     _require(
-        named,
+        named and not feed.name.endswith("-event"),
         where,
         "file name",
         feed.name,
-        "letters, digits, '_', '.' and '-': it names the source",
+        "letters, digits, '_', '.' and '-' (it names the source), without '-event' at its end (models of events have)",
     )
     _one_of(feed.kind, ("files", "demo"), where, "kind")
     _one_of(feed.layout, ("long", "wide", "wide_rows"), where, "layout")

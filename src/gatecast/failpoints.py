@@ -41,6 +41,12 @@ SCORING = (
 
 CLOCK = ("clock: lease taken", "clock: slot scored", "clock: slot noted")
 
+LOADING = (  # of staged parts into a database, on the way to "scoring: published"
+    "loading: run claimed",
+    "loading: rows loaded",
+    "loading: committed",
+)
+
 
 def reach(name: str) -> None:
     """End the process if it was told to die here."""

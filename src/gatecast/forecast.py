@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from gatecast.data.panel import Panel
     from gatecast.data.windows import Windows
 
+Kind = Literal["quantile", "event"]
+KINDS: tuple[Kind, ...] = ("quantile", "event")
+
 
 @dataclass(frozen=True)
 class Forecast:
@@ -35,7 +38,7 @@ class Forecast:
     values: np.ndarray
     windows: Windows
     levels: tuple[float, ...] = QUANTILES
-    kind: Literal["quantile", "event"] = "quantile"
+    kind: Kind = "quantile"
 
     @property
     def point(self) -> np.ndarray:

@@ -165,22 +165,40 @@ def test_an_interval_of_resamples_holds_the_true_gain_as_often_as_it_says() -> N
     assert above <= 30  # 20 expected, and fewer: the resamples err on the side of caution
 
 
+def matured(backtest: Backtest) -> float:
+    return comparison.matured(backtest.panel, backtest.windows, ~np.isnan(backtest.targets))
+
+
 def test_overlapping_origins_are_one_block(source: Panel) -> None:
     each, every = Backtest.of(source), Backtest.of(source, stride=1)
     assert len(every.windows) > 5 * len(each.windows)
     many = comparison.blocks(source, every.windows).max() + 1
     assert many == comparison.blocks(source, each.windows).max() + 1
-    assert comparison.matured(every) == pytest.approx(comparison.matured(each), rel=0.05)
+    assert matured(every) == pytest.approx(matured(each), rel=0.05)
 
 
 def test_an_origin_whose_targets_are_mostly_unknown_counts_for_the_part_that_is_known(
     backtest: Backtest,
 ) -> None:
-    assert comparison.matured(backtest) < len(backtest.windows)  # the gaps of one series
+    assert matured(backtest) < len(backtest.windows)  # the gaps of one series
     targets = backtest.targets.copy()
     targets[:, H // 2 :] = np.nan
-    half = comparison.matured(replace(backtest, targets=targets))
-    assert half == pytest.approx(comparison.matured(backtest) / 2, rel=0.05)
+    half = matured(replace(backtest, targets=targets))
+    assert half == pytest.approx(matured(backtest) / 2, rel=0.05)
+
+
+def test_cells_of_events_add_up_to_the_brier_score_of_what_is_known(source: Panel) -> None:
+    every, r = Backtest.of(source, stride=1), np.random.default_rng(4)
+    p, label = r.random(len(every.windows)), r.integers(0, 2, len(every.windows)) * 1.0
+    label[r.random(len(label)) < 0.3] = np.nan
+    found = Cells.of_events(source, every.windows, p, label)
+    assert found.error.shape[0] == len(np.unique(every.windows.series))
+    expected = np.nanmean((p - label) ** 2)
+    assert found.score(np.ones((len(found.error), 1)))[0] == pytest.approx(expected)
+    twice = np.ones((len(found.error), 1)) * 2
+    assert found.score(twice)[0] == pytest.approx(expected)
+    half = comparison.gains(Cells.of_events(source, every.windows, (p + label) / 2, label), found)
+    np.testing.assert_allclose(half, 0.75)  # half the error is a quarter of its square
 
 
 def test_series_without_a_common_clock_share_the_place_before_their_end(source: Panel) -> None:

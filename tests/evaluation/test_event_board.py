@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import matplotlib.image
@@ -81,10 +82,34 @@ def test_the_files_say_who_was_asked_what(
     board = json.loads((tmp_path / "events.json").read_text())
     assert board["data_hash"] == panel.meta.data_hash
     assert board["digests"] == {"mine": "abc"}
+    assert board["best"] == "mine"
     assert board["scores"]["mine"]["event"] == "above 20"
     table = pd.read_csv(tmp_path / "events.csv", index_col="variant")
     assert table.loc["mine", "brier"] == pytest.approx(board["scores"]["mine"]["brier"])
     assert len(np.unique(matplotlib.image.imread(tmp_path / "reliability.png"))) > 20
+
+
+def test_the_package_with_the_least_brier_score_goes_to_the_gate(
+    results: list[EventResult], panel: Panel, tmp_path: Path
+) -> None:
+    worse = [replace(r, pooled=r.pooled | {"brier": 0.9}) for r in results if r.name == "mine"]
+    none = [replace(r, name="none", pooled=r.pooled | {"brier": np.nan}) for r in worse]
+    both = [*none, *worse, *results[:2], *(replace(r, name="best") for r in results[2:])]
+    event_board.write(tmp_path, both, panel, {"none": "c", "mine": "a", "best": "b"})
+    assert json.loads((tmp_path / "events.json").read_text())["best"] == "best"
+    assert event_board.winner(both, panel, {"mine": "a", "none": "c"}) == "mine"
+    assert event_board.winner(both, panel, {}) is None  # baselines alone
+
+
+def test_the_sources_own_event_goes_to_the_gate_whatever_others_score(
+    panel: Panel, variant: Variants
+) -> None:
+    asks = replace(panel, meta=replace(panel.meta, event={"below": 10.0}))
+    both = [variant("high", {"above": 20.0}), variant("low", {"below": 10.0})]
+    found = event_board.compare(panel, both)
+    packages = {"high": "a", "low": "b"}
+    assert event_board.winner(found, asks, packages) == "low"
+    assert event_board.winner(found, panel, packages) == "high"  # the first, where it asks none
 
 
 def test_without_a_variant_of_events_the_files_are_there_and_empty(
@@ -92,7 +117,8 @@ def test_without_a_variant_of_events_the_files_are_there_and_empty(
 ) -> None:
     found = event_board.compare(panel, [])
     event_board.write(tmp_path, found, panel, {})
-    assert json.loads((tmp_path / "events.json").read_text())["scores"] == {}
+    board = json.loads((tmp_path / "events.json").read_text())
+    assert (board["scores"], board["best"]) == ({}, None)
     assert len(pd.read_csv(tmp_path / "events.csv")) == 0
     assert (tmp_path / "reliability.png").read_bytes().startswith(b"\x89PNG")
 

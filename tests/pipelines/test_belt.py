@@ -9,7 +9,9 @@ from typing import Any
 import pandas as pd
 import pytest
 
-VARIANTS = {"rnn", "lstm", "gru", "lstm_experts", "linear"}
+from gatecast.scoring import read_forecasts
+
+VARIANTS = {"rnn", "lstm", "gru", "lstm_experts", "linear", "seggru"}
 
 
 def stages_run(output: str) -> set[str]:
@@ -93,6 +95,21 @@ def test_scoring_twice_leaves_one_copy(belt: Any) -> None:
     assert {p: p.read_bytes() for p in folder.rglob("*") if p.is_file()} == before
 
 
+def test_the_same_run_in_a_database_has_the_same_rows(belt: Any) -> None:
+    said = belt.run("python", "pipelines/score.py", "sink=duckdb").stdout
+    try:
+        assert "-> forecasts.duckdb, run" in said
+        key = said.partition("-> forecasts.duckdb, run ")[2].split()[0]
+        keys = ["unique_id", "step"]
+        files, rows = (
+            read_forecasts("demo", key, str(belt.path / sink)).sort_values(keys, ignore_index=True)
+            for sink in ("forecasts", "forecasts.duckdb")
+        )
+        pd.testing.assert_frame_equal(files, rows)
+    finally:
+        (belt.path / "forecasts.duckdb").unlink(missing_ok=True)
+
+
 def test_every_series_has_one_forecast_a_step_with_provenance(belt: Any) -> None:
     (table,) = (
         pd.read_parquet(p)
@@ -130,7 +147,23 @@ def test_status_says_what_there_is(belt: Any) -> None:
     assert "promoted" in history
     assert "skill" in history
     assert "12 series" in said
+    runs = said[said.index("scoring runs, newest first") :]
+    assert "published" in runs
     assert "free disk" in said
+
+
+def test_a_scoring_run_has_a_page_and_a_past_one_is_drawn_again(belt: Any) -> None:
+    said = (belt.path / "score.log").read_text(encoding="utf-8")
+    assert "page of the run: reports/scoring/demo.html" in said
+    key = said.split("forecasts/demo/")[1][:16]
+    path = belt.run("python", "pipelines/report.py", f"run_key={key}").stdout.strip()
+    assert path == f"reports/scoring/demo-{key}.html"
+    first, again = (
+        (belt.path / p).read_text(encoding="utf-8") for p in ("reports/scoring/demo.html", path)
+    )
+    assert again.count("<figure") == 6  # the largest of 12 series
+    assert f"run {key}" in again
+    assert "forecasts from" in first  # of this run, or of one that a test has played since
 
 
 def test_a_promotion_explains_itself_to_people(belt: Any) -> None:
@@ -197,20 +230,27 @@ def test_an_experiment_gates_but_never_moves_the_champion(fresh_clone: Any) -> N
 
 
 @pytest.mark.slow
-def test_events_have_a_board_of_their_own_and_are_passed_over(fresh_clone: Any) -> None:
+def test_events_have_a_board_and_a_champion_of_their_own(fresh_clone: Any) -> None:
     nets = "  - rnn\n  - lstm\n  - gru\n  - lstm_experts\n  - linear\n"
     fresh_clone.edit("params.yaml", nets, "  - event_lstm\n")
     said = fresh_clone.run("dvc", "repro").stdout
     assert "above 200" in said
     assert "no variant forecasts quantiles" in said
     assert "nothing_to_promote" in said
+    event = read(fresh_clone, "reports/promotion.json")["event"]
+    assert event["challenger"] == "event_lstm"
+    assert f"promote: event_lstm: {event['verdict']}: " in said
     board = read(fresh_clone, "reports/events.json")["scores"]
     assert set(board) == {"event_lstm", "persistence", "logistic"}
     assert "event_lstm" in fresh_clone.run("python", "pipelines/status.py").stdout
     fresh_clone.edit("params.yaml", "  - event_lstm\n", "  - event_lstm\n  - linear\n")
     said = fresh_clone.run("dvc", "repro").stdout
-    assert "promote: event_lstm: passed over" in said
-    assert read(fresh_clone, "reports/promotion.json")["challenger"] == "linear"
+    promotion = read(fresh_clone, "reports/promotion.json")
+    assert (promotion["challenger"], promotion["event"]["challenger"]) == ("linear", "event_lstm")
+    back = fresh_clone.run(
+        "python", "pipelines/promote.py", "mode=rollback", "event=true", check=False
+    )
+    assert "gatecast-demo-event has no champion before" in back.stderr
     assert read(fresh_clone, "reports/leaderboard.json")["elsewhere"] == ["event_lstm"]
 
 

@@ -72,6 +72,21 @@ def test_what_a_command_cannot_do_is_said_before_any_work(
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("address", "code"), [("", "ADDRESS"), ("postgresql://me:secret@127.0.0.1:1/x", "UNREACHABLE")]
+)
+def test_a_database_of_forecasts_that_is_not_there_ends_a_command_with_two(
+    monkeypatch: pytest.MonkeyPatch, address: str, code: str
+) -> None:
+    monkeypatch.setenv("GATECAST_SINK_URI", address)
+    done = run("monitor", "sink=postgres")
+    assert done.returncode == 2
+    assert f"Error[{code}]" in done.stderr
+    assert "GATECAST_SINK_URI" in done.stderr
+    assert "secret" not in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_a_command_that_needs_a_recipe_names_the_choices() -> None:
     done = run("train")
     assert done.returncode != 0

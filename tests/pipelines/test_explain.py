@@ -20,7 +20,7 @@ from gatecast.registry import package
 from gatecast.training.feed import fit_scaling, input_spec
 from gatecast.training.trainer import Trained
 
-RECURRENT = {"rnn", "lstm", "gru", "lstm_experts"}
+RECURRENT = {"rnn", "lstm", "gru", "lstm_experts", "seggru"}
 
 
 def logged(folder: Path) -> dict[str, tuple[set[str], dict[str, float]]]:

@@ -20,6 +20,8 @@ from gatecast.data import panel
 from gatecast.data.panel import Panel
 from gatecast.evaluation import baselines, leaderboard
 from gatecast.evaluation.backtest import Backtest
+from gatecast.evaluation.predictor import NetPredictor
+from gatecast.forecast import Forecast
 from gatecast.registry import package, promotion, tracking
 from gatecast.training import trainer
 from gatecast.training.trainer import Trained
@@ -101,6 +103,18 @@ def write_package(fitted: Callable[[Panel], Trained]) -> Callable[..., str]:
         return package.write(folder, variant, LINEAR, 1, source.meta, made)
 
     return write
+
+
+def answer(patch: pytest.MonkeyPatch, nth: int, change: Callable[[Forecast], Forecast]) -> None:
+    """Change what the n-th net that is asked answers: 0 is the challenger, 1 the champion."""
+    predict, asked = NetPredictor.predict, [0]
+
+    def changed(self: NetPredictor, *args: Any) -> Forecast:
+        forecast = predict(self, *args)
+        asked[0] += 1
+        return change(forecast) if asked[0] == nth + 1 else forecast
+
+    patch.setattr(NetPredictor, "predict", changed)
 
 
 def settle(folder: Path, store: Path, patch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""A variant that forecasts an event: its package, its run, its model, and why it is not promoted."""
+"""A variant that forecasts an event: its package, its run, its model."""
 
 from __future__ import annotations
 
@@ -87,7 +87,9 @@ def evaluated(folder: Path, panel: Panel) -> Path:
     return reports / "leaderboard.json"
 
 
-def test_a_list_of_events_alone_promotes_nothing_and_says_so(folder: Path, tiny: Panel) -> None:
+def test_a_list_of_events_alone_promotes_no_quantiles_and_says_so(
+    folder: Path, tiny: Panel
+) -> None:
     board = evaluated(folder, tiny)
     assert json.loads(board.read_text())["best"] is None
     facts = promotion.promote(tiny, board, folder.parent, Promote())

@@ -21,6 +21,7 @@ from gatecast.forecast import Forecast
 from gatecast.ledger import Ledger
 from gatecast.registry import champion, gate, promotion, tracking
 from gatecast.training import trainer
+from tests.registry.conftest import answer
 
 MODEL = "gatecast-tiny"
 GOOD, POOR = 1.0, 0.8
@@ -67,18 +68,6 @@ def test_an_old_score_of_the_champion_is_not_used(
     now = Backtest.of(today).run(sitting.predictor).pooled["mase"]
     assert facts["scores"]["champion"] == pytest.approx(now)
     assert abs(now - then) > 0.1
-
-
-def answer(patch: pytest.MonkeyPatch, nth: int, change: Callable[[Forecast], Forecast]) -> None:
-    """Change what the n-th net that is asked answers: 0 is the challenger, 1 the champion."""
-    predict, asked = NetPredictor.predict, [0]
-
-    def changed(self: NetPredictor, *args: Any) -> Forecast:
-        forecast = predict(self, *args)
-        asked[0] += 1
-        return change(forecast) if asked[0] == nth + 1 else forecast
-
-    patch.setattr(NetPredictor, "predict", changed)
 
 
 @pytest.mark.parametrize("nth", [0, 1], ids=["challenger", "champion"])

@@ -32,7 +32,20 @@ def judge(
     if champion is not None:
         seen = 1 - challenger / champion if champion else NAN
         duel = Duel(champion, seen + np.linspace(-spread, spread, 1001))
-    return gate.judge(Evidence(challenger, naive, 0.95, 100.0, duel), rules)
+    return gate.judge(evidence(challenger, naive, duel=duel, rules=rules), rules)
+
+
+def evidence(
+    challenger: float,
+    naive: float,
+    coverage: float = 0.95,
+    origins: float = 100.0,
+    duel: Duel | None = None,
+    rules: Promote = EASY,
+) -> Evidence:
+    """What a forecast of quantiles shows."""
+    own = gate.coverage(coverage, rules)
+    return Evidence(rules.metric, "seasonal naive", challenger, naive, own, origins, duel)
 
 
 @pytest.mark.parametrize(
@@ -95,22 +108,46 @@ def test_more_confidence_asks_for_more() -> None:
 
 
 def test_a_gain_of_which_there_is_no_resample_does_not_promote() -> None:
-    nothing = Evidence(0.5, 1.0, 0.95, 100, Duel(0.9, np.empty(0)))
+    nothing = evidence(0.5, 1.0, duel=Duel(0.9, np.empty(0)))
     assert gate.judge(nothing, EASY).verdict == gate.KEEP
 
 
 @pytest.mark.parametrize("coverage", [0.7, 1.0, NAN])
 def test_intervals_that_hold_too_little_or_everything_do_not_promote(coverage: float) -> None:
-    verdict = gate.judge(Evidence(0.5, 1.0, coverage, 100), EASY)
+    verdict = gate.judge(evidence(0.5, 1.0, coverage), EASY)
     assert verdict.verdict == gate.KEEP
     assert verdict.reason.startswith("the 95 % interval holds")
 
 
+@pytest.mark.parametrize(
+    ("auroc", "persistence", "expected"),
+    [
+        (0.8, 0.7, gate.PROMOTE),
+        (0.7, 0.7, gate.PROMOTE),
+        (0.69, 0.7, gate.KEEP),
+        (NAN, 0.7, gate.KEEP),
+        (0.8, NAN, gate.KEEP),
+        (NAN, NAN, gate.KEEP),  # it never happened
+    ],
+)
+def test_an_event_is_ranked_no_worse_than_by_persistence(
+    auroc: float, persistence: float, expected: str
+) -> None:
+    own = gate.ranks(auroc, persistence)
+    found = Evidence("brier", "persistence", 0.1, 0.2, own, 100)
+    verdict = gate.judge(found, EASY)
+    assert verdict.verdict == expected
+    assert [c.name for c in verdict.checks] == ["origins", "skill", "auroc"]
+    assert expected == gate.PROMOTE or verdict.reason.startswith("auroc ")
+
+
 def test_too_few_origins_do_not_promote() -> None:
-    verdict = gate.judge(Evidence(0.5, 1.0, 0.95, 9), Promote(min_origins=10))
+    verdict = gate.judge(evidence(0.5, 1.0, origins=9), Promote(min_origins=10))
     assert verdict.verdict == gate.KEEP
     assert "9 matured origins" in verdict.reason
-    assert gate.judge(Evidence(0.5, 1.0, 0.95, 10), Promote(min_origins=10)).verdict == gate.PROMOTE
+    assert (
+        gate.judge(evidence(0.5, 1.0, origins=10), Promote(min_origins=10)).verdict == gate.PROMOTE
+    )
 
 
 @pytest.mark.parametrize(
@@ -121,7 +158,7 @@ def test_a_gain_on_the_whole_does_not_pay_for_a_loss_in_one_segment(
 ) -> None:
     parts = [Segment("kind shop", 20, 0.5, 0.8), Segment("kind office", 20, score, 0.8)]
     duel = Duel(0.8, np.full(100, 0.2), parts)
-    verdict = gate.judge(Evidence(0.6, 1.0, 0.95, 100, duel), Promote(max_segment_loss=0.05))
+    verdict = gate.judge(evidence(0.6, 1.0, duel=duel), Promote(max_segment_loss=0.05))
     assert verdict.verdict == expected
     assert [c.name for c in verdict.checks[-2:]] == ["segment kind shop", "segment kind office"]
     assert expected == gate.PROMOTE or "kind office (20 series)" in verdict.reason

@@ -53,7 +53,7 @@ def four(filled: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def actions(keep: int, in_use: dict[int, str] | None = None) -> dict[int, str]:
-    return {s.version: s.action for s in retention.plan("tiny", keep, in_use or {})}
+    return {s.version: s.action for s in retention.plan(NAME, keep, in_use or {})}
 
 
 def weights(folder: Path) -> int:
@@ -78,7 +78,7 @@ def test_a_plan_deletes_nothing(four: Path) -> None:
 
 def test_an_archived_version_keeps_number_tags_and_card_and_loses_its_artifacts(four: Path) -> None:
     before = tracking.client().get_model_version(NAME, "1")
-    assert retention.archive("tiny", 1)
+    assert retention.archive(NAME, 1)
     after = tracking.client().get_model_version(NAME, "1")
     assert after.description == before.description
     assert before.tags.items() <= after.tags.items()
@@ -92,9 +92,9 @@ def test_an_archived_version_keeps_number_tags_and_card_and_loses_its_artifacts(
 def test_the_champion_still_forecasts_after_all_others_were_archived(
     four: Path, frame: pd.DataFrame
 ) -> None:
-    for step in retention.plan("tiny", 1, {}):
+    for step in retention.plan(NAME, 1, {}):
         if step.action == "archive":
-            retention.archive("tiny", step.version)
+            retention.archive(NAME, step.version)
     model = mlflow.pyfunc.load_model(f"models:/{NAME}@champion")
     assert len(model.predict(frame)) == 24
     assert champion("tiny", "previous") is not None
@@ -103,14 +103,14 @@ def test_the_champion_still_forecasts_after_all_others_were_archived(
 def test_a_version_that_got_an_alias_since_the_plan_was_made_stays(four: Path) -> None:
     assert actions(keep=1)[1] == "archive"
     tracking.client().set_registered_model_alias(NAME, "champion", "1")
-    assert not retention.archive("tiny", 1)
+    assert not retention.archive(NAME, 1)
     assert weights(four) == 4
 
 
 def test_an_interrupted_archiving_is_finished(four: Path) -> None:
     tracking.client().set_model_version_tag(NAME, "1", retention.ARCHIVED, "now")
     assert actions(keep=4)[1] == "archive"
-    assert retention.archive("tiny", 1)
+    assert retention.archive(NAME, 1)
     assert 1 not in actions(keep=4)
 
 
@@ -118,10 +118,10 @@ def test_an_archived_package_that_is_trained_again_gets_a_version_with_artifacts
     four: Path, tiny: Panel, write_package: Callable[..., str]
 ) -> None:
     digest = tracking.client().get_model_version(NAME, "1").tags["gatecast.digest"]
-    retention.archive("tiny", 1)
+    retention.archive(NAME, 1)
     assert tracking.find_run("tiny", digest) is None
     assert write_package(four / "models/linear", tiny, QUALITIES[0]) == digest
-    assert promotion._register(four / "models/linear", "tiny", "linear", digest) == 5
+    assert promotion.register(four / "models/linear", NAME) == 5
     assert mlflow.pyfunc.load_model(f"models:/{NAME}/5") is not None
 
 

@@ -2,23 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import pwd
-import shutil
-import socket
-import subprocess
 import sys
-import tempfile
-import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import boto3
 import mlflow
 import pandas as pd
-import psycopg
 import pytest
 
 from gatecast.data.panel import Panel
@@ -27,9 +18,8 @@ from gatecast.evaluation.table import panel_of, to_table
 from gatecast.ledger import Ledger
 from gatecast.registry import package, retention, tracking
 from gatecast.registry.champion import champion
+from tests.servers import Postgres, free_port, serving
 
-_FOUND = [shutil.which("pg_ctl"), *Path("/usr/lib/postgresql").glob("*/bin/pg_ctl")]
-PG_CTL = next((Path(found) for found in _FOUND if found), None)
 KEYS = {
     **{"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"},
     **{"AWS_DEFAULT_REGION": "us-east-1"},
@@ -37,67 +27,14 @@ KEYS = {
 
 LENIENT = {"margin": 0.0, "confidence": 0.5, "max_segment_loss": 9.0}
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(
-        PG_CTL is None, reason="no PostgreSQL is installed (Debian: apt-get install postgresql)"
-    ),
-]
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-@contextmanager
-def serving(port: int, *command: str, **env: str) -> Iterator[None]:
-    """A server process that answers on a port, ended with the block."""
-    process = subprocess.Popen(
-        command, env=os.environ | env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
-    try:
-        for _ in range(600):
-            with socket.socket() as probe:
-                if probe.connect_ex(("127.0.0.1", port)) == 0:
-                    break
-            assert process.poll() is None, f"{command[0]} ended by itself"
-            time.sleep(0.2)
-        yield
-    finally:
-        process.terminate()
-        process.wait(30)
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
-def postgres() -> Iterator[str]:
-    """Address of a PostgreSQL with the databases ``mlflow`` and ``ledger``; its programs refuse to run as root."""
-    assert PG_CTL is not None
-    folder, port = Path(tempfile.mkdtemp()), free_port()
-    user = None
-    if os.geteuid() == 0:
-        user = pwd.getpwnam("postgres").pw_uid
-        os.chown(folder, user, -1)
-    programs = PG_CTL.resolve().parent
-
-    def run(*command: object) -> None:
-        out = subprocess.DEVNULL
-        words = [str(word) for word in command]
-        subprocess.run(words, check=True, cwd=folder, user=user, stdout=out, stderr=out)
-
-    run(programs / "initdb", "-D", folder / "data", "-U", "postgres", "-A", "trust")
-    options = f"-p {port} -k {folder} -c listen_addresses=127.0.0.1"
-    run(programs / "pg_ctl", "-D", folder / "data", "-o", options, "-w", "start")
-    try:
-        address = f"postgres@127.0.0.1:{port}"
-        with psycopg.connect(f"postgresql://{address}/postgres", autocommit=True) as database:
-            database.execute("CREATE DATABASE mlflow")
-            database.execute("CREATE DATABASE ledger")
-        yield f"postgresql+psycopg://{address}"
-    finally:
-        run(programs / "pg_ctl", "-D", folder / "data", "-m", "immediate", "stop")
-        shutil.rmtree(folder)
+def postgres(postgres_server: Postgres) -> str:
+    """Address of a PostgreSQL with the databases ``mlflow`` and ``ledger``."""
+    postgres_server.create("mlflow")
+    return postgres_server.create("ledger").rpartition("/")[0]
 
 
 @pytest.fixture(scope="module")
@@ -165,6 +102,6 @@ def test_a_team_s_server_takes_a_model_from_training_to_forecast_and_archive(
 
     assert stored() == 2
     tracking.client().delete_registered_model_alias("gatecast-tiny", "previous")
-    assert retention.archive("tiny", 1)
+    assert retention.archive("gatecast-tiny", 1)
     assert stored() == 1
-    assert retention.plan("tiny", 1, {}) == [retention.Step(2, "keep", "it is @champion")]
+    assert retention.plan("gatecast-tiny", 1, {}) == [retention.Step(2, "keep", "it is @champion")]

@@ -237,6 +237,20 @@ def test_parameters_name_recipe_task_and_panel(tiny: Panel) -> None:
     assert tracking.run_name("gru", 3) == "gru seed 3"
 
 
+def test_what_nobody_sets_is_a_tag_or_an_input_and_no_parameter(
+    workplace: Path, tiny: Panel, write_package: Write
+) -> None:
+    """A comparison shows parameters that differ: digests and lengths of panels differ always."""
+    digest = write_package(workplace / "models/linear", tiny)
+    tracking.ensure_run(workplace / "models/linear")
+    run = only_run()
+    assert run.data.tags["gatecast.digest"] == digest
+    assert digest not in run.data.params.values()
+    names = {name.partition(".")[0] for name in run.data.params}
+    assert names == {"variant", "seed", "source", "model", "task", "panel", "spec"}
+    assert not {"panel.first", "panel.axis_length"} & set(run.data.params)
+
+
 def test_the_panel_is_a_dataset_input_with_its_hash_and_span(workplace: Path, tiny: Panel) -> None:
     run = run_of(body=lambda run_id: tracking.log_panel(run_id, tiny, "training"))
     (found,) = run.inputs.dataset_inputs
@@ -302,6 +316,23 @@ def test_the_logged_model_takes_a_long_table(
     assert signature.inputs.input_names() == ["unique_id", "ds", "y", "kind", "price"]
     assert signature.outputs.input_names()[:5] == ["unique_id", "cutoff", "ds", "step", "gatecast"]
     assert [p.name for p in signature.params.params] == ["cutoff"]
+
+
+def test_the_example_beside_a_model_is_one_that_it_can_forecast(
+    workplace: Path, tiny: Panel, write_package: Write
+) -> None:
+    """Logging does not try it: that would cost more than all the rest."""
+    import mlflow
+
+    write_package(workplace / "models/linear", tiny)
+    run_id = tracking.ensure_run(workplace / "models/linear")
+    model_id = tracking.client().get_run(run_id).outputs.model_outputs[0].model_id
+    model = mlflow.pyfunc.load_model(f"models:/{model_id}")
+    example = model.input_example
+    assert example is not None
+    table = model.predict(example)
+    assert table["unique_id"].tolist() == [s for s in "ab" for _ in range(tiny.meta.horizon)]
+    assert table["gatecast"].notna().all()
 
 
 def test_nothing_in_a_logged_model_is_pickled(

@@ -7,10 +7,11 @@ import shutil
 import signal
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import numpy as np
 import pandas as pd
@@ -19,6 +20,7 @@ import pytest
 
 from gatecast import config
 from gatecast.config import Config, Feed, Fit, Model, Promote, RawFile, Splits, Task
+from gatecast.config import Sink as Recipe
 from gatecast.data import ingest, panel
 from gatecast.evaluation import baselines, leaderboard
 from gatecast.evaluation.backtest import Backtest
@@ -27,6 +29,7 @@ from gatecast.scoring import parts, sinks
 from gatecast.scoring.places import place
 from gatecast.scoring.sinks import Sink
 from gatecast.training import trainer
+from tests.servers import Postgres, execute, free_port, serving
 
 
 @pytest.fixture(autouse=True)
@@ -180,3 +183,49 @@ def ended() -> Callable[[int], int]:
             late.cancel()
 
     return wait
+
+
+@pytest.fixture(scope="session")
+def database(postgres_server: Postgres) -> str:
+    return postgres_server.create("forecasts")
+
+
+@pytest.fixture(scope="session")
+def s3() -> Iterator[str]:
+    """A bucket's address; credentials and endpoint are in the environment."""
+    fsspec = pytest.importorskip(
+        "s3fs", reason="s3fs is not installed (it wants a botocore of its own)"
+    )
+    port = free_port()
+    program = Path(sys.executable).with_name("moto_server")
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        serving(port, str(program), "-H", "127.0.0.1", "-p", str(port)),
+    ):
+        patch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{port}")
+        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+            patch.setenv(name, "test")
+        patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+        fsspec.S3FileSystem().mkdir("forecasts")
+        yield "s3://forecasts"
+
+
+@pytest.fixture
+def recipe(request: pytest.FixtureRequest, tmp_path: Path) -> Recipe:
+    """An empty sink of the kind that the test names."""
+    name = f"sink_{uuid4().hex[:12]}"
+    if request.param == "s3":
+        return Recipe("parquet", f"{request.getfixturevalue('s3')}/{name}")
+    if request.param == "postgres":
+        database = request.getfixturevalue("database")
+        execute(database, f"CREATE SCHEMA {name}")
+        return Recipe("postgres", f"{database}?options=-csearch_path%3D{name}")
+    if request.param == "duckdb":
+        return Recipe("duckdb", str(tmp_path / f"{name}.duckdb"))
+    addresses = {"memory": f"memory://{name}/f", "file": f"file://{tmp_path}/{name}"}
+    return Recipe("parquet", addresses.get(request.param, name))
+
+
+@pytest.fixture
+def sink(recipe: Recipe) -> Sink:
+    return sinks.sink(recipe)

@@ -31,6 +31,16 @@ class Result:
     seconds: float
 
 
+def check_whole(name: str, forecast: Forecast, targets: np.ndarray) -> None:
+    """Raise MISSING-FORECAST unless there is a forecast for every window and step of the (n, H) targets."""
+    if forecast.values.shape[:2] != targets.shape:
+        raise EvaluationError(
+            "MISSING-FORECAST",
+            f"{name} answers {forecast.values.shape[:2]} windows and steps, not {targets.shape}.",
+            "Leave the variant out of `variants`: its scores would be of other series than the others'.",
+        )
+
+
 @dataclass(frozen=True)
 class Backtest:
     """The windows of a span and their targets."""
@@ -66,12 +76,7 @@ class Backtest:
         start = time.perf_counter()
         forecast = predictor.predict(self.panel, self.windows)
         seconds = time.perf_counter() - start
-        if forecast.values.shape[:2] != self.targets.shape:
-            raise EvaluationError(
-                "MISSING-FORECAST",
-                f"{predictor.name} answers {forecast.values.shape[:2]} windows and steps, not {self.targets.shape}.",
-                "Leave the variant out of `variants`: its scores would be of other series than the others'.",
-            )
+        check_whole(predictor.name, forecast, self.targets)
         broken = ~np.isfinite(forecast.values).all(-1) & ~np.isnan(self.targets)
         if broken.any():
             at = int(np.flatnonzero(broken.any(1))[0])

@@ -32,7 +32,7 @@ _STATISTIC = {
     "wape": "abs",
     "wql": "pinball",
 }
-_OF_SIZE = ("wape", "wql")  # divided by sum |y|; the others are means
+_OF_SIZE = ("wape", "wql", "brier")  # one sum over another; the others are means over series
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Cells:
     Attributes:
         metric: its name.
         error: (S, C) sums of its statistic.
-        size: (S, C) sums of |y|, or counts of values where the metric is a mean.
+        size: (S, C) sums of |y|, or counts of values where the metric is a mean of them.
     """
 
     metric: str
@@ -55,14 +55,33 @@ class Cells:
         stats = metrics.statistics(backtest.targets, forecast, backtest.scales)
         found = stats[_STATISTIC[metric]] * (2 if metric == "wql" else 1)
         size = stats["y"] if metric in _OF_SIZE else (~np.isnan(found)).astype(np.float64)
-        labels, row = np.unique(backtest.windows.series, return_inverse=True)
-        column = blocks(backtest.panel, backtest.windows)
+        return cls._sums(metric, backtest.panel, backtest.windows, found, size)
+
+    @classmethod
+    def of_events(cls, panel: Panel, windows: Windows, p: np.ndarray, label: np.ndarray) -> Cells:
+        """Add up the Brier score of events.
+
+        Args:
+            panel, windows: that were forecast.
+            p: (n,) probabilities.
+            label: (n,) 1, 0, or NaN where that is not known.
+        """
+        found = np.square(p - label)[:, None]
+        return cls._sums("brier", panel, windows, found, (~np.isnan(found)).astype(np.float64))
+
+    @classmethod
+    def _sums(
+        cls, metric: str, panel: Panel, windows: Windows, error: np.ndarray, size: np.ndarray
+    ) -> Cells:
+        """Cells of (n, H) statistics and what they are divided by, a row a window."""
+        labels, row = np.unique(windows.series, return_inverse=True)
+        column = blocks(panel, windows)
         shape = len(labels), int(column.max()) + 1
         cell = row * shape[1] + column
         total = lambda values: np.bincount(  # noqa: E731
             cell, np.nansum(values, 1), shape[0] * shape[1]
         ).reshape(shape)
-        return cls(metric, total(found), total(size))
+        return cls(metric, total(error), total(size))
 
     def score(self, series: np.ndarray, origins: np.ndarray | None = None) -> np.ndarray:
         """The metric under weights.
@@ -95,14 +114,17 @@ def blocks(panel: Panel, windows: Windows) -> np.ndarray:
     return np.unique(block, return_inverse=True)[1]
 
 
-def matured(backtest: Backtest) -> float:
-    """Origins that do not overlap and whose targets are known; one with half of them known counts half."""
-    column = blocks(backtest.panel, backtest.windows)
-    cell = backtest.windows.series * (column.max() + 1) + column
-    known = np.bincount(
-        np.unique(cell, return_inverse=True)[1], (~np.isnan(backtest.targets)).sum(1)
-    )
-    return float(np.minimum(known / backtest.panel.meta.horizon, 1).sum())
+def matured(panel: Panel, windows: Windows, known: np.ndarray) -> float:
+    """Origins that do not overlap and whose outcome is known; one with half of it known counts half.
+
+    Args:
+        panel, windows: that are forecast.
+        known: (n, k) bool, which of the k outcomes of each window are known.
+    """
+    column = blocks(panel, windows)
+    cell = windows.series * (column.max() + 1) + column
+    share = np.bincount(np.unique(cell, return_inverse=True)[1], known.mean(1))
+    return float(np.minimum(share, 1).sum())
 
 
 def gain(score: np.ndarray | float, reference: np.ndarray | float) -> np.ndarray:

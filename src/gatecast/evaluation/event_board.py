@@ -14,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from gatecast import atomic
@@ -55,12 +56,16 @@ def board(results: list[EventResult]) -> pd.DataFrame:
 
 
 def write(folder: Path, results: list[EventResult], panel: Panel, digests: dict[str, str]) -> None:
-    """Write the report files; ``digests`` names the packages that were scored."""
+    """Write the report files; ``digests`` names the packages that were scored.
+
+    ``best``, in ``events.json``, is the package that goes to the gate; see :func:`winner`.
+    """
     table = board(results)
     atomic.write_text(folder / "events.csv", table.round(6).to_csv())
     content: dict[str, Any] = {
         "source": panel.meta.source,
         "data_hash": panel.meta.data_hash,
+        "best": winner(results, panel, digests),
         "horizon": panel.meta.horizon,
         "origins": len(results[0].forecast.windows) if results else 0,
         "digests": digests,
@@ -71,6 +76,20 @@ def write(folder: Path, results: list[EventResult], panel: Panel, digests: dict[
     }
     atomic.write_json(folder / "events.json", content)
     plots.reliability(results, folder / "reliability.png")
+
+
+def winner(results: list[EventResult], panel: Panel, digests: dict[str, str]) -> str | None:
+    """The package with the smallest Brier score; None if there is none.
+
+    Scores of different events say nothing of each other: the source's own counts, or else that of the first package.
+    """
+    packages = [r for r in results if r.name in digests]
+    if not packages:
+        return None
+    asked = [r.event for r in packages]
+    event = panel.meta.event if panel.meta.event in asked else asked[0]
+    scored = [r for r in packages if r.event == event]
+    return min(scored, key=lambda r: (not np.isfinite(r.pooled["brier"]), r.pooled["brier"])).name
 
 
 def read(folder: Path) -> pd.DataFrame:

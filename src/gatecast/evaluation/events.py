@@ -25,11 +25,12 @@ from gatecast.config import LOGISTIC, PERSISTENCE, Fit, Model
 from gatecast.data.panel import Panel
 from gatecast.data.windows import Windows, history, rolling_origins, targets
 from gatecast.errors import EvaluationError
+from gatecast.evaluation.backtest import check_whole
 from gatecast.evaluation.predictor import NetPredictor
 from gatecast.forecast import Forecast, Predictor
 from gatecast.models.events import labels
 from gatecast.training import trainer
-from gatecast.training.feed import all_training_windows
+from gatecast.training.feed import all_training_windows, input_spec
 
 _LEVELS = 20  # of the newest value, that persistence tells apart
 _MOST = 100_000  # windows of a test, and of persistence's training
@@ -159,16 +160,26 @@ def baselines(panel: Panel, event: Event, fit: Fit | None = None) -> list[Predic
         event: that is forecast.
         fit: the trainer recipe; of its settings only the number of validation windows counts.
     """
-    model = Model(kind="logistic", head="event", event=event)
-    fitted = trainer.train(LOGISTIC, panel, model, fit or Fit(), 0, label=f"{LOGISTIC}: ")
-    windows = all_training_windows(panel, fitted.spec, _MOST)
+    fitted = trainer.train(
+        LOGISTIC, panel, _logistic(event), fit or Fit(), 0, label=f"{LOGISTIC}: "
+    )
+    return [
+        persistence(panel, event),
+        NetPredictor(LOGISTIC, fitted.net, fitted.spec, fitted.scaling, panel.meta),
+    ]
+
+
+def persistence(panel: Panel, event: Event) -> Persistence:
+    """Persistence, counted over the training span."""
+    windows = all_training_windows(panel, input_spec(panel, _logistic(event)), _MOST)
     y = targets(panel, windows)
     left = panel.split_points[0][windows.series] - windows.origin  # steps in the training span
     y[np.arange(y.shape[1]) >= left[:, None]] = np.nan
-    return [
-        Persistence(panel.meta.horizon, event).fit(panel, windows, y),
-        NetPredictor(LOGISTIC, fitted.net, fitted.spec, fitted.scaling, panel.meta),
-    ]
+    return Persistence(panel.meta.horizon, event).fit(panel, windows, y)
+
+
+def _logistic(event: Event) -> Model:
+    return Model(kind="logistic", head="event", event=event)
 
 
 @dataclass(frozen=True)
@@ -217,11 +228,13 @@ class EventBacktest:
         """Forecast all windows and score them.
 
         Raises:
-            EvaluationError: NAN-FORECAST if a probability is not finite.
+            EvaluationError: MISSING-FORECAST if windows or steps are missing; NAN-FORECAST if a probability is not
+                finite.
         """
         start = time.perf_counter()
         forecast = predictor.predict(self.panel, self.windows)
         seconds = time.perf_counter() - start
+        check_whole(predictor.name, forecast, self.targets)
         p, label = forecast.values[..., 0].astype(np.float64), happened(self.targets, event)
         broken = ~np.isfinite(p).all(1)
         if broken.any():

@@ -17,6 +17,7 @@ from typing import Any
 
 from gatecast import failpoints
 from gatecast.errors import RegistryError
+from gatecast.forecast import Kind
 from gatecast.ledger import Entry, Lease, Ledger, who
 from gatecast.registry import gate, tracking
 from gatecast.registry.champion import (
@@ -164,7 +165,7 @@ def _say(version: int | None) -> str:
     return "no version" if version is None else f"version {version}"
 
 
-def rollback(source: str, reason: str = "") -> dict[str, Any]:
+def rollback(source: str, reason: str = "", kind: Kind = "quantile") -> dict[str, Any]:
     """Make the previous champion the champion again, and the champion the previous one.
 
     A rollback that was interrupted is finished, and that is all.
@@ -172,6 +173,7 @@ def rollback(source: str, reason: str = "") -> dict[str, Any]:
     Args:
         source: whose model.
         reason: for the ledger.
+        kind: of its two models.
 
     Returns:
         The row of the ledger.
@@ -179,14 +181,14 @@ def rollback(source: str, reason: str = "") -> dict[str, Any]:
     Raises:
         RegistryError: NO-PREVIOUS; LEASE; whatever :func:`champion` raises of a version that cannot be trusted.
     """
-    model, ledger = tracking.model_name(source), Ledger()
+    model, ledger = tracking.model_name(source, kind), Ledger()
     with ledger.lease(lease_name(model)) as lease:
         failpoints.reach("promotion: lease taken")
         finished = settle(ledger, lease, model)
         failpoints.reach("promotion: settled")
         if finished and finished.facts["verdict"] == gate.ROLLBACK:
             return finished.facts  # the one that was asked for, and killed
-        sitting, target = version_at(model, CHAMPION), champion(source, PREVIOUS)
+        sitting, target = version_at(model, CHAMPION), champion(source, PREVIOUS, kind)
         if sitting is None or target is None or int(sitting.version) == target.version:
             raise RegistryError(
                 "NO-PREVIOUS",

@@ -14,6 +14,7 @@ import pandas as pd
 from gatecast.data.panel import FUTURE, PAST, TARGET, Panel, PanelMeta
 from gatecast.evaluation import comparison, metrics
 from gatecast.evaluation.backtest import Backtest, Result
+from gatecast.registry import tracking
 
 LENGTH = 5000  # characters that a registry takes as a description
 _OVERALL = ("mase", "smape", "rmsse", "wape", "bias", "wql", "coverage_80", "coverage_95")
@@ -55,7 +56,7 @@ def of(
         f"## Scores\n\n{_scores(variant, baseline)}",
         f"## Limits\n\n{_limits(content, meta, variant.pooled)}",
         f"## Training cost\n\n{_cost(content, cost)}",
-        f"## How to load\n\n{_load(meta)}",
+        f"## How to load\n\n{_load(content, meta)}",
     ]
     if segments is not None:
         rest = LENGTH - len("\n\n".join(parts)) - 100
@@ -171,10 +172,11 @@ def _cost(content: dict[str, Any], cost: Mapping[str, float]) -> str:
     return f"{said}, of the GPU {gpu:,.0f} MiB." if gpu else f"{said}."
 
 
-def _load(meta: PanelMeta) -> str:
+def _load(content: dict[str, Any], meta: PanelMeta) -> str:
+    name = tracking.model_name(meta.source, "event" if content["spec"].get("event") else "quantile")
     return f"""```python
 import mlflow
-model = mlflow.pyfunc.load_model("models:/gatecast-{meta.source}@champion")  # or /1, /2, …
+model = mlflow.pyfunc.load_model("models:/{name}@champion")  # or /1, /2, …
 table = model.predict(df)  # or predict(df, params={{"cutoff": "{meta.splits.get("validation_end", meta.first)}"}})
 ```"""
 

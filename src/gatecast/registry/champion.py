@@ -13,6 +13,7 @@ from typing import Any
 from gatecast import atomic
 from gatecast.errors import RegistryError
 from gatecast.evaluation.predictor import NetPredictor
+from gatecast.forecast import Kind
 from gatecast.registry import package, tracking
 
 CHAMPION, PREVIOUS = "champion", "previous"
@@ -64,13 +65,13 @@ def version_at(model: str, alias: str) -> Any | None:
             raise
 
 
-def champion(source: str, alias: str = CHAMPION) -> Champion | None:
-    """Resolve and load the version behind an alias; None if nothing was promoted yet.
+def champion(source: str, alias: str = CHAMPION, kind: Kind = "quantile") -> Champion | None:
+    """Resolve and load the version behind an alias; None if nothing of the kind was promoted yet.
 
     Raises:
         RegistryError: STORE, FOREIGN, ARTIFACT, DIGEST, PACKAGE-…
     """
-    found = version_at(tracking.model_name(source), alias)
+    found = version_at(tracking.model_name(source, kind), alias)
     return None if found is None else _load(found)
 
 

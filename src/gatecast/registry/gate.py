@@ -13,7 +13,7 @@ from gatecast.evaluation.comparison import Segment, gain
 
 PROMOTE, KEEP, CURRENT = "promoted", "not_better", "already_champion"
 ROLLED_BACK, NOT_COMPARABLE = "rolled_back", "not_comparable"
-NOTHING, EXPERIMENT = "nothing_to_promote", "experiment"
+NOTHING, EXPERIMENT, FAILED = "nothing_to_promote", "experiment", "failed"
 ROLLBACK, BY_HAND = "rollback", "moved_by_hand"  # how else the alias moves
 
 
@@ -37,15 +37,19 @@ class Evidence:
     """What was measured now, on the same origins; lower scores are better.
 
     Attributes:
-        challenger, seasonal_naive: scores.
-        coverage_95: share of values inside the challenger's 95 % interval.
+        metric: what the scores are.
+        against: whom every challenger must beat, seasonal naive or persistence.
+        challenger, baseline: scores.
+        quality: the check that only this kind of forecast has, :func:`coverage` or :func:`ranks`.
         origins: matured origins that do not overlap.
         duel: against the champion; None without one.
     """
 
+    metric: str
+    against: str
     challenger: float
-    seasonal_naive: float
-    coverage_95: float
+    baseline: float
+    quality: Check
     origins: float
     duel: Duel | None = None
 
@@ -75,10 +79,10 @@ class Verdict:
 
 def judge(found: Evidence, rules: Promote) -> Verdict:
     """``promoted`` if every check passes, else ``not_better``. What is not a finite number passes no check."""
-    checks = [_origins(found, rules), _skill(found, rules), _coverage(found, rules)]
+    checks = [_origins(found, rules), _skill(found, rules), found.quality]
     if found.duel:
-        checks += [_gain(found.challenger, found.duel, rules)]
-        checks += [_segment(segment, rules) for segment in found.duel.segments]
+        checks += [_gain(found, found.duel, rules)]
+        checks += [_segment(found.metric, segment, rules) for segment in found.duel.segments]
     failed = [c for c in checks if not c.passed]
     if failed:
         return Verdict(KEEP, failed[0].says, checks)
@@ -96,42 +100,45 @@ def _origins(found: Evidence, rules: Promote) -> Check:
 
 
 def _skill(found: Evidence, rules: Promote) -> Check:
-    skill = _relative(found.challenger, found.seasonal_naive)
+    skill = _relative(found.challenger, found.baseline)
     says = (
-        f"{rules.metric} {found.challenger:.4f} against seasonal naive's {found.seasonal_naive:.4f}:"
+        f"{found.metric} {found.challenger:.4f} against {found.against}'s {found.baseline:.4f}:"
         f" skill {skill:.1%}, at least {rules.min_skill:.1%} wanted"
     )
     return _at_least("skill", skill, rules.min_skill, says)
 
 
-def _coverage(found: Evidence, rules: Promote) -> Check:
+def coverage(share: float, rules: Promote) -> Check:
+    """Of quantiles: the share of values inside the challenger's 95 % interval."""
     low, high = rules.coverage_95
-    says = (
-        f"the 95 % interval holds {found.coverage_95:.1%} of the values,"
-        f" {low:.1%} to {high:.1%} wanted"
-    )
-    passed = low <= found.coverage_95 <= high  # NaN: false
-    return Check("coverage_95", found.coverage_95, [low, high], passed, says)
+    says = f"the 95 % interval holds {share:.1%} of the values, {low:.1%} to {high:.1%} wanted"
+    return Check("coverage_95", share, [low, high], low <= share <= high, says)  # NaN: false
 
 
-def _gain(challenger: float, duel: Duel, rules: Promote) -> Check:
+def ranks(auroc: float, persistence: float) -> Check:
+    """Of events: the challenger ranks them no worse than persistence does."""
+    says = f"auroc {auroc:.4f} against persistence's {persistence:.4f}, at least as much wanted"
+    return _at_least("auroc", auroc, persistence, says)
+
+
+def _gain(found: Evidence, duel: Duel, rules: Promote) -> Check:
     """The lower end of a one-sided interval: the gain that all but a few resamples reach."""
     drawn = duel.gains
     sure = float(drawn[int((1 - rules.confidence) * len(drawn))]) if len(drawn) else math.nan
-    seen = _relative(challenger, duel.champion)
+    seen = _relative(found.challenger, duel.champion)
     sure = sure if math.isfinite(seen) else math.nan
     says = (
-        f"{rules.metric} {challenger:.4f} against the champion's {duel.champion:.4f}: gain {seen:.1%};"
+        f"{found.metric} {found.challenger:.4f} against the champion's {duel.champion:.4f}: gain {seen:.1%};"
         f" in {rules.confidence:.0%} of {len(drawn):,} resamples at least {sure:.1%},"
         f" {rules.margin:.1%} wanted"
     )
     return _at_least("gain", sure, rules.margin, says)
 
 
-def _segment(segment: Segment, rules: Promote) -> Check:
+def _segment(metric: str, segment: Segment, rules: Promote) -> Check:
     change = float(gain(segment.challenger, segment.champion))
     says = (
-        f"{segment.name} ({segment.series:,} series): {rules.metric} {segment.challenger:.4f} against the"
+        f"{segment.name} ({segment.series:,} series): {metric} {segment.challenger:.4f} against the"
         f" champion's {segment.champion:.4f}: {change:+.1%}, no less than {-rules.max_segment_loss:+.1%} wanted"
     )
     return _at_least(f"segment {segment.name}", change, -rules.max_segment_loss, says)

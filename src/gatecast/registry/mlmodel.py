@@ -1,4 +1,4 @@
-"""What the MLflow model of a package consists of, beside the package: signature, input example, code, requirements."""
+"""The MLflow model of a package: what it consists of beside the package, and how MLflow saves it."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import pandas as pd
 
 from gatecast.data.panel import FUTURE, PAST, Channel, PanelMeta
 from gatecast.evaluation.table import KEYS, value_columns
+from gatecast.registry import package
 
 _PACKAGES = ("mlflow", "torch", "numpy", "pandas", "pyarrow", "pandera", "safetensors", "holidays")
 _CODE = (  # what forecasts, without what trains, searches, scores and keeps books
@@ -22,6 +24,38 @@ _CODE = (  # what forecasts, without what trains, searches, scores and keeps boo
     *("registry/__init__.py", "registry/package.py", "registry/pyfunc.py"),
     *("training/__init__.py", "training/feed.py"),
 )
+
+
+@dataclass(frozen=True)
+class Flavor:
+    """MLflow's pyfunc flavor with the parts of a package's model, for :meth:`mlflow.models.Model.log`.
+
+    ``mlflow.pyfunc.log_model`` would note the digest as a parameter of the run, and load the model to predict its
+    own example.
+
+    Attributes:
+        folder: the package.
+    """
+
+    folder: Path
+
+    def save_model(self, path: str, mlflow_model: Any, **_: Any) -> None:
+        """Save the model into a folder, where :meth:`mlflow.models.Model.log` picks it up."""
+        import mlflow
+
+        content = package.describe(self.folder)
+        with code() as part:
+            mlflow.pyfunc.save_model(
+                path,
+                mlflow_model=mlflow_model,
+                python_model=str(part / "registry" / "pyfunc.py"),
+                artifacts={"package": str(self.folder)},
+                code_paths=[str(part)],
+                model_config={"digest": package.digest(self.folder)},
+                pip_requirements=requirements(),
+                signature=signature(content),
+                input_example=example(content),
+            )
 
 
 def requirements() -> list[str]:

@@ -1,7 +1,8 @@
 """Promotion: the best variant against the sitting champion, now, on the same origins; then one alias move.
 
-The champion is the version with the alias ``champion`` of the registered model ``gatecast-<source>``;
-``previous`` is the one before it. Whatever goes wrong before the alias moves leaves the champion alone.
+The champion is the version with the alias ``champion`` of the registered model ``gatecast-<source>``, of events
+``gatecast-<source>-event``; ``previous`` is the one before it. Whatever goes wrong before the alias moves leaves the
+champion alone.
 """
 
 from __future__ import annotations
@@ -18,49 +19,80 @@ from gatecast import failpoints
 from gatecast.config import Promote
 from gatecast.data.panel import Panel
 from gatecast.errors import EvaluationError, RegistryError, TrainError
-from gatecast.evaluation import baselines, comparison
-from gatecast.evaluation.backtest import Backtest
+from gatecast.evaluation import comparison
+from gatecast.evaluation.events import say
 from gatecast.evaluation.predictor import NetPredictor
+from gatecast.forecast import KINDS, Kind
 from gatecast.ledger import Ledger, who
-from gatecast.registry import aliases, gate, package, retention, tracking
-from gatecast.registry.champion import Champion, answering, champion
+from gatecast.registry import aliases, contest, gate, package, retention, tracking
+from gatecast.registry.champion import CHAMPION, Champion, answering, champion, version_at
 from gatecast.registry.report import finite
 
+Sits = tuple[int, str | None] | None  # version and digest of the champion
 
-def promote(panel: Panel, leaderboard: Path, models: Path, rules: Promote) -> dict[str, Any]:
-    """Compare the leaderboard's best variant with the champion and promote it if the gate lets it pass.
+
+def decide(
+    panel: Panel, reports: Path, models: Path, rules: Promote
+) -> tuple[dict[str, Any], list[Exception]]:
+    """Send the best variant of each kind to the gate; an error of one does not keep the other from its decision.
+
+    Args:
+        panel, models, rules: see :func:`promote`.
+        reports: folder of the boards.
+
+    Returns:
+        What goes into ``reports/promotion.json``: the decision on quantiles, with that on events as ``event`` (None:
+        no variant forecasts one); and the errors. Who has one is ``failed``.
+    """
+    made, errors = {}, []
+    for kind in KINDS:
+        try:
+            made[kind] = promote(panel, reports / contest.BOARDS[kind], models, rules, kind)
+        except Exception as error:
+            errors.append(error)
+            what = " ".join(str(error).split()) or type(error).__name__
+            made[kind] = _facts(panel, rules, kind, gate.Verdict(gate.FAILED, what))
+    event = made["event"]
+    return made["quantile"] | {"event": None if event["verdict"] == gate.NOTHING else event}, errors
+
+
+def promote(
+    panel: Panel, board: Path, models: Path, rules: Promote, kind: Kind = "quantile"
+) -> dict[str, Any]:
+    """Compare the best variant of a kind with the champion and promote it if the gate lets it pass.
 
     Args:
         panel: data and task of the comparison.
-        leaderboard: ``leaderboard.json`` of the evaluation.
+        board: ``leaderboard.json`` of the evaluation, or ``events.json``.
         models: folder of the packages.
         rules: thresholds.
+        kind: of the forecasts.
 
     Returns:
-        What goes into ``reports/promotion.json``.
+        The facts of the decision.
 
     Raises:
         GatecastError: whenever anything cannot be trusted; nothing has moved then.
     """
-    board = _read(leaderboard, panel)
-    if board["best"] is None:
-        return _nothing(panel, rules, board["elsewhere"])
-    folder = models / board["best"]
+    found = _read(board, panel)
+    if found["best"] is None:
+        return _nothing(panel, rules, kind, found)
+    folder = models / found["best"]
     digest = package.digest(folder)
-    if board["digests"].get(board["best"]) != digest:
+    if found["digests"].get(found["best"]) != digest:
         raise RegistryError(
             "STALE",
-            f"models/{board['best']} is not the package that was evaluated.",
+            f"models/{found['best']} is not the package that was evaluated.",
             "Run `dvc repro evaluate`.",
         )
     if os.environ.get("DVC_EXP_NAME"):
-        return _experiment(_facts(panel, board, folder, digest, rules))
-    model, ledger = tracking.model_name(panel.meta.source), Ledger()
+        return _experiment(_judged(panel, rules, kind, found, folder, digest))
+    model, ledger = tracking.model_name(panel.meta.source, kind), Ledger()
     with ledger.lease(aliases.lease_name(model)) as lease:
         failpoints.reach("promotion: lease taken")
         aliases.settle(ledger, lease, model)
         failpoints.reach("promotion: settled")
-        facts = _facts(panel, board, folder, digest, rules)
+        facts = _judged(panel, rules, kind, found, folder, digest)
         if facts["verdict"] == gate.PROMOTE and aliases.withdrawn(ledger, model, digest):
             reason = (
                 "it was champion and was rolled back, or replaced by hand; a rollback returns it"
@@ -69,7 +101,7 @@ def promote(panel: Panel, leaderboard: Path, models: Path, rules: Promote) -> di
         failpoints.reach("promotion: judged")
         if facts["verdict"] == gate.PROMOTE:
             with answering():
-                version = _register(folder, panel.meta.source, facts["challenger"], digest)
+                version = register(folder, model)
             failpoints.reach("promotion: version registered")
             facts |= {"champion": version}
             aliases.move(ledger, lease, facts | tracking.lineage())
@@ -78,29 +110,14 @@ def promote(panel: Panel, leaderboard: Path, models: Path, rules: Promote) -> di
     return facts
 
 
-def _facts(
-    panel: Panel, board: dict[str, Any], folder: Path, digest: str, rules: Promote
+def _judged(
+    panel: Panel, rules: Promote, kind: Kind, board: dict[str, Any], folder: Path, digest: str
 ) -> dict[str, Any]:
     """The comparison and its verdict; ``champion`` is the one that sits."""
-    sitting = champion(panel.meta.source)
+    sitting = champion(panel.meta.source, kind=kind)
     verdict, scores = _compare(panel, package.load(folder, digest), digest, sitting, rules)
-    version = sitting.version if sitting else None
-    return finite(
-        {
-            "model": tracking.model_name(panel.meta.source),
-            "source": panel.meta.source,
-            "challenger": board["best"],
-            "digest": digest,
-            "data_hash": panel.meta.data_hash,
-            "metric": rules.metric,
-            "scores": scores,
-            "champion_before": version,
-            "digest_before": sitting.digest if sitting else None,
-            "champion": version,
-            "elsewhere": board["elsewhere"],
-            **verdict.to_json(),
-        }
-    )
+    sits = (sitting.version, sitting.digest) if sitting else None
+    return _facts(panel, rules, kind, verdict, sits, board, digest, scores)
 
 
 def _experiment(facts: dict[str, Any]) -> dict[str, Any]:
@@ -111,46 +128,63 @@ def _experiment(facts: dict[str, Any]) -> dict[str, Any]:
     return facts | {"verdict": gate.EXPERIMENT, "reason": reason}
 
 
-def _nothing(panel: Panel, rules: Promote, elsewhere: list[str]) -> dict[str, Any]:
-    """The facts where no variant forecasts quantiles."""
-    source = panel.meta.source
-    sitting = champion(source)
-    version = sitting.version if sitting else None
-    return {
-        "model": tracking.model_name(source),
-        "source": source,
-        "challenger": None,
-        "digest": None,
-        "data_hash": panel.meta.data_hash,
-        "metric": rules.metric,
-        "scores": {},
-        "champion_before": version,
-        "digest_before": sitting.digest if sitting else None,
-        "champion": version,
-        "elsewhere": elsewhere,
-        "verdict": gate.NOTHING,
-        "reason": f"{', '.join(elsewhere)} forecast events, and no other variant was evaluated",
-        "checks": [],
-    }
+def _nothing(panel: Panel, rules: Promote, kind: Kind, board: dict[str, Any]) -> dict[str, Any]:
+    """The facts where no variant makes forecasts of the kind."""
+    sitting = version_at(tracking.model_name(panel.meta.source, kind), CHAMPION)
+    sits = (int(sitting.version), sitting.tags.get("gatecast.digest")) if sitting else None
+    others = ", ".join(board.get("elsewhere", []))
+    reason = "no variant forecasts an event"
+    if kind == "quantile":
+        reason = f"{others} forecast events, and no other variant was evaluated"
+    return _facts(panel, rules, kind, gate.Verdict(gate.NOTHING, reason), sits, board)
 
 
-def _read(leaderboard: Path, panel: Panel) -> dict[str, Any]:
+def _facts(
+    panel: Panel,
+    rules: Promote,
+    kind: Kind,
+    verdict: gate.Verdict,
+    sits: Sits = None,
+    board: dict[str, Any] | None = None,
+    digest: str | None = None,
+    scores: dict[str, float] | None = None,
+) -> dict[str, Any]:
+    """What is written of a decision."""
+    board, (version, before) = board or {}, sits or (None, None)
+    return finite(
+        {
+            "model": tracking.model_name(panel.meta.source, kind),
+            "source": panel.meta.source,
+            "challenger": board.get("best"),
+            "digest": digest,
+            "data_hash": panel.meta.data_hash,
+            "metric": contest.metric(kind, rules),
+            "scores": scores or {},
+            "champion_before": version,
+            "digest_before": before,
+            "champion": version,
+            "elsewhere": board.get("elsewhere", []),
+            **verdict.to_json(),
+        }
+    )
+
+
+def _read(board: Path, panel: Panel) -> dict[str, Any]:
     try:
-        board = json.loads(leaderboard.read_text(encoding="utf-8"))
-        if board["data_hash"] != panel.meta.data_hash:
+        content = json.loads(board.read_text(encoding="utf-8"))
+        if content["data_hash"] != panel.meta.data_hash:
             raise RegistryError(
                 "STALE",
-                "the leaderboard was made on other data than the panel holds.",
+                f"{board.name} was made on other data than the panel holds.",
                 "Run `dvc repro evaluate`.",
             )
-        needed = ("best", "digests", "elsewhere")
-        if missing := [key for key in needed if key not in board]:
+        if missing := [key for key in ("best", "digests") if key not in content]:
             raise KeyError(missing[0])
-        return dict(board)
+        return dict(content)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise RegistryError(
             "LEADERBOARD",
-            f"{leaderboard} cannot be read: {error}",
+            f"{board} cannot be read: {error}",
             "Run `dvc repro evaluate` first.",
         ) from None
 
@@ -159,20 +193,16 @@ def _compare(
     panel: Panel, challenger: NetPredictor, digest: str, sitting: Champion | None, rules: Promote
 ) -> tuple[gate.Verdict, dict[str, float]]:
     """The verdict and the scores by role, all of them measured now on the same origins."""
-    backtest, m = Backtest.of(panel), panel.meta
-    shown = backtest.run(challenger)
-    naive = backtest.run(baselines.seasonal_naive(m.horizon, m.season_length))
-    scores = {
-        "challenger": shown.pooled[rules.metric],
-        "seasonal_naive": naive.pooled[rules.metric],
-    }
+    test = contest.of(panel, challenger.spec.event, rules)
+    shown, floor = test.run(challenger), test.run(test.baseline)
+    scores = {"challenger": shown.score, test.baseline.name: floor.score}
     if sitting and sitting.digest == digest:
         return gate.Verdict(gate.CURRENT, f"version {sitting.version} is this very package"), scores
     duel, remark = None, ""
     if sitting:
         try:
-            _check_not_trained_on(sitting, panel)
-            sits = backtest.run(sitting.predictor)
+            _check_comparable(sitting, challenger, panel)
+            sits = test.run(sitting.predictor)
         except (EvaluationError, TrainError) as error:
             way_out = "Set `promote.replace_incomparable: true` to start over."
             if error.code not in ("NOT-COMPARABLE", "CHANNELS", "NAN-FORECAST"):
@@ -184,26 +214,31 @@ def _compare(
             else:
                 return gate.Verdict(gate.NOT_COMPARABLE, f"{error.what} {way_out}"), scores
         else:
-            scores["champion"] = sits.pooled[rules.metric]
-            a, b = (
-                comparison.Cells.of(backtest, result.forecast, rules.metric)
-                for result in (shown, sits)
-            )
-            parts = comparison.segments(backtest, a, b, rules.min_segment_series)
-            duel = gate.Duel(scores["champion"], comparison.gains(a, b), parts)
+            scores["champion"] = sits.score
+            drawn = comparison.gains(shown.cells, sits.cells)
+            duel = gate.Duel(sits.score, drawn, test.segments(shown.cells, sits.cells))
     found = gate.Evidence(
-        scores["challenger"],
-        scores["seasonal_naive"],
-        shown.pooled["coverage_95"],
-        comparison.matured(backtest),
+        test.metric,
+        test.baseline.name.replace("_", " "),
+        shown.score,
+        floor.score,
+        test.quality(shown, floor),
+        test.origins,
         duel,
     )
     verdict = gate.judge(found, rules)
     return replace(verdict, reason=verdict.reason + remark), scores
 
 
-def _check_not_trained_on(sitting: Champion, panel: Panel) -> None:
-    """Raise NOT-COMPARABLE if the champion has learnt from the span it would be tested on."""
+def _check_comparable(sitting: Champion, challenger: NetPredictor, panel: Panel) -> None:
+    """Raise NOT-COMPARABLE if the champion forecasts another event, or has learnt from today's test span."""
+    asks, asked = challenger.spec.event, sitting.predictor.spec.event
+    if asks != asked:
+        raise EvaluationError(
+            "NOT-COMPARABLE",
+            f"version {sitting.version} forecasts {say(asked) or 'quantiles'},"
+            f" {challenger.name} {say(asks) or 'quantiles'}.",
+        )
     then, now = (m.splits.get("validation_end") for m in (sitting.predictor.meta, panel.meta))
     if then and now and pd.Timestamp(then) > pd.Timestamp(now):
         raise EvaluationError(
@@ -212,14 +247,17 @@ def _check_not_trained_on(sitting: Champion, panel: Panel) -> None:
         )
 
 
-def _register(folder: Path, source: str, variant: str, digest: str) -> int:
-    """The registered version of a package: found by its digest, or made."""
+def register(folder: Path, name: str) -> int:
+    """The version of a registered model that holds a package: found by its digest, or made."""
     from mlflow.exceptions import MlflowException
 
-    store, name = tracking.client(), tracking.model_name(source)
+    content, digest, store = package.describe(folder), package.digest(folder), tracking.client()
+    variant, event = content["variant"], content["spec"].get("event")
+    what = f"Events ({say(event)})" if event else "Forecasts"
     try:
         store.create_registered_model(
-            name, description=f"Forecasts of the source '{source}'. Made by gatecast."
+            name,
+            description=f"{what} of the source '{content['panel']['source']}'. Made by gatecast.",
         )
     except MlflowException as error:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
@@ -236,12 +274,13 @@ def _register(folder: Path, source: str, variant: str, digest: str) -> int:
             "Train the variant again: dvc repro --force train@" + variant,
         )
     model_id = outputs[-1].model_id
+    tags = {"gatecast.digest": digest, "gatecast.variant": variant}
     made = store.create_model_version(
         name,
         source=f"models:/{model_id}",
         run_id=run_id,
         model_id=model_id,
-        tags={"gatecast.digest": digest, "gatecast.variant": variant},
+        tags=tags | ({"gatecast.event": say(event)} if event else {}),
         description=tracking.card_of(run_id) or f"{variant}, package {digest[:12]}",
     )
     return int(made.version)

@@ -20,6 +20,13 @@ _NEXT = {
     " challenger take its place without a comparison.",
     gate.NOTHING: "Add a variant that forecasts quantiles to `variants` in `params.yaml`.",
     gate.EXPERIMENT: "To promote it: `dvc exp apply`, then `dvc repro`.",
+    gate.FAILED: "The champion stays. Mend what the error names, then `dvc repro`.",
+}
+_NEXT_EVENT = {  # where it is another thing
+    gate.PROMOTE: "Load it as the model card says. Back to the one before:"
+    " `python pipelines/promote.py mode=rollback event=true`.",
+    gate.ROLLED_BACK: "A package that was withdrawn does not come back by itself. To have it back:"
+    " `python pipelines/promote.py mode=rollback event=true`, or point the alias at it in MLflow's pages.",
 }
 
 
@@ -36,16 +43,23 @@ def write(report: Path, facts: dict[str, Any]) -> None:
 
 
 def markdown(facts: dict[str, Any]) -> str:
-    """The verdict, why, every check in a table, and what to do next. Without times: it is a DVC output."""
+    """The decision on quantiles, then that on events, if any variant forecasts one. Without times: a DVC output."""
+    event = facts.get("event")
+    return _decision(facts) + ("\n" + _decision(event, event=True) if event else "")
+
+
+def _decision(facts: dict[str, Any], event: bool = False) -> str:
+    """The verdict, why, every check in a table, and what to do next."""
     champion = lambda version: f"version {version}" if version else "none"  # noqa: E731
     lines = [
         f"# {facts['model']}: {facts['challenger'] or 'no challenger'}: {facts['verdict']}",
         "",
-        f"{facts['reason']}.",
-        "",
-        f"Champion before: {champion(facts['champion_before'])}. Champion now: {champion(facts['champion'])}.",
+        f"{facts['reason'].rstrip('.')}.",
         "",
     ]
+    if facts["verdict"] != gate.FAILED:
+        before, now = (champion(facts[key]) for key in ("champion_before", "champion"))
+        lines += [f"Champion before: {before}. Champion now: {now}.", ""]
     if facts["checks"]:
         lines += ["| check | value | bound | | |", "|---|---|---|---|---|"]
         lines += [_row(check) for check in facts["checks"]]
@@ -56,8 +70,9 @@ def markdown(facts: dict[str, Any]) -> str:
             f"| {name.replace('_', ' ')} | {_cell(v)} |" for name, v in facts["scores"].items()
         ]
         lines.append("")
+    after = _NEXT_EVENT.get(facts["verdict"]) if event else None
     lines += [
-        f"**Next.** {_NEXT[facts['verdict']]}",
+        f"**Next.** {after or _NEXT[facts['verdict']]}",
         "",
         f"Package `{(facts['digest'] or '-')[:12]}`, data `{facts['data_hash'][:12]}`.",
     ]

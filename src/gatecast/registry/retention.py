@@ -26,18 +26,18 @@ class Step:
     why: str
 
 
-def plan(source: str, keep: int, in_use: Mapping[int, str]) -> list[Step]:
-    """What to do with every version of a source that has artifacts, newest first.
+def plan(name: str, keep: int, in_use: Mapping[int, str]) -> list[Step]:
+    """What to do with every version that has artifacts, newest first.
 
     Args:
-        source: whose registered model.
+        name: of the registered model.
         keep: newest versions that stay whole.
         in_use: versions that must stay, and why. Those with an alias stay anyway.
 
     Raises:
         RegistryError: STORE.
     """
-    client, name = tracking.client(), tracking.model_name(source)
+    client = tracking.client()
     found = client.search_model_versions(f"name = '{name}'")
     named = _aliases(name) if found else {}
     steps, whole = [], 0
@@ -59,7 +59,7 @@ def plan(source: str, keep: int, in_use: Mapping[int, str]) -> list[Step]:
     return steps
 
 
-def archive(source: str, version: int) -> bool:
+def archive(name: str, version: int) -> bool:
     """Archive a version: mark it, so that it is never promoted again, then delete its artifacts.
 
     Returns:
@@ -68,7 +68,7 @@ def archive(source: str, version: int) -> bool:
     Raises:
         RegistryError: LEASE, STORE, LEDGER.
     """
-    name, ledger = tracking.model_name(source), Ledger()
+    ledger = Ledger()
     with ledger.lease(aliases.lease_name(name)):  # no alias moves meanwhile
         if version in _aliases(name):
             return False

@@ -26,6 +26,7 @@ from typing import Any
 
 from gatecast.data.panel import FUTURE, PAST, TARGET, Panel, PanelMeta
 from gatecast.errors import RegistryError
+from gatecast.forecast import Kind
 from gatecast.ledger import shown
 from gatecast.registry import processes
 
@@ -40,9 +41,9 @@ def uri() -> str:
     return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{STORE.absolute()}"
 
 
-def model_name(source: str) -> str:
-    """Registered model, and experiment, of a source."""
-    return f"gatecast-{source}"
+def model_name(source: str, kind: Kind = "quantile") -> str:
+    """Registered model of a source, events apart; that of quantiles is also the name of its experiment."""
+    return f"gatecast-{source}" + ("-event" if kind == "event" else "")
 
 
 def client() -> Any:
@@ -114,9 +115,9 @@ def flatten(nested: dict[str, Any], prefix: str = "") -> dict[str, str]:
 def settings(
     variant: str, seed: int, model: dict[str, Any], meta: PanelMeta, **more: Any
 ) -> dict[str, Any]:
-    """The parameters of a training: its recipe, its task, facts of the panel, and ``more``; nested."""
+    """The parameters of a training: its recipe, its task, the columns of the panel, and ``more``; nested."""
     task = ("horizon", "season_length", "frequency", "stride", "splits", "quantiles", "event")
-    panel = ("first", "axis_length", "timezone", "calendar", "holidays")
+    panel = ("timezone", "calendar", "holidays")
     roles = {role: [c.name for c in meta.channels if c.role == role] for role in ROLES}
     return {
         "variant": variant,
@@ -301,24 +302,25 @@ def log_package(run_id: str, folder: Path) -> None:
 
     The model takes a long table and returns a forecast table; see :mod:`gatecast.registry.pyfunc`.
     """
-    import mlflow
+    from mlflow.models import Model
 
     from gatecast.registry import mlmodel, package
 
-    content, digest = package.describe(folder), package.digest(folder)
-    with mlmodel.code() as code, warnings.catch_warnings(), mlflow.start_run(run_id=run_id):
+    store, digest = client(), package.digest(folder)
+    run = store.get_run(run_id)
+    logged = store.create_logged_model(
+        run.info.experiment_id, "model", run_id, {"gatecast.digest": digest}, run.data.params
+    )
+    with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        mlflow.pyfunc.log_model(
-            name="model",
-            python_model=str(code / "registry" / "pyfunc.py"),
-            artifacts={"package": str(folder)},
-            code_paths=[str(code)],
-            model_config={"digest": digest},
-            pip_requirements=mlmodel.requirements(),
-            signature=mlmodel.signature(content),
-            input_example=mlmodel.example(content),
+        Model.log(
+            artifact_path=None,  # deprecated, and still without a default
+            flavor=mlmodel.Flavor(folder),
+            run_id=run_id,
+            model_id=logged.model_id,
+            validate_serving_input=False,  # would predict the example
         )
-    client().set_tag(run_id, "gatecast.digest", digest)
+    store.set_tag(run_id, "gatecast.digest", digest)
 
 
 def find_run(source: str, digest: str) -> str | None:

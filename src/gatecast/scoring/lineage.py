@@ -12,6 +12,7 @@ from typing import Any
 
 from gatecast import config
 from gatecast.errors import RegistryError, ScoringError
+from gatecast.forecast import Kind
 from gatecast.ledger import Ledger
 from gatecast.registry import tracking
 from gatecast.scoring import sinks
@@ -56,13 +57,15 @@ def of_forecast(source: str | None, run_key: str, sink: Sink | None = None) -> d
     return {"forecast": forecast, **facts}
 
 
-def of_digest(source: str, digest: str, sink: Sink | None = None) -> dict[str, Any]:
+def of_digest(
+    source: str, digest: str, sink: Sink | None = None, kind: Kind = "quantile"
+) -> dict[str, Any]:
     """The lineage of the registered version of a package, named by its digest or the beginning of it.
 
     Raises:
         RegistryError: NO-VERSION unless it names one; as :func:`of_version`.
     """
-    name = tracking.model_name(source)
+    name = tracking.model_name(source, kind)
     versions = tracking.client().search_model_versions(f"name = '{name}'")
     found = [v for v in versions if v.tags.get("gatecast.digest", "").startswith(digest)]
     if len(found) != 1:
@@ -71,11 +74,13 @@ def of_digest(source: str, digest: str, sink: Sink | None = None) -> dict[str, A
             f"{len(found)} versions of {name} have a package {digest}.",
             "Give more of the digest, or `version=…`.",
         )
-    return of_version(source, int(found[0].version), sink)
+    return of_version(source, int(found[0].version), sink, kind)
 
 
-def of_version(source: str, version: int, sink: Sink | None = None) -> dict[str, Any]:
-    """The lineage of a registered version.
+def of_version(
+    source: str, version: int, sink: Sink | None = None, kind: Kind = "quantile"
+) -> dict[str, Any]:
+    """The lineage of a registered version of one of the source's two models.
 
     Returns:
         ``model``, ``version``, ``variant``, ``digest``, ``aliases``, ``registered``; ``run`` (id, name, status, start,
@@ -87,7 +92,7 @@ def of_version(source: str, version: int, sink: Sink | None = None) -> dict[str,
     """
     from mlflow.exceptions import MlflowException
 
-    client, name = tracking.client(), tracking.model_name(source)
+    client, name = tracking.client(), tracking.model_name(source, kind)
     try:
         found = client.get_model_version(name, str(version))
         run = client.get_run(found.run_id)

@@ -72,9 +72,9 @@ def _constant(value: Any, rows: int) -> pa.Array:
     return pa.repeat(value, rows)
 
 
-def decode(data: bytes) -> pa.Table:
-    """A part's table, its dictionaries resolved."""
-    table = pq.read_table(pa.BufferReader(data))
+def decode(data: bytes, columns: Sequence[str] | None = None) -> pa.Table:
+    """A part's table (or some columns of it), its dictionaries resolved."""
+    table = pq.read_table(pa.BufferReader(data), columns=columns)
     plain = [
         f.with_type(pa.large_string()) if pa.types.is_dictionary(f.type) else f
         for f in table.schema

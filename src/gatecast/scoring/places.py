@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
 from gatecast import atomic
+from gatecast.errors import ScoringError
 
 
 class Place(Protocol):
@@ -65,40 +68,63 @@ class Folder:
 
 
 class Remote:
-    """An object store: it shows an object when all of it has been written."""
+    """An object store: it shows an object when all of it has been written.
+
+    Raises:
+        ScoringError: UNREACHABLE, by every method, if the store does not answer or refuses.
+    """
 
     def __init__(self, address: str) -> None:
         import fsspec
 
         self.address = address.rstrip("/")
-        self.fs, self.root = fsspec.core.url_to_fs(self.address)
+        with self._trouble():
+            self.fs, self.root = fsspec.core.url_to_fs(self.address)
 
     def write(self, name: str, data: bytes | memoryview) -> None:
-        self.fs.pipe_file(self._path(name), bytes(data))
+        with self._trouble():
+            self.fs.pipe_file(self._path(name), bytes(data))
 
     def create(self, name: str, data: bytes) -> bool:
-        try:
-            self.fs.pipe_file(self._path(name), data, mode="create")
-        except FileExistsError:
-            return False
+        with self._trouble():
+            try:
+                self.fs.pipe_file(self._path(name), data, mode="create")
+            except FileExistsError:
+                return False
         return True
 
     def read(self, name: str) -> bytes | None:
-        self.fs.invalidate_cache()
-        try:
-            return bytes(self.fs.cat_file(self._path(name)))
-        except FileNotFoundError:
-            return None
+        with self._trouble():
+            self.fs.invalidate_cache()
+            try:
+                return bytes(self.fs.cat_file(self._path(name)))
+            except FileNotFoundError:
+                return None
 
     def names(self, pattern: str = "*") -> list[str]:
-        self.fs.invalidate_cache()
-        found = self.fs.glob(self._path(pattern))
+        with self._trouble():
+            self.fs.invalidate_cache()
+            found = self.fs.glob(self._path(pattern))
         begin = len(self.fs._strip_protocol(self.root).rstrip("/")) + 1
         return sorted(str(path)[begin:] for path in found)
 
     def remove(self, name: str) -> None:
-        if self.fs.exists(self._path(name)):
-            self.fs.rm_file(self._path(name))
+        with self._trouble():
+            if self.fs.exists(self._path(name)):
+                self.fs.rm_file(self._path(name))
+
+    @contextmanager
+    def _trouble(self) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:  # each store has errors of its own
+            said = " ".join(str(error).split()) or type(error).__name__
+            raise ScoringError(
+                "UNREACHABLE",
+                f"{self.address} does not answer, or refuses: {said}",
+                "Look at the address, the credentials and the network, then run the command again: parts that lie"
+                " there are used then. For s3:// and gs:// addresses: pip install 'gatecast[s3]' or 'gatecast[gcs]'.",
+            ) from None
 
     def _path(self, name: str) -> str:
         return f"{self.root.rstrip('/')}/{name}"

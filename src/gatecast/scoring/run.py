@@ -172,6 +172,7 @@ def publish(
         failpoints.reach("scoring: parts complete")
         manifest = _manifest(job, found, current, best, asked, cutoff)
         manifest["revision"] = 1 + sum(m["cutoff"] == cutoff for m in before)
+        manifest["seconds"] = round(time.perf_counter() - start, 1)
         _enough(ledger, manifest, rules.min_success_fraction)
         lease.check()
         failpoints.reach("scoring: lease checked")

@@ -14,14 +14,15 @@ from rich.console import Console
 from rich.table import Table
 
 from gatecast import config
-from gatecast.config import Feed
+from gatecast.config import PERSISTENCE, Feed
 from gatecast.data import files
 from gatecast.errors import GatecastError
 from gatecast.evaluation import event_board, leaderboard
+from gatecast.forecast import Kind
 from gatecast.ledger import Entry, Ledger, shown
 from gatecast.registry import aliases, gate, tracking
 from gatecast.registry.champion import Champion, champion
-from gatecast.scoring import sinks
+from gatecast.scoring import history, sinks
 
 _DECISIONS = 5  # of the history that are shown
 
@@ -32,7 +33,8 @@ def report(feed: Feed, as_of: str | None = None, recipe: config.Sink | None = No
         "source": lambda: _source(feed, as_of),
         "panel": lambda: _panel(feed),
         "leaderboard": lambda: _leaderboard(feed),
-        "champion": lambda: _champion(feed),
+        "champion": lambda: _champion(feed, "quantile"),
+        "event": lambda: _champion(feed, "event"),
         "forecasts": lambda: _forecasts(feed, recipe or config.Sink()),
         "store": lambda: _store(feed),
         "free disk": lambda: f"{shutil.disk_usage('.').free / 2**30:.1f} GiB",
@@ -43,7 +45,7 @@ def report(feed: Feed, as_of: str | None = None, recipe: config.Sink | None = No
             text = say()
         except GatecastError as error:
             text = str(error)
-        out.append(f"{name:12s} {text}")
+        out += [f"{name:12s} {text}"] if text else []
     return "\n".join(out)
 
 
@@ -88,10 +90,13 @@ def _store(feed: Feed) -> str:
     return f"{shown(tracking.uri())} (ledger: {shown(Ledger().uri)})"
 
 
-def _champion(feed: Feed) -> str:
-    best, ledger = champion(feed.name), Ledger()
-    model = tracking.model_name(feed.name)
+def _champion(feed: Feed, kind: Kind) -> str:
+    """Who sits, since when and why; of events nothing before one was at the gate."""
+    best, ledger = champion(feed.name, kind=kind), Ledger()
+    model = tracking.model_name(feed.name, kind)
     past = ledger.entries(aliases.KIND, model)
+    if best is None and kind == "event" and not past:
+        return ""
     if best is None:
         says = f"none: nothing of {feed.name} has been promoted"
     else:
@@ -112,9 +117,10 @@ def _since(past: list[Entry], best: Champion) -> str:
     if scored:
         facts = scored[-1].facts
         scores = facts["scores"]
+        floor = next(name for name in ("seasonal_naive", PERSISTENCE) if name in scores)
         says += (
             f"; {facts['metric']} {scores['challenger']:.3f} when promoted"
-            f" (seasonal naive {scores['seasonal_naive']:.3f})"
+            f" ({floor.replace('_', ' ')} {scores[floor]:.3f})"
         )
     return says
 
@@ -149,9 +155,11 @@ def _history(past: list[Entry]) -> str:
 def _forecasts(feed: Feed, recipe: config.Sink) -> str:
     sink = sinks.sink(recipe)
     published = sink.manifests(feed.name)
-    if not published:
-        return "none yet: run `python pipelines/score.py`"
-    m = published[-1]
-    last = f"{m['series']:,} series from {m['cutoff']} by v{m['version']}"
-    where = sink.where(m["source"], m["run_key"])
-    return f"{len(published)} runs; last {m['scored_at'][:19]}: {last} -> {where}"
+    says = "none yet: run `python pipelines/score.py`"
+    if published:
+        m = published[-1]
+        last = f"{m['series']:,} series from {m['cutoff']} by v{m['version']}"
+        where = sink.where(m["source"], m["run_key"])
+        says = f"{len(published)} runs; last {m['scored_at'][:19]}: {last} -> {where}"
+    runs = history.last(feed.name, sink, Ledger())
+    return says + (f"\n\n{history.render(runs)}\n" if runs else "")

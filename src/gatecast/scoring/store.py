@@ -19,25 +19,26 @@ def run_key(**facts: Any) -> str:
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def runs(source: str | None = None, sink: Sink | None = None) -> list[dict[str, Any]]:
+def runs(source: str | None = None, sink: Sink | str | None = None) -> list[dict[str, Any]]:
     """Manifests of all published runs, oldest first; of one source if it is named.
 
     Args:
         source: its name.
-        sink: where they were published; None: Parquet in ``forecasts/``.
+        sink: where they were published, or its address (see :func:`gatecast.scoring.sinks.at`); None: Parquet in
+            ``forecasts/``.
     """
-    return (sink or sinks.sink(config.Sink())).manifests(source)
+    return _opened(sink).manifests(source)
 
 
 def read_forecasts(
-    source: str | None = None, run_key: str | None = None, sink: Sink | None = None
+    source: str | None = None, run_key: str | None = None, sink: Sink | str | None = None
 ) -> pd.DataFrame:
     """Read published forecasts.
 
     Args:
         source: name of the source; None if there is only one.
         run_key: of a run (see :func:`runs`); None: the one with the latest cutoff, and of those the last revision.
-        sink: where they were published; None: Parquet in ``forecasts/``.
+        sink: as for :func:`runs`.
 
     Returns:
         The forecast table: ``unique_id, cutoff, ds, step``, ``gatecast``, ``gatecast-lo-95`` …, provenance.
@@ -45,7 +46,7 @@ def read_forecasts(
     Raises:
         ScoringError: NO-FORECASTS, SOURCE (several, name one), CORRUPT.
     """
-    sink = sink or sinks.sink(config.Sink())
+    sink = _opened(sink)
     published = [m for m in sink.manifests(source) if run_key in (None, m["run_key"])]
     if not published:
         raise ScoringError(
@@ -62,3 +63,9 @@ def read_forecasts(
         )
     newest = lambda m: (m.get("cutoff", ""), m.get("revision", 0), m["scored_at"])  # noqa: E731
     return sink.read(max(published, key=newest))
+
+
+def _opened(sink: Sink | str | None) -> Sink:
+    return (
+        sinks.at(sink or config.Sink().address) if sink is None or isinstance(sink, str) else sink
+    )

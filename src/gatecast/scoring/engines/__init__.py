@@ -24,8 +24,10 @@ def engine(rules: Score, series: int, device: str = "cpu") -> Engine:
         series: how many there are: a few are not worth processes of their own.
         device: a GPU is fed by one process.
     """
-    from gatecast.scoring.engines import local
+    from gatecast.scoring.engines import local, ray
 
+    if rules.engine == "ray":
+        return ray.engine(rules.workers)
     return local.engine(1 if device == "cuda" else rules.workers, series)
 
 
@@ -37,6 +39,8 @@ def device(rules: Score) -> str:
     """
     import torch
 
+    if rules.engine == "ray" and rules.device == "cuda":
+        return "cuda"  # of the nodes; this one need have none
     found = "cuda" if torch.cuda.is_available() else "cpu"
     if rules.device == "cuda" and found == "cpu":
         what = "score.device is cuda, but torch sees no GPU."

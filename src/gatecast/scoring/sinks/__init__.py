@@ -8,6 +8,7 @@ sink.read(manifest)                     # its table
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
 
 import pandas as pd
@@ -45,12 +46,35 @@ class Sink(Protocol):
             ScoringError: CORRUPT if it is not what was published.
         """
 
+    def pieces(self, manifest: dict[str, Any], columns: Sequence[str]) -> Iterator[pd.DataFrame]:
+        """Columns of the table of a published run, some whole series at a time.
+
+        Raises:
+            ScoringError: CORRUPT if it is not what was published.
+        """
+
     def where(self, source: str, key: str) -> str:
         """Where a run lies, for people."""
 
 
 def sink(recipe: Recipe) -> Sink:
     """The sink of a recipe."""
+    if recipe.kind == "duckdb":
+        from gatecast.scoring.sinks.duckdb import DuckdbSink
+
+        return DuckdbSink(recipe.address)
+    if recipe.kind == "postgres":
+        from gatecast.scoring.sinks.postgres import PostgresSink
+
+        return PostgresSink(recipe.address)
     from gatecast.scoring.sinks.parquet import ParquetSink
 
     return ParquetSink(recipe.address)
+
+
+def at(address: str) -> Sink:
+    """The sink at an address: ``postgresql://…``, a DuckDB file by its ending, else Parquet."""
+    if address.startswith(("postgresql:", "postgresql+psycopg:", "postgres:")):
+        return sink(Recipe("postgres", address))
+    kind = "duckdb" if address.endswith((".duckdb", ".ddb")) else "parquet"
+    return sink(Recipe(kind, address))

@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pandas as pd
+import pyarrow as pa
 
 from gatecast.errors import ScoringError
 from gatecast.scoring import parts
@@ -56,9 +58,16 @@ class ParquetSink:
         return sorted(every, key=lambda m: (m["scored_at"], m["run_key"]))
 
     def read(self, manifest: dict[str, Any]) -> pd.DataFrame:
+        return parts.frame([*self._tables(manifest)])
+
+    def pieces(self, manifest: dict[str, Any], columns: Sequence[str]) -> Iterator[pd.DataFrame]:
+        return (parts.frame([table]) for table in self._tables(manifest, columns))
+
+    def _tables(
+        self, manifest: dict[str, Any], columns: Sequence[str] | None = None
+    ) -> Iterator[pa.Table]:
         source, key = manifest["source"], manifest["run_key"]
         named = manifest.get("parts") or [{"name": _BEFORE, "sha256": manifest["sha256"]}]
-        tables = []
         for part in named:
             data = self.place.read(f"{source}/{key}/{part['name']}")
             if data is None or hashlib.sha256(data).hexdigest() != part["sha256"]:
@@ -67,5 +76,4 @@ class ParquetSink:
                     f"{self.where(source, key)}/{part['name']} is not what was published: its sha256 differs.",
                     "Delete the run's folder and score again.",
                 )
-            tables.append(parts.decode(data))
-        return parts.frame(tables)
+            yield parts.decode(data, columns)

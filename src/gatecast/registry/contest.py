@@ -1,0 +1,112 @@
+"""What the gate is shown of each kind of forecast, all of it measured now, on the same rolling origins.
+
+quantile    the leaderboard's metric beside seasonal naive's, the coverage of the intervals, segments
+event       the Brier score beside persistence's, AUROC
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from gatecast.config import Promote
+from gatecast.data.panel import Panel
+from gatecast.evaluation import baselines, comparison, events
+from gatecast.evaluation.backtest import Backtest
+from gatecast.evaluation.comparison import Cells, Segment
+from gatecast.evaluation.events import Event, EventBacktest
+from gatecast.forecast import Kind, Predictor
+from gatecast.registry import gate
+
+BOARDS: dict[Kind, str] = {"quantile": "leaderboard.json", "event": "events.json"}
+
+
+def metric(kind: Kind, rules: Promote) -> str:
+    """The score by which forecasts of a kind are compared."""
+    return "brier" if kind == "event" else rules.metric
+
+
+@dataclass(frozen=True)
+class Showing:
+    """What a predictor has shown: its score, its cells for resamples, and coverage of quantiles or AUROC of events."""
+
+    score: float
+    cells: Cells
+    quality: float
+
+
+class Contest(Protocol):
+    """The origins of the test span, forecast by whoever is asked. ``origins``: matured ones that do not overlap."""
+
+    metric: str
+    baseline: Predictor
+    origins: float
+
+    def run(self, predictor: Predictor) -> Showing:
+        """Forecast all origins and score them.
+
+        Raises:
+            EvaluationError: MISSING-FORECAST, NAN-FORECAST.
+        """
+        ...
+
+    def quality(self, challenger: Showing, baseline: Showing) -> gate.Check:
+        """The check that only this kind of forecast has."""
+        ...
+
+    def segments(self, challenger: Cells, champion: Cells) -> list[Segment]:
+        """Both scores by segment."""
+        ...
+
+
+def of(panel: Panel, event: Event, rules: Promote) -> Contest:
+    """The contest on a panel: of an event, or of quantiles where that is empty.
+
+    Raises:
+        EvaluationError: NO-ORIGIN if the test span has none.
+    """
+    return _Events(panel, event, rules) if event else _Quantiles(panel, rules)
+
+
+class _Quantiles:
+    def __init__(self, panel: Panel, rules: Promote) -> None:
+        self.metric, self.rules, m = metric("quantile", rules), rules, panel.meta
+        self.baseline: Predictor = baselines.seasonal_naive(m.horizon, m.season_length)
+        self.backtest = test = Backtest.of(panel)
+        self.origins = comparison.matured(panel, test.windows, ~np.isnan(test.targets))
+
+    def run(self, predictor: Predictor) -> Showing:
+        found = self.backtest.run(predictor)
+        cells = Cells.of(self.backtest, found.forecast, self.metric)
+        return Showing(found.pooled[self.metric], cells, found.pooled["coverage_95"])
+
+    def quality(self, challenger: Showing, baseline: Showing) -> gate.Check:
+        return gate.coverage(challenger.quality, self.rules)
+
+    def segments(self, challenger: Cells, champion: Cells) -> list[Segment]:
+        least = self.rules.min_segment_series
+        return comparison.segments(self.backtest, challenger, champion, least)
+
+
+class _Events:
+    def __init__(self, panel: Panel, event: Event, rules: Promote) -> None:
+        self.metric, self.event = metric("event", rules), event
+        self.backtest = EventBacktest.of(panel)
+        self.baseline: Predictor = events.persistence(panel, event)
+        self.label = events.happened(self.backtest.targets, event)[:, -1]  # (n,)
+        known = ~np.isnan(self.label)[:, None]
+        self.origins = comparison.matured(panel, self.backtest.windows, known)
+
+    def run(self, predictor: Predictor) -> Showing:
+        found, test = self.backtest.run(predictor, self.event), self.backtest
+        p = found.forecast.values[:, -1, 0]
+        cells = Cells.of_events(test.panel, test.windows, p, self.label)
+        return Showing(found.pooled[self.metric], cells, found.pooled["auroc"])
+
+    def quality(self, challenger: Showing, baseline: Showing) -> gate.Check:
+        return gate.ranks(challenger.quality, baseline.quality)
+
+    def segments(self, challenger: Cells, champion: Cells) -> list[Segment]:
+        return []  # where hardly anything happens, a Brier score is noise
