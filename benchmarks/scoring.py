@@ -159,12 +159,13 @@ def run(model: str, series: int) -> dict[str, float]:
     """One scoring run through the whole protocol; its seconds, and those of CPU of all its processes."""
     from gatecast.registry import champion, package
     from gatecast.scoring import run as protocol
+    from gatecast.scoring import snapshots
     from gatecast.scoring.engines import local
 
     folder = Path("models", model)
     digest = package.digest(folder)
     best = champion.Champion(f"gatecast-{model}", 1, digest, "", model, package.load(folder))
-    target = protocol.PACKAGES / digest[:16]
+    target = snapshots.PACKAGES / digest[:16]
     target.parent.mkdir(parents=True, exist_ok=True)
     subprocess.run(["cp", "-rT", folder, target], check=True)
     local._WORTH = 0  # so that memory is that of as many processes from the smallest panel on

@@ -307,7 +307,8 @@ class Score:
     listed in the manifest). ``workers``: processes of the engine; null: the cores this process may use.
     ``device``: cpu | cuda | auto (a GPU if there is one: one process then feeds it). ``precision``: 32-true |
     bf16-mixed, which pays where the hardware has it.
-    ``show``: ids of series that the page of a run draws in any case.
+    ``show``: ids of series that the page of a run draws in any case. ``snapshots``: how many of what runs ingested
+    are kept in data/scoring, of each source.
     """
 
     min_success_fraction: float = 0.95
@@ -317,6 +318,7 @@ class Score:
     device: str = "cpu"
     precision: str = "32-true"
     show: list[str] = field(default_factory=list)
+    snapshots: int = 10
 
 
 @dataclass
@@ -490,6 +492,7 @@ def _check_score(rules: Score, where: str) -> None:
     _one_of(rules.precision, ("32-true", "bf16-mixed"), where, "score.precision")
     workers = rules.workers
     _require(workers is None or workers >= 1, where, "score.workers", workers, "1 or more, or null")
+    _require(rules.snapshots >= 1, where, "score.snapshots", rules.snapshots, "1 or more")
 
 
 def check_mode(config: Config, modes: tuple[str, ...]) -> None:

@@ -23,7 +23,7 @@ from gatecast.forecast import Forecast
 from gatecast.scoring import page, parts, shards, sinks
 from gatecast.scoring.places import place
 from gatecast.scoring.review import CHANGED, CHOSEN, LARGEST, review
-from gatecast.scoring.run import SNAPSHOTS
+from gatecast.scoring.snapshots import SNAPSHOTS
 from tests.browser.chromium import CHROMIUM, browser
 
 HORIZON = 6

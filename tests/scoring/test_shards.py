@@ -22,7 +22,7 @@ from gatecast.evaluation.baselines import seasonal_naive
 from gatecast.evaluation.predictor import NetPredictor
 from gatecast.forecast import Forecast
 from gatecast.ledger import Ledger
-from gatecast.scoring import job, read_forecasts, run, shards, store
+from gatecast.scoring import job, read_forecasts, run, shards, snapshots, store
 from gatecast.scoring.run import score
 
 Promote = Callable[[Feed], Any]
@@ -126,7 +126,7 @@ def test_a_series_that_the_model_cannot_forecast_gets_seasonal_naive_and_says_so
     assert (done.manifest["fallbacks"], done.manifest["quarantined"]) == (1, 0)
     assert set(table.loc[mine, "fallback"]) == {shards.NAIVE}
     assert set(table.loc[~mine, "fallback"]) == {""}
-    (folder,) = run.SNAPSHOTS.glob("*/panel")
+    (folder,) = snapshots.SNAPSHOTS.glob("*/panel")
     panel = Panel.load(folder)
     naive = seasonal_naive(7, 7).predict(panel, Windows(np.array([2]), panel.history[[2]]))
     np.testing.assert_array_equal(table.loc[mine, "gatecast"], naive.point[0])

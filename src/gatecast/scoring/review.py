@@ -18,9 +18,9 @@ import pandas as pd
 from gatecast.data.panel import Panel
 from gatecast.errors import PanelError, ScoringError
 from gatecast.evaluation.table import MODEL, stamps_of
-from gatecast.scoring.run import SNAPSHOTS
 from gatecast.scoring.shards import shard_of
 from gatecast.scoring.sinks import Sink
+from gatecast.scoring.snapshots import SNAPSHOTS
 
 BANDS = [f"{MODEL}-lo-95", f"{MODEL}-lo-80", MODEL, f"{MODEL}-hi-80", f"{MODEL}-hi-95"]
 MIDDLE = BANDS.index(MODEL)

@@ -17,20 +17,17 @@ from typing import Any
 from gatecast import __version__, failpoints
 from gatecast import config as schema
 from gatecast.config import Config, Feed
-from gatecast.data import ingest, panel
 from gatecast.data.panel import Panel
 from gatecast.errors import ScoringError
 from gatecast.evaluation.table import stamps_of
 from gatecast.ledger import Ledger
 from gatecast.registry import champion as registry
 from gatecast.registry.champion import Champion
-from gatecast.scoring import engines, parts, sinks, store
+from gatecast.scoring import engines, parts, sinks, snapshots, store
 from gatecast.scoring.job import Job, Part, number_of_shards
 from gatecast.scoring.places import place
 
 KIND, BEGUN, FAILED = "scoring", "scoring-begun", "scoring-failed"  # of ledger rows
-SNAPSHOTS = Path("data/scoring")
-PACKAGES = SNAPSHOTS / "packages"
 _LISTED = 1000  # quarantined series that a manifest names
 
 
@@ -73,32 +70,10 @@ def score(
             "Run `dvc repro` first; reports/promotion.json says why nothing was promoted.",
         )
     failpoints.reach("scoring: champion resolved")
-    snapshot = take_snapshot(feed, best, as_of)
+    snapshot = snapshots.take(feed, best, as_of)
     failpoints.reach("scoring: snapshot written")
     asked = {"feed": asdict(feed), "as_of": as_of, "kind": kind}
     return publish(snapshot, best, config, asked, start)
-
-
-def take_snapshot(feed: Feed, best: Champion, as_of: str | None) -> Path:
-    """Ingest a feed into ``data/scoring/<data hash>``, where observations and panel stay, and return the folder."""
-    from gatecast import atomic
-
-    task = best.predictor.meta
-    checked = ingest.check_feed(feed, as_of, task.horizon)
-    current = panel.build(
-        checked.observations,
-        checked.static,
-        feed,
-        task.horizon,
-        task.season_length,
-        feasible=False,
-    )
-    snapshot = SNAPSHOTS / current.meta.data_hash[:16]
-    if not snapshot.exists():
-        with atomic.folder(snapshot, replace=False) as out:
-            ingest.write(checked, out / "observations")
-            current.save(out / "panel")
-    return snapshot
 
 
 def publish(
@@ -138,7 +113,7 @@ def publish(
     if done := sink.find(source, key):
         note(ledger, done)
         return summary(done, False)
-    package = PACKAGES / best.digest[:16]
+    package = snapshots.PACKAGES / best.digest[:16]
     registry.keep(best, package)
     with ledger.lease(f"scoring {source}") as lease:
         failpoints.reach("scoring: lease taken")
@@ -183,6 +158,7 @@ def publish(
         note(ledger, published)
         failpoints.reach("scoring: noted")
         parts.sweep(place(job.parts), [part["name"] for part in published["parts"]])
+        snapshots.tidy(source, rules.snapshots)
     return summary(published, True)
 
 

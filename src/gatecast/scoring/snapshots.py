@@ -1,0 +1,59 @@
+"""What scoring runs ingested, and the packages they scored with: ``data/scoring``.
+
+    data/scoring/<data hash>/observations, panel     what a run saw, for its page and for questions later
+    data/scoring/packages/<digest>                   the champion's package, for other processes
+
+A schedule makes a snapshot a slot. The newest of a source are kept; whatever scores again makes its own anew.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import time
+from contextlib import suppress
+from pathlib import Path
+
+from gatecast import atomic
+from gatecast.config import Feed
+from gatecast.data import ingest, panel
+from gatecast.registry.champion import Champion
+
+SNAPSHOTS = Path("data/scoring")
+PACKAGES = SNAPSHOTS / "packages"
+_YOUNG = 3600.0  # seconds since it was last asked for, below which no snapshot goes: a run may be waiting with it
+
+
+def take(feed: Feed, best: Champion, as_of: str | None) -> Path:
+    """Ingest a feed into ``data/scoring/<data hash>``, unless it is there, and return the folder."""
+    task = best.predictor.meta
+    checked = ingest.check_feed(feed, as_of, task.horizon)
+    current = panel.build(
+        checked.observations,
+        checked.static,
+        feed,
+        task.horizon,
+        task.season_length,
+        feasible=False,
+    )
+    snapshot = SNAPSHOTS / current.meta.data_hash[:16]
+    if snapshot.exists():
+        os.utime(snapshot)
+        return snapshot
+    with atomic.folder(snapshot, replace=False) as out:
+        ingest.write(checked, out / "observations")
+        current.save(out / "panel")
+    return snapshot
+
+
+def tidy(source: str, most: int) -> None:
+    """Remove the snapshots of a source but for its newest, and those that were asked for within the hour."""
+    used: dict[Path, float] = {}
+    for path in SNAPSHOTS.glob("[!.]*/panel/panel.json"):
+        with suppress(OSError, ValueError):  # gone meanwhile, or not one of ours
+            if json.loads(path.read_text(encoding="utf-8")).get("source") == source:
+                used[path.parents[1]] = path.parents[1].stat().st_mtime
+    for snapshot in sorted(used, key=lambda path: used[path])[:-most]:
+        if time.time() - used[snapshot] > _YOUNG:
+            shutil.rmtree(snapshot, ignore_errors=True)
