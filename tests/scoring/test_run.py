@@ -14,6 +14,7 @@ import pytest
 from gatecast.config import Config, Covariates, Feed
 from gatecast.errors import IngestError, ScoringError
 from gatecast.ledger import Ledger
+from gatecast.registry import aliases, gate
 from gatecast.scoring import read_forecasts, report, store
 from gatecast.scoring.run import score
 
@@ -44,6 +45,24 @@ def test_the_same_feed_scored_twice_is_one_run(
     assert first.where == second.where
     assert len(store.runs("sales")) == 1
     assert len(Ledger().entries("scoring", "sales")) == 1
+
+
+def test_after_a_rollback_the_forecasts_that_count_are_again_those_of_the_champion(
+    daily_feed: Feed, promote: Callable[[Feed], Any]
+) -> None:
+    first = promote(daily_feed)
+    score(daily_feed, Config())
+    score(
+        daily_feed, Config(), champion=replace(first, version=2)
+    )  # promoted, and scored the same feed
+    assert set(read_forecasts("sales")["model_version"]) == {2}
+    back = {"verdict": gate.ROLLBACK, "champion": 1, "champion_before": 2}
+    Ledger().append(aliases.KIND, first.model, back)
+    again = score(daily_feed, Config())
+    assert again.fresh
+    assert again.manifest["revision"] == 3
+    assert set(read_forecasts("sales")["model_version"]) == {1}
+    assert not score(daily_feed, Config()).fresh
 
 
 def test_a_run_whose_ledger_row_was_lost_gets_it_from_the_next(

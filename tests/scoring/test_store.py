@@ -55,6 +55,24 @@ def test_hostile_series_ids_come_back_unchanged(publish: Publish) -> None:
     }
 
 
+def test_the_later_of_two_equal_local_times_is_read_when_clocks_go_back(publish: Publish) -> None:
+    publish("k1", table(["summer"]), cutoff="2024-10-27 02:00:00+02:00")
+    publish("k2", table(["winter"]), cutoff="2024-10-27 02:00:00+01:00")
+    publish("k3", table(["before"]), cutoff="2024-10-27 01:00:00+02:00")
+    assert list(read_forecasts("demo")["unique_id"]) == ["winter"]
+
+
+def test_a_backfill_or_a_hindcast_does_not_stand_in_for_the_live_run(publish: Publish) -> None:
+    publish("k1", table(["live"]), kind="live", revision=1)
+    publish("k2", table(["backfill"]), kind="backfill", revision=2)
+    publish("k3", table(["hindcast"]), kind="hindcast", revision=3)
+    assert list(read_forecasts("demo")["unique_id"]) == ["live"]
+    publish("k4", table(["corrected"]), kind="live", revision=4)
+    assert list(read_forecasts("demo")["unique_id"]) == ["corrected"]
+    publish("k5", table(["played"]), kind="backfill", revision=1, cutoff="2025-01-02")
+    assert list(read_forecasts("demo")["unique_id"]) == ["played"]
+
+
 def test_the_newest_run_is_read_unless_one_is_named(publish: Publish) -> None:
     publish("k1", table(["old"]), scored_at="2025-01-01T00:00:00+00:00")
     publish("k2", table(["new"]), scored_at="2025-01-02T00:00:00+00:00")

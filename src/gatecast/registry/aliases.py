@@ -49,6 +49,11 @@ def champion_then(ledger: Ledger, model: str, moment: datetime) -> int | None:
     return past[-1].facts["champion"] if past else None
 
 
+def returns(ledger: Ledger, model: str, version: int) -> int:
+    """How often a version has become champion again, after another had taken its place."""
+    return max(0, sum(e.facts["champion"] == version for e in moves(ledger, model)) - 1)
+
+
 def interrupted(ledger: Ledger, model: str) -> Entry | None:
     """The last move, if it was decided and not noted as done."""
     past = moves(ledger, model)

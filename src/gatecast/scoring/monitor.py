@@ -66,7 +66,8 @@ def monitor(feed: Feed, as_of: str | None = None, sink: Sink | None = None) -> d
         facts = ("run_key", "model", "version", "variant", "cutoff", "scored_at")
         table = store.read_forecasts(feed.name, run["run_key"], sink)
         scores = _scores(panels[task], table, run["horizon"])
-        report.append({k: run[k] for k in facts} | scores)
+        kind = {"kind": run.get("kind", "live")}
+        report.append({k: run[k] for k in facts} | kind | scores)
     content = {"source": feed.name, "runs": report}
     atomic.write_json(REPORT, content)
     return content

@@ -18,6 +18,7 @@ import pandas as pd
 from gatecast.data.panel import Panel
 from gatecast.errors import PanelError, ScoringError
 from gatecast.evaluation.table import MODEL, stamps_of
+from gatecast.scoring import store
 from gatecast.scoring.shards import shard_of
 from gatecast.scoring.sinks import Sink
 from gatecast.scoring.snapshots import SNAPSHOTS
@@ -150,13 +151,13 @@ def _snapshot(manifest: dict[str, Any]) -> Panel:
 
 def _before(manifest: dict[str, Any], sink: Sink) -> dict[str, Any] | None:
     """The newest run published before this one that does not begin after it."""
-    order = lambda m: (m["cutoff"], m.get("revision", 0), m["scored_at"])  # noqa: E731
+    begins = store.age(manifest)[0]
     earlier = [
         m
         for m in sink.manifests(manifest["source"])
-        if m["scored_at"] < manifest["scored_at"] and m["cutoff"] <= manifest["cutoff"]
+        if m["scored_at"] < manifest["scored_at"] and store.age(m)[0] <= begins
     ]
-    return max(earlier, key=order, default=None)
+    return max(earlier, key=store.age, default=None)
 
 
 def _blocks(

@@ -21,6 +21,7 @@ from gatecast.data.panel import Panel
 from gatecast.errors import ScoringError
 from gatecast.evaluation.table import stamps_of
 from gatecast.ledger import Ledger
+from gatecast.registry import aliases
 from gatecast.registry import champion as registry
 from gatecast.registry.champion import Champion
 from gatecast.scoring import engines, parts, sinks, snapshots, store
@@ -91,9 +92,11 @@ def publish(
     current = Panel.load(snapshot / "panel")
     source, cutoff = current.meta.source, str(stamps_of(current)[current.last - 1])
     rules = config.score
+    ledger = Ledger()
     key = store.run_key(
         model=best.model,
         version=best.version,
+        returns=aliases.returns(ledger, best.model, best.version),
         digest=best.digest,
         cutoff=cutoff,
         data_hash=current.meta.data_hash,
@@ -104,7 +107,6 @@ def publish(
     )
     device = engines.device(rules)
     sink = sinks.sink(config.storage or schema.Sink())
-    ledger = Ledger()
 
     def summary(manifest: dict[str, Any], fresh: bool) -> Summary:
         where, seconds = sink.where(source, key), time.perf_counter() - start

@@ -37,7 +37,7 @@ def read_forecasts(
 
     Args:
         source: name of the source; None if there is only one.
-        run_key: of a run (see :func:`runs`); None: the one with the latest cutoff, and of those the last revision.
+        run_key: of a run (see :func:`runs`); None: the one with the latest cutoff, and of those the last live revision.
         sink: as for :func:`runs`.
 
     Returns:
@@ -61,8 +61,17 @@ def read_forecasts(
             f"there are forecasts of several sources: {', '.join(sorted(sources))}.",
             "Name one: read_forecasts('demo').",
         )
-    newest = lambda m: (m.get("cutoff", ""), m.get("revision", 0), m["scored_at"])  # noqa: E731
-    return sink.read(max(published, key=newest))
+    return sink.read(max(published, key=age))
+
+
+def age(manifest: dict[str, Any]) -> tuple[pd.Timestamp, bool, int, str]:
+    """What runs are ordered by, the one that counts last: cutoff, live before played days, revision, when."""
+    cutoff = pd.Timestamp(
+        manifest.get("cutoff") or 0
+    )  # local times would come twice when clocks go back
+    cutoff = cutoff.tz_convert("UTC").tz_localize(None) if cutoff.tz is not None else cutoff
+    live = manifest.get("kind", "live") == "live"
+    return cutoff, live, manifest.get("revision", 0), manifest["scored_at"]
 
 
 def _opened(sink: Sink | str | None) -> Sink:
