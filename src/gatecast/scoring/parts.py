@@ -24,11 +24,8 @@ from gatecast.scoring.job import Part
 from gatecast.scoring.places import Folder, Place
 
 _DAY = 86_400.0  # seconds after which nobody comes back to the parts of a run
-_OURS = (
-    "part-",
-    ".part-",
-    ".manifest.json-",
-)  # begin the names of parts, receipts, and what is being written
+# How the names of parts, receipts, and what is being written begin.
+_OURS = ("part-", ".part-", ".manifest.json-")
 
 
 def encode(
