@@ -18,7 +18,7 @@ import re
 import socket
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -194,7 +194,11 @@ class Ledger:
 
     @contextmanager
     def lease(
-        self, name: str, seconds: float | None = None, patience: float | None = None
+        self,
+        name: str,
+        seconds: float | None = None,
+        patience: float | None = None,
+        waiting: Callable[[str], None] | None = None,
     ) -> Iterator[Lease]:
         """Hold what only one process may do at a time; renewed while the block runs, given back at its end.
 
@@ -202,6 +206,7 @@ class Ledger:
             name: what is held.
             seconds: after which it is free again if this process dies; None: half a minute.
             patience: seconds to wait for another holder; None: long enough for one that died.
+            waiting: called with who holds it, several times a second while this process waits.
 
         Raises:
             RegistryError: LEASE if another process keeps it; LEDGER.
@@ -215,6 +220,8 @@ class Ledger:
                     f"{name} is held by {self._holder(name)}.",
                     f"Wait until it has ended. If it is dead, its lease ends after {seconds:g} seconds.",
                 )
+            if waiting:
+                waiting(self._holder(name))
             time.sleep(min(0.2, seconds / 10))
         lease = Lease(self, name, token, seconds)
         ended = threading.Event()

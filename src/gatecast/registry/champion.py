@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -147,14 +147,23 @@ def _downloaded(model: str, version: int) -> Iterator[Path]:
 def keep(best: Champion, folder: Path) -> None:
     """Copy the package of a version into a folder, unless it is there: other processes load it from there.
 
+    What lies there and is not the package is replaced; a package that another process has put there meanwhile stays.
+
     Raises:
         RegistryError: ARTIFACT; DIGEST if it is not the one that was registered.
     """
-    if folder.is_dir() and package.digest(folder) == best.digest:
+    if _kept(best, folder):
         return
     with _downloaded(best.model, best.version) as found:
         if package.digest(found) != best.digest:
             raise package.tampered(found)
-        with atomic.folder(folder) as out:
+        broken = folder.exists() and not _kept(best, folder)
+        with atomic.folder(folder, replace=broken) as out:
             for name in package.FILES:
                 shutil.copyfile(found / name, out / name)
+
+
+def _kept(best: Champion, folder: Path) -> bool:
+    with suppress(RegistryError):  # a file is missing, or another lies beside them
+        return package.digest(folder) == best.digest
+    return False

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+import time
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from typing import Any
 
@@ -19,7 +21,11 @@ from gatecast.errors import ScoringError
 from gatecast.evaluation.table import MODEL, stamps_of, value_columns
 from gatecast.forecast import Forecast
 from gatecast.scoring.job import Part
-from gatecast.scoring.places import Place
+from gatecast.scoring.places import Folder, Place
+
+_DAY = 86_400.0  # seconds after which nobody comes back to the parts of a run
+# How the names of parts, receipts, and what is being written begin.
+_OURS = ("part-", ".part-", ".manifest.json-")
 
 
 def encode(
@@ -147,6 +153,31 @@ def sweep(where: Place, named: Sequence[str]) -> None:
     for name in where.names("part-*"):
         if name not in named:
             where.remove(name)
+
+
+def discard(where: Place, published: Mapping[str, Collection[str]]) -> None:
+    """Remove parts, receipts and unfinished files, a day old, that other runs of the source left on this machine.
+
+    Of a published run what its manifest does not name goes; of another all, unless other files lie beside it. Object
+    stores are left alone. Whatever cannot be removed stays, without an error.
+
+    Args:
+        where: the parts of the run that is about to begin; those of other runs lie in the folders beside it.
+        published: names of the parts of every published run of the source, by run key.
+    """
+    if not isinstance(where, Folder):
+        return
+    for folder in where.path.parent.glob("*"):
+        with suppress(OSError):
+            files = [] if folder == where.path else [*folder.iterdir()]
+            left = [p for p in files if p.name.startswith(_OURS)]
+            if folder.name not in published and len(left) < len(files):
+                continue
+            left = [p for p in left if p.name not in published.get(folder.name, ())]
+            if left and time.time() - max(p.stat().st_mtime for p in left) > _DAY:
+                for path in left:
+                    path.unlink()
+                folder.rmdir()  # if nothing is left
 
 
 def _receipt(name: str) -> str:

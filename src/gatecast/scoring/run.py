@@ -7,8 +7,9 @@ Whatever dies, sleeps or comes twice between any two of these: a run is publishe
 
 from __future__ import annotations
 
+import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -29,6 +30,7 @@ from gatecast.scoring.job import Job, Part, number_of_shards
 from gatecast.scoring.places import place
 
 KIND, BEGUN, FAILED = "scoring", "scoring-begun", "scoring-failed"  # of ledger rows
+_PATIENCE = 86_400.0  # seconds that a scorer waits while another one lives
 _LISTED = 1000  # quarantined series that a manifest names
 
 
@@ -117,7 +119,8 @@ def publish(
         return summary(done, False)
     package = snapshots.PACKAGES / best.digest[:16]
     registry.keep(best, package)
-    with ledger.lease(f"scoring {source}") as lease:
+    waiting = _waiting(source, snapshot)
+    with ledger.lease(f"scoring {source}", patience=_PATIENCE, waiting=waiting) as lease:
         failpoints.reach("scoring: lease taken")
         before = sink.manifests(source)
         _catch_up(ledger, source, before)
@@ -144,6 +147,7 @@ def publish(
             },
         )
         failpoints.reach("scoring: begin noted")
+        _make_room(job, before, rules.snapshots)
         engine = engines.engine(rules, current.n_series, device)
         found = list(_watched(engine(job, range(job.shards)), current.n_series))
         failpoints.reach("scoring: parts complete")
@@ -160,8 +164,27 @@ def publish(
         note(ledger, published)
         failpoints.reach("scoring: noted")
         parts.sweep(place(job.parts), [part["name"] for part in published["parts"]])
-        snapshots.tidy(source, rules.snapshots)
     return summary(published, True)
+
+
+def _waiting(source: str, snapshot: Path) -> Callable[[str], None]:
+    """What a scorer does while it waits: it says for whom, once, and holds on to its snapshot."""
+    said: list[str] = []
+
+    def look(holder: str) -> None:
+        snapshots.touch(snapshot)
+        if not said:
+            said.append(holder)
+            print(f"scoring {source} waits for {holder}", file=sys.stderr)
+
+    return look
+
+
+def _make_room(job: Job, published: list[dict[str, Any]], most: int) -> None:
+    """Remove what earlier runs left. Before this run writes: one that never publishes must not fill the disk either."""
+    named = {m["run_key"]: {part["name"] for part in m.get("parts", ())} for m in published}
+    parts.discard(place(job.parts), named)
+    snapshots.tidy(job.source, most)
 
 
 def note(ledger: Ledger, published: dict[str, Any]) -> None:

@@ -18,11 +18,14 @@ from pathlib import Path
 from gatecast import atomic
 from gatecast.config import Feed
 from gatecast.data import ingest, panel
+from gatecast.errors import PanelError
 from gatecast.registry.champion import Champion
 
 SNAPSHOTS = Path("data/scoring")
 PACKAGES = SNAPSHOTS / "packages"
+_GONE = ".gone-"  # begins the name of a snapshot that is being removed
 _YOUNG = 3600.0  # seconds since it was last asked for, below which no snapshot goes: a run may be waiting with it
+_DAY = 86_400.0  # seconds after which nobody goes on with what was being written
 
 
 def take(feed: Feed, best: Champion, as_of: str | None) -> Path:
@@ -38,22 +41,47 @@ def take(feed: Feed, best: Champion, as_of: str | None) -> Path:
         feasible=False,
     )
     snapshot = SNAPSHOTS / current.meta.data_hash[:16]
-    if snapshot.exists():
-        os.utime(snapshot)
+    touch(snapshot)
+    if _whole(snapshot):
         return snapshot
-    with atomic.folder(snapshot, replace=False) as out:
+    with atomic.folder(snapshot, replace=snapshot.exists()) as out:
         ingest.write(checked, out / "observations")
         current.save(out / "panel")
     return snapshot
 
 
+def touch(snapshot: Path) -> None:
+    """Ask for a snapshot, so that it stays for the next hour."""
+    with suppress(FileNotFoundError):
+        os.utime(snapshot)
+
+
+def _whole(snapshot: Path) -> bool:
+    try:
+        panel.Panel.load(snapshot / "panel")
+    except PanelError:
+        return False
+    return True
+
+
 def tidy(source: str, most: int) -> None:
-    """Remove the snapshots of a source but for its newest, and those that were asked for within the hour."""
+    """Remove the snapshots of a source but for its newest, and those that were asked for within the hour.
+
+    A snapshot is renamed before it is removed: a process that is killed leaves a whole one, or none. What killed
+    processes have left goes, too.
+    """
+    for left in SNAPSHOTS.glob(".*-*"):
+        with suppress(OSError):
+            if left.name.startswith(_GONE) or time.time() - left.stat().st_mtime > _DAY:
+                shutil.rmtree(left)
     used: dict[Path, float] = {}
     for path in SNAPSHOTS.glob("[!.]*/panel/panel.json"):
         with suppress(OSError, ValueError):  # gone meanwhile, or not one of ours
             if json.loads(path.read_text(encoding="utf-8")).get("source") == source:
                 used[path.parents[1]] = path.parents[1].stat().st_mtime
     for snapshot in sorted(used, key=lambda path: used[path])[:-most]:
-        if time.time() - used[snapshot] > _YOUNG:
-            shutil.rmtree(snapshot, ignore_errors=True)
+        gone = SNAPSHOTS / f"{_GONE}{snapshot.name}-{os.getpid()}"
+        with suppress(OSError):
+            if time.time() - snapshot.stat().st_mtime > _YOUNG:  # nobody has asked for it meanwhile
+                snapshot.rename(gone)
+                shutil.rmtree(gone)

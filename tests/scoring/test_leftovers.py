@@ -1,0 +1,114 @@
+"""Parts that no run publishes do not fill the disk; nothing else is removed."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gatecast.config import Config, Feed, Score, Sink
+from gatecast.errors import ScoringError
+from gatecast.scoring import read_forecasts
+from gatecast.scoring.run import score
+
+DAYS = ("2024-05-08", "2024-05-10", "2024-05-12")
+TOO_MANY = Score(min_success_fraction=2.0)  # no run has as many
+
+
+def fails(feed: Feed, day: str, sink: Sink | None = None) -> None:
+    with pytest.raises(ScoringError, match="TOO-FEW"):
+        score(feed, Config(score=TOO_MANY, storage=sink), day)
+
+
+def aged(folder: Path, days: float) -> None:
+    """As if every file had been written so long before it was."""
+    for path in folder.rglob("*"):
+        then = path.stat().st_mtime - 86_400 * days
+        os.utime(path, (then, then))
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("sink", "folder"),
+    [
+        (Sink(), Path("forecasts/sales")),
+        (Sink("duckdb", "f.duckdb"), Path("data/scoring/parts/sales")),
+    ],
+    ids=["parquet", "duckdb"],
+)
+def test_parts_of_runs_that_never_publish_go_after_a_day(
+    daily_feed: Feed, promote: Callable[[Feed], Any], sink: Sink, folder: Path
+) -> None:
+    promote(daily_feed)
+    fails(daily_feed, DAYS[0], sink)
+    first = names(folder)
+    aged(folder, days=2)
+    fails(daily_feed, DAYS[1], sink)
+    (second,) = names(folder)
+    assert [second] != first
+    fails(daily_feed, DAYS[2], sink)
+    assert second in names(folder)  # not a day old: its run may be tried again
+
+
+def test_a_run_that_is_tried_again_after_days_takes_up_its_parts(
+    daily_feed: Feed, promote: Callable[[Feed], Any]
+) -> None:
+    promote(daily_feed)
+    fails(daily_feed, DAYS[0])
+    aged(Path("forecasts"), days=2)
+    (left,) = Path("forecasts").rglob("*.parquet")
+    (part,) = score(daily_feed, Config(), DAYS[0]).manifest["parts"]
+    assert part["name"] == left.name
+
+
+def test_of_a_published_run_only_what_it_does_not_name_goes(
+    daily_feed: Feed, promote: Callable[[Feed], Any]
+) -> None:
+    promote(daily_feed)
+    run = score(daily_feed, Config(), DAYS[0]).manifest
+    folder = Path("forecasts/sales") / run["run_key"]
+    whole = names(folder)
+    for name in (
+        "part-00000.99.parquet",
+        "part-00000.99.json",
+        ".part-00000.99.parquet-abcdefgh",
+        ".manifest.json-abcdefgh",
+    ):
+        (folder / name).write_bytes(b"x")
+    aged(Path("forecasts"), days=2)
+    (folder / ".part-00000.100.parquet-abcdefgh").write_bytes(b"x")
+    score(daily_feed, Config(), DAYS[1])
+    assert len(names(folder)) == len(whole) + 5  # somebody may be writing there
+    aged(Path("forecasts"), days=2)
+    score(daily_feed, Config(), DAYS[2])
+    assert names(folder) == whole
+    assert len(read_forecasts("sales", run["run_key"])) == run["rows"]
+
+
+def test_runs_of_the_old_layout_and_files_of_others_stay(
+    daily_feed: Feed, promote: Callable[[Feed], Any]
+) -> None:
+    promote(daily_feed)
+    files = [
+        Path("forecasts/sales/0123456789abcdef/forecasts.parquet"),
+        Path("forecasts/sales/0123456789abcdef/manifest.json"),
+        Path("forecasts/sales/fedcba9876543210/part-00000.1.parquet"),
+        Path("forecasts/sales/fedcba9876543210/notes.txt"),
+        Path("forecasts/sales/part-of-a-note.txt"),
+    ]
+    before = {"source": "sales", "run_key": "0123456789abcdef", "cutoff": "2024-01-01"}
+    manifest = json.dumps(before | {"scored_at": "2024-01-02T00:00:00+00:00", "sha256": "0"})
+    for path in files:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(manifest)
+    aged(Path("forecasts"), days=time.time() / 86_400 / 2)
+    score(daily_feed, Config())
+    assert [path for path in files if not path.exists()] == []
