@@ -120,6 +120,16 @@ def test_a_pod_never_runs_beside_another_and_keeps_its_forecasts() -> None:
     assert volume["persistentVolumeClaim"]["claimName"] in names
 
 
+def test_a_pod_that_hangs_does_not_block_all_later_ones() -> None:
+    assert cronjob()["spec"]["jobTemplate"]["spec"]["activeDeadlineSeconds"] == 6 * 3600
+
+
+def test_the_image_is_the_one_that_was_built_here() -> None:
+    (built,) = [line for line in image() if line.startswith("# podman build")]
+    assert f"-t {container()['image'].removesuffix(':latest')} ." in built
+    assert container()["imagePullPolicy"] == "IfNotPresent"  # of `latest`, the default is Always
+
+
 def test_airflow_leaves_catching_up_to_the_ledger() -> None:
     given = {k: v.value for k, v in dag()["DAG"].items() if isinstance(v, ast.Constant)}
     assert (given["catchup"], given["max_active_runs"]) == (False, 1)
@@ -140,6 +150,19 @@ def test_every_file_has_its_section_in_the_docs() -> None:
     for name in ("Prefect", "Dagster"):
         assert f"## {name}" in page
     assert " ".join(COMMAND) in page
+
+
+@pytest.mark.parametrize("scheduler", ["Prefect", "Dagster"])
+def test_a_scheduler_in_an_environment_of_its_own_calls_the_projects_python(scheduler: str) -> None:
+    page = (ROOT / "docs/scheduling.md").read_text(encoding="utf-8")
+    (code,) = re.findall(rf"## {scheduler}\n.*?```python\n(.*?)```", page, re.DOTALL)
+    path = unit("gatecast-score.service")["Service"]["Environment"].removeprefix("PATH=")
+    lists = [
+        ast.literal_eval(n)
+        for n in ast.walk(ast.parse(code))
+        if isinstance(n, ast.List) and len(n.elts) == 3
+    ]
+    assert lists == [[f"{path.split(':')[0]}/python", *COMMAND[1:]]]
 
 
 @pytest.mark.slow

@@ -111,6 +111,24 @@ def test_a_slot_that_fails_holds_up_no_other(years: Config) -> None:
     assert versions() == {"2024-10-20T06:00+02:00": 1, "2024-10-21T06:00+02:00": 2}
 
 
+def test_a_slot_that_fails_for_a_reason_nobody_foresaw_holds_up_no_other(
+    years: Config, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    score = backfill.run.score
+
+    def fails_once(feed: Feed, config: Config, as_of: str, *rest: Any) -> Any:
+        if "10-20" in as_of:
+            raise ZeroDivisionError
+        return score(feed, config, as_of, *rest)
+
+    monkeypatch.setattr(backfill.run, "score", fails_once)
+    with pytest.raises(ScoringError) as caught:
+        backfill.run_span(years)
+    assert caught.value.code == "SLOTS"
+    assert "ZeroDivisionError" in capsys.readouterr().err
+    assert versions() == {"2024-10-19T06:00+02:00": 1, "2024-10-21T06:00+02:00": 2}
+
+
 def test_a_version_that_was_deleted_is_named(
     years: Config, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -160,6 +178,11 @@ def test_without_a_schedule_slots_are_a_horizon_apart() -> None:
     assert slots("2025-01-01", "2025-06-30", **monthly) == [
         f"{month}-01 00:00" for month in ("01", "03", "05")
     ]
+
+
+def test_days_begin_at_midnight_of_the_feeds_own_zone() -> None:
+    found = slots("2025-03-01", "2025-03-08", timezone="Asia/Kolkata")
+    assert found == ["02-28 18:30", "03-07 18:30"]
 
 
 def test_hours_stay_a_horizon_apart_over_a_clock_change_of_a_feed() -> None:

@@ -70,10 +70,29 @@ def test_a_running_child_may_end(forked: Forked, ended: Ended) -> None:
     assert health()["last_run"]["exit_code"] == 0
 
 
+def test_a_child_that_is_told_to_end_may_give_back_what_it_holds(
+    forked: Forked, ended: Ended, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(serve, "STOP_SECONDS", 0.1)
+    monkeypatch.setattr(serve, "KILL_SECONDS", 120)
+    code = (
+        "import pathlib, signal, sys, time; signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))\n"
+        "try: pathlib.Path('begun').touch(); time.sleep(600)\n"
+        "finally: time.sleep(1); pathlib.Path('given back').touch()"
+    )
+    child = forked(server(code).run)
+    wait_for(Path("begun").exists)
+    os.kill(child, signal.SIGTERM)
+    assert ended(child) == 0
+    assert Path("given back").exists()
+    assert health()["last_run"]["exit_code"] == 143
+
+
 def test_a_child_that_does_not_end_is_ended(
     forked: Forked, ended: Ended, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(serve, "STOP_SECONDS", 0.6)
+    monkeypatch.setattr(serve, "STOP_SECONDS", 0.5)
+    monkeypatch.setattr(serve, "KILL_SECONDS", 0.1)
     code = (
         "import pathlib, signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN);"
         "pathlib.Path('begun').touch(); time.sleep(600)"
@@ -98,6 +117,26 @@ def test_a_child_that_fails_is_tried_again_and_ends_no_server(
     assert Path("failed").exists()
     os.kill(child, signal.SIGTERM)
     assert ended(child) == 0
+
+
+def test_a_slot_that_was_left_to_a_server_that_died_is_asked_for_again(
+    forked: Forked, ended: Ended, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A call that finds the clock's lease held ends well, with the slot still missing."""
+    monkeypatch.setattr(serve, "RETRY", timedelta(seconds=0.2))
+    slot = f"{datetime.now(UTC).year}-01-01T00:00Z"
+    code = (
+        "import pathlib; from gatecast.ledger import Ledger; mark = pathlib.Path('left')\n"
+        f"if mark.exists(): Ledger().append('slot', 'shop', {{'slot': '{slot}'}}, once='slot/shop/{slot}')\n"
+        "mark.touch()"
+    )
+    one = server(code, cron="0 0 1 jan *")
+    one.config.schedule.window = "400D"
+    child = forked(one.run)
+    wait_for(lambda: state_is("ok")() and health()["last_slot"] == slot)
+    os.kill(child, signal.SIGTERM)
+    assert ended(child) == 0
+    assert health()["lag_seconds"] == 0
 
 
 def test_it_ticks_at_every_slot(

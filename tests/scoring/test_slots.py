@@ -44,6 +44,36 @@ def test_an_hour_that_comes_twice_is_two_slots_and_one_that_never_comes_is_none_
     assert slots("0 2,3 * * *", BERLIN, SPRING) == ["01:00"]  # two and three are one instant
 
 
+CHANGES = [  # a minute of the gap or of the hour that comes twice
+    (BERLIN, datetime(2025, 3, 30, 1, tzinfo=UTC)),
+    (BERLIN, datetime(2025, 10, 26, 1, tzinfo=UTC)),
+    ("Australia/Lord_Howe", datetime(2025, 10, 4, 15, 30, tzinfo=UTC)),
+    ("Australia/Lord_Howe", datetime(2025, 4, 5, 15, tzinfo=UTC)),
+]
+
+
+@pytest.mark.parametrize(("zone", "change"), CHANGES)
+@pytest.mark.parametrize("cron", ["30 2 * * *", "0 0-23/2 * * *", "15 * * * *", "10,40 1-3 * * *"])
+def test_the_slots_do_not_depend_on_where_the_search_begins(
+    cron: str, zone: str, change: datetime
+) -> None:
+    one, hours = table(cron, zone), timedelta(hours=4)
+    chain = list(one.between(change - timedelta(days=2), change + timedelta(days=3)))
+    for minute in range(-240, 241, 5):
+        moment = change + timedelta(minutes=minute)
+        assert next(iter(one.between(moment, chain[-1]))) == min(s for s in chain if s >= moment)
+        assert one.after(moment) == min(s for s in chain if s > moment)
+    assert one.last(change + hours, hours) == max(
+        (s for s in chain if change <= s <= change + hours), default=None
+    )
+
+
+def test_a_slot_less_than_a_second_ahead_is_the_next_one() -> None:
+    slot = datetime(2024, 5, 2, 6, tzinfo=UTC)
+    assert table("0 6 * * *").after(slot - timedelta(milliseconds=1)) == slot
+    assert table("0 6 * * *").after(slot) == slot + timedelta(days=1)
+
+
 @settings(max_examples=30, deadline=None)
 @given(
     zone=st.sampled_from([BERLIN, "Australia/Lord_Howe", "America/St_Johns", "UTC"]),

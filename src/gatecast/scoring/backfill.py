@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import re
 import sys
+import traceback
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
 
 from gatecast.config import Config
 from gatecast.data import calendar, stamps
@@ -76,9 +78,11 @@ def run_span(config: Config) -> Done:
                     continue
                 as_of = feed_clock(config.feed, zone, slot)
                 summary = run.score(config.feed, config, as_of, best, kind)
-            except GatecastError as error:
+            except Exception as error:  # a slot that nobody foresaw must not hold up the others
                 done.failed.append(slot)
-                bar.write(f"slot {stamp(slot)}: {error}", file=sys.stderr)
+                known = isinstance(error, GatecastError)
+                said = str(error) if known else traceback.format_exc()
+                bar.write(f"slot {stamp(slot)}: {said}", file=sys.stderr)
                 continue
             done.slots[SCORED if summary.fresh else BEFORE] += 1
     if done.failed:
@@ -128,8 +132,8 @@ def past_slots(config: Config) -> Iterator[datetime]:
     feed = config.feed
     step = (config.horizon or feed.task.horizon) * calendar.offset(feed.frequency)
     # Days and months are steps of the wall clock, hours are steps of time.
-    wall = None if calendar.is_subdaily(str(feed.frequency)) else zone
-    slot = stamps.instant(feed_clock(feed, zone, begin)) if wall else begin.replace(tzinfo=None)
+    wall = "UTC" if calendar.is_subdaily(str(feed.frequency)) else zone
+    slot = begin.astimezone(ZoneInfo(wall)).replace(tzinfo=None)
     while (now := stamps.instant(str(slot), wall).tz_localize(UTC).to_pydatetime()) <= end:
         yield now
         slot = slot + step

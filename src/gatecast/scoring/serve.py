@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -27,8 +27,11 @@ from gatecast.scoring import clock
 from gatecast.scoring.slots import Timetable, stamp
 
 HEALTH = Path("data/scoring/health.json")
-RETRY = timedelta(minutes=5)  # after a child that failed
+RETRY = timedelta(
+    minutes=5
+)  # after a child that failed, or left a slot to another that may be dead
 STOP_SECONDS = 60.0  # for a running child to end by itself, once the server is told to stop
+KILL_SECONDS = 10.0  # then, for it to give back what it holds
 
 
 @dataclass
@@ -44,9 +47,10 @@ class Server:
     command: list[str]
     stopping: bool = False
     last: dict[str, Any] | None = None
+    waiting: bool = False  # was a slot due and missing at the last look?
 
     def run(self) -> None:
-        """Tick at the start, at every slot, and a while after a failure, until SIGTERM or SIGINT.
+        """Tick at the start, at every slot, and a while later if one is still missing, until SIGTERM or SIGINT.
 
         Raises:
             ConfigError: SCHEDULE if there is no schedule.
@@ -61,6 +65,7 @@ class Server:
                     well = self.tick(table)
                     retry = datetime.now(UTC) + RETRY
                     wake = table.after(now) if well else retry  # a slot may have come meanwhile
+                    wake = min(wake, retry) if self.waiting else wake
                 now = datetime.now(UTC)
                 wake = min(wake, table.after(now))  # also where the machine's clock was set back
         self._say(table, "stopped")
@@ -85,16 +90,16 @@ class Server:
 
     def _wait(self, child: subprocess.Popen[bytes]) -> int:
         """Exit code of a child; once the server is told to stop, the child has a while to end by itself."""
-        left = STOP_SECONDS
-        while True:
-            try:
+        while not self.stopping:
+            with suppress(subprocess.TimeoutExpired):
                 return child.wait(timeout=0.2)
+        # Each signal once: a second SIGTERM would interrupt what the first one made it give back.
+        for seconds, end in ((STOP_SECONDS, child.terminate), (KILL_SECONDS, child.kill)):
+            try:
+                return child.wait(timeout=seconds)
             except subprocess.TimeoutExpired:
-                left -= 0.2 if self.stopping else 0.0
-            if left < -STOP_SECONDS / 6:
-                child.kill()
-            elif left < 0:
-                child.terminate()
+                end()
+        return child.wait()
 
     def _say(self, table: Timetable, state: str) -> None:
         """One line for the terminal and one file for whoever asks."""
@@ -112,9 +117,10 @@ class Server:
         try:
             book = Ledger()
             row = book.last(self.config.source, clock.SLOT)
-            waiting = clock.due(table, self.config.schedule, book, now)
+            missing = clock.due(table, self.config.schedule, book, now)
             health["last_slot"] = row.facts["slot"] if row else None
-            health["lag_seconds"] = round((now - waiting[0]).total_seconds()) if waiting else 0
+            health["lag_seconds"] = round((now - missing[0]).total_seconds()) if missing else 0
+            self.waiting = bool(missing)
         except RegistryError as error:  # the child says so too, and the next tick may find it again
             health["state"] = f"{state}; {error.what}"
         try:

@@ -13,11 +13,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from itertools import takewhile
 from zoneinfo import ZoneInfo
 
 from gatecast.config import Config, Feed
 from gatecast.errors import ConfigError
+
+BEFORE_GAP = timedelta(hours=3)  # longer than any change of a wall clock, and the hour after it
 
 
 @dataclass(frozen=True)
@@ -46,14 +48,11 @@ class Timetable:
 
     def after(self, moment: datetime) -> datetime:
         """The first slot later than a moment."""
-        return self._from(moment + timedelta(seconds=1))
+        return next(self._from(moment + timedelta.resolution))
 
     def between(self, begin: datetime, end: datetime) -> Iterator[datetime]:
         """The slots of a span, both ends included, oldest first."""
-        slot = self._from(begin)
-        while slot <= end:
-            yield slot
-            slot = self.after(slot)
+        return takewhile(lambda slot: slot <= end, self._from(begin))
 
     def last(self, moment: datetime, window: timedelta) -> datetime | None:
         """The newest slot at or before a moment, if it is not older than a window."""
@@ -67,15 +66,20 @@ class Timetable:
         """A slot by the feed's own clock: see :func:`feed_clock`."""
         return feed_clock(self.feed, self.zone, slot)
 
-    def _from(self, moment: datetime) -> datetime:
-        slot = self._trigger().get_next_fire_time(None, moment.astimezone(ZoneInfo(self.zone)))
-        assert slot is not None  # config.check
-        return slot.astimezone(UTC)
-
-    def _trigger(self) -> Any:
+    def _from(self, moment: datetime) -> Iterator[datetime]:
+        """The slots at or after a moment, oldest first."""
         from apscheduler.triggers.cron import CronTrigger
 
-        return CronTrigger.from_crontab(self.cron, timezone=self.zone)
+        trigger = CronTrigger.from_crontab(self.cron, timezone=self.zone)
+        # A time that the wall clock skips is found only by a search that begins before the gap.
+        search = moment - BEFORE_GAP
+        while True:
+            found = trigger.get_next_fire_time(None, search.astimezone(ZoneInfo(self.zone)))
+            assert found is not None  # config.check
+            slot = found.astimezone(UTC)
+            if slot >= moment:
+                yield slot
+            search = slot + timedelta.resolution
 
 
 def clock_zone(config: Config) -> str:
