@@ -108,7 +108,7 @@ def test_a_command_that_is_stopped_ends_what_is_under_way(
     script.write_text(
         '"""Wait."""\nimport time\nfrom gatecast.entry import entry\n'
         "@entry()\ndef main(config):\n    try:\n"
-        "        print('begun', flush=True)\n        time.sleep(60)\n"
+        "        print('begun', flush=True)\n        time.sleep(600)\n"
         "    finally:\n        print('ended', flush=True)\nmain()\n"
     )
     env = os.environ | {"PYTHONPATH": str(ROOT / "src")}
@@ -122,7 +122,7 @@ def test_a_command_that_is_stopped_ends_what_is_under_way(
     assert process.stdout is not None
     assert process.stdout.readline() == "begun\n"
     process.send_signal(sent)
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=240)
     assert out == "ended\n"
     assert process.returncode == code
     assert "Traceback" not in err
