@@ -103,7 +103,7 @@ def test_the_run_of_a_killed_training_is_closed_by_the_next_command(project: Any
 def test_ctrl_c_marks_the_run_killed_and_leaves_no_process(project: Any) -> None:
     process = start(project, *ENDLESS)
     os.killpg(process.pid, signal.SIGINT)
-    process.communicate(timeout=60)
+    process.communicate(timeout=240)
     assert process.returncode == 130
     assert left_of(process) == []
     assert [r["status"] for r in runs(project)] == ["KILLED"]

@@ -35,7 +35,7 @@ def stopped(project: Any, trial: int, sent: signal.Signals) -> int:
         seen.append(line)
         if sum(f"trial {trial}: epoch " in text for text in seen) == 3:
             process.send_signal(sent)
-            process.communicate(timeout=60)
+            process.communicate(timeout=240)
             return process.returncode
     raise AssertionError("".join(seen))
 

@@ -99,7 +99,7 @@ def test_a_full_disk_publishes_nothing_and_loses_nothing(recipe: Recipe, sink: S
     before = publish(sink, "k0", cutoff="2025-03-29")
     manifest = stage(sink, "k1", [f"s{k}" for k in range(3000)])
     process = start(recipe, manifest, largest=Path(recipe.address).stat().st_size + 4096)
-    _, said = process.communicate(timeout=60)
+    _, said = process.communicate(timeout=240)
     assert "ScoringError[WRITE]" in said
     assert store.runs("demo", sink) == [before]
     sink.publish("demo", "k1", manifest)
