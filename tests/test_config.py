@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from gatecast import config
+from gatecast import checks, config
 from gatecast.config import (
     Config,
     Covariates,
@@ -57,12 +57,12 @@ def refused(path: str, value: Any) -> ConfigError:
     wrong = good()
     put(wrong, path, value)
     with pytest.raises(ConfigError) as caught:
-        config.check(wrong, {"source": "shop", "model": "gru", "trainer": "smoke"})
+        checks.check(wrong, {"source": "shop", "model": "gru", "trainer": "smoke"})
     return caught.value
 
 
 def test_a_configuration_in_range_passes() -> None:
-    config.check(good())
+    checks.check(good())
 
 
 @pytest.mark.parametrize(
@@ -92,7 +92,7 @@ def test_a_configuration_in_range_passes() -> None:
 def test_the_ends_of_a_range_belong_to_it(path: str, value: Any) -> None:
     edge = good()
     put(edge, path, value)
-    config.check(edge)
+    checks.check(edge)
 
 
 @pytest.mark.parametrize(
@@ -144,7 +144,7 @@ def test_a_tuning_recipe_out_of_range_is_refused(changes: dict[str, Any], said: 
     wrong = good()
     wrong.search = Search(**{"space": {"units": {"low": 8, "high": 64}}} | changes)
     with pytest.raises(ConfigError) as caught:
-        config.check(wrong, {"tune": "mine"})
+        checks.check(wrong, {"tune": "mine"})
     assert "conf/tune/mine.yaml" in str(caught.value)
     assert said in str(caught.value)
 
@@ -315,7 +315,7 @@ def test_a_layout_without_the_keys_it_needs_is_refused(keys: dict[str, Any], tol
     for name, value in keys.items():
         put(wrong.feed, name, value)
     with pytest.raises(ConfigError, match=told):
-        config.check(wrong)
+        checks.check(wrong)
 
 
 @pytest.mark.parametrize(("key", "value"), [("n_series", 0), ("n_days", 13)])
@@ -323,10 +323,10 @@ def test_a_demo_too_small_is_refused(key: str, value: int) -> None:
     wrong = good()
     assert wrong.feed is not None
     wrong.feed.kind, wrong.feed.files = "demo", []
-    config.check(wrong)
+    checks.check(wrong)
     wrong.feed.demo = Demo(**{key: value})
     with pytest.raises(ConfigError, match=f"demo.{key}"):
-        config.check(wrong)
+        checks.check(wrong)
 
 
 @pytest.mark.parametrize(
@@ -352,7 +352,7 @@ def test_parts_of_a_model_that_do_not_go_together_are_refused(
     wrong = good()
     wrong.model = Model(**recipe)
     with pytest.raises(ConfigError, match=told) as caught:
-        config.check(wrong, {"model": "mine"})
+        checks.check(wrong, {"model": "mine"})
     assert caught.value.code == "COMBINATION"
     assert "conf/model/mine.yaml" in str(caught.value)
 
@@ -367,23 +367,23 @@ def test_an_event_has_one_finite_threshold(event: dict[str, float]) -> None:
     of_source.feed.task.event = event
     for wrong, key in ((of_model, "`event`"), (of_source, "`task.event`")):
         with pytest.raises(ConfigError, match=f"{key} is .* one finite threshold"):
-            config.check(wrong)
+            checks.check(wrong)
 
 
 def test_a_variant_is_not_called_persistence_but_may_be_called_logistic() -> None:
     named = good()
     named.variants = ["logistic"]
-    config.check(named)
+    checks.check(named)
     named.variants = ["persistence"]
     with pytest.raises(ConfigError, match="without the names of the baselines"):
-        config.check(named)
+        checks.check(named)
 
 
 def test_spans_of_whole_steps_and_fractions_may_be_mixed() -> None:
     mixed = good()
     assert mixed.feed is not None
     mixed.feed.task.splits = Splits("series_end", 24, 0.25)
-    config.check(mixed)
+    checks.check(mixed)
 
 
 def test_the_quantile_grid_is_symmetric_around_its_median() -> None:
@@ -554,7 +554,7 @@ def ensemble(*members: dict[str, Any]) -> Config:
 
 def test_members_take_the_types_of_a_recipe() -> None:
     made = ensemble({"wider": "2", "dropout": "0.1", "seeds": "3"})
-    config.check(made)
+    checks.check(made)
     assert made.model is not None
     assert made.model.members == [{"wider": 2, "dropout": 0.1, "seeds": 3}]
     assert [(m.wider, m.dropout) for m in config.members(made.model)] == [(2, 0.1)] * 3
@@ -572,14 +572,14 @@ def test_members_take_the_types_of_a_recipe() -> None:
 )
 def test_a_member_that_cannot_be_is_refused(member: dict[str, Any], said: str) -> None:
     with pytest.raises(ConfigError, match=said):
-        config.check(ensemble({}, member))
+        checks.check(ensemble({}, member))
 
 
 def test_an_ensemble_has_members_and_nothing_else_has() -> None:
     with pytest.raises(ConfigError, match="members"):
-        config.check(ensemble())
+        checks.check(ensemble())
     with pytest.raises(ConfigError, match="members"):
-        config.check(Config(variants=["v"], model=Model(members=[{}])))
+        checks.check(Config(variants=["v"], model=Model(members=[{}])))
 
 
 MODES = ("now", "due", "backfill")
@@ -588,7 +588,7 @@ MODES = ("now", "due", "backfill")
 def test_a_command_does_its_first_mode_unless_told_otherwise() -> None:
     for modes, mode in ((MODES, "now"), (("promote", "rollback"), "promote"), ((), "")):
         chosen = Config()
-        config.check_mode(chosen, modes)
+        checks.check_mode(chosen, modes)
         assert chosen.mode == mode
 
 
@@ -610,7 +610,7 @@ def test_what_a_command_cannot_be_asked_to_do_is_refused(
     given: dict[str, Any], modes: tuple[str, ...], said: str
 ) -> None:
     with pytest.raises(ConfigError) as caught:
-        config.check_mode(Config(**given), modes)
+        checks.check_mode(Config(**given), modes)
     assert said in str(caught.value)
 
 
@@ -619,5 +619,5 @@ def test_only_a_long_table_says_when_a_row_became_known() -> None:
     assert wide.feed is not None
     wide.feed.known_at, wide.feed.layout = "said", "wide"
     with pytest.raises(ConfigError, match=r"`known_at` is 'said', but must be null for wide"):
-        config.check(wide)
+        checks.check(wide)
     assert "a column of its own" in str(refused("feed.known_at", "y"))

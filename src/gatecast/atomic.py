@@ -9,7 +9,7 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -82,6 +82,26 @@ def file(path: Path) -> Iterator[BinaryIO]:
 
     On an error (a full disk) the unfinished file is removed, and what was at ``path`` stays.
     """
+    with _beside(path, os.replace) as handle:
+        yield handle
+
+
+def create(path: Path, data: bytes) -> bool:
+    """Write a file whole, unless there is one: of several writers at once, one does.
+
+    Returns:
+        Whether it was this one.
+    """
+    try:
+        with _beside(path, os.link) as handle:
+            handle.write(data)
+    except FileExistsError:
+        return False
+    return True
+
+
+@contextmanager
+def _beside(path: Path, place: Callable[[str, Path], None]) -> Iterator[BinaryIO]:
     path.parent.mkdir(parents=True, exist_ok=True)
     _sweep(path)
     fd, name = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
@@ -91,35 +111,10 @@ def file(path: Path) -> Iterator[BinaryIO]:
             handle.flush()
             os.fsync(handle.fileno())
         os.chmod(name, 0o644)
-        os.replace(name, path)
+        place(name, path)
         _sync(path.parent)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
-
-
-def create(path: Path, data: bytes) -> bool:
-    """Write a file whole, unless there is one: of several writers at once, one does.
-
-    Returns:
-        Whether it was this one.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    _sweep(path)
-    fd, name = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
-    try:
-        with os.fdopen(fd, "wb") as handle:
-            handle.write(data)
-            handle.flush()
-            os.fsync(handle.fileno())
-        os.chmod(name, 0o644)
-        os.link(name, path)
-        _sync(path.parent)
-    except FileExistsError:
-        return False
     finally:
         Path(name).unlink(missing_ok=True)
-    return True
 
 
 def write_text(path: Path, text: str) -> None:

@@ -17,6 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from gatecast import checks
 from gatecast import config as schema
 from gatecast.errors import ConfigError, GatecastError, did_you_mean
 
@@ -148,8 +149,8 @@ def _run(main: Callable[[schema.Config], None], root: Path, modes: tuple[str, ..
         config.variant = choices.get("model", "")
         if config.feed is not None:
             config.feed.name = config.source
-        schema.check(config, choices)
-        schema.check_mode(config, modes)
+        checks.check(config, choices)
+        checks.check_mode(config, modes)
         main(config)
 
     try:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gatecast import config
+from gatecast import checks
 from gatecast.config import Config, Feed, Schedule
 from gatecast.errors import ConfigError
 from gatecast.scoring.slots import Timetable, stamp
@@ -156,7 +156,7 @@ def test_a_schedule_that_cannot_be_or_would_mean_another_elsewhere_is_refused(
     key: str, value: str, said: str
 ) -> None:
     with pytest.raises(ConfigError) as caught:
-        config.check(replace(GOOD, schedule=replace(Schedule(), **{key: value})))
+        checks.check(replace(GOOD, schedule=replace(Schedule(), **{key: value})))
     assert f"`schedule.{key}`" in str(caught.value)
     assert said in str(caught.value)
 
@@ -165,4 +165,4 @@ def test_a_schedule_that_cannot_be_or_would_mean_another_elsewhere_is_refused(
     "cron", ["*/5 * * * *", "0 6 * * mon-fri", "0 6 1 * *", "0,30 6-18/2 * jan,feb *"]
 )
 def test_a_schedule_that_every_scheduler_reads_alike_is_taken(cron: str) -> None:
-    config.check(replace(GOOD, schedule=Schedule(cron=cron)))
+    checks.check(replace(GOOD, schedule=Schedule(cron=cron)))

@@ -14,22 +14,9 @@ from gatecast import config
 from gatecast.errors import ScoringError
 from gatecast.scoring import read_forecasts, sinks, store
 from gatecast.scoring.sinks import Sink
+from tests.scoring.staging import HOSTILE
 
 Publish = Callable[..., Sink]
-
-HOSTILE = [
-    "../../x",
-    "a\0b",
-    "line\nbreak",
-    "🚲",
-    "x" * 4096,
-    "=cmd()",
-    "__HIVE_DEFAULT_PARTITION__",
-    "é",
-    "e\u0301",
-    " a",
-    "NA",
-]
 
 
 def table(ids: list[str]) -> pd.DataFrame:

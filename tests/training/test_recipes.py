@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from benchmarks.recipes import CONF, read
-from gatecast.config import Config, Fit, Model, check
+from gatecast.checks import check
+from gatecast.config import Config, Fit, Model
 from gatecast.data.panel import Panel
 from gatecast.data.windows import latest
 from gatecast.evaluation.predictor import NetPredictor

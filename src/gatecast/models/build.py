@@ -25,6 +25,6 @@ def build(model: Model, spec: InputSpec) -> nn.Module:
     """Build an untrained forecaster.
 
     Raises:
-        KeyError: for a kind that is not registered (``config.check`` refuses it earlier).
+        KeyError: for a kind that is not registered (``checks.check`` refuses it earlier).
     """
     return KINDS[model.kind](model, spec)

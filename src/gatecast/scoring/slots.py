@@ -75,7 +75,7 @@ class Timetable:
         search = moment - BEFORE_GAP
         while True:
             found = trigger.get_next_fire_time(None, search.astimezone(ZoneInfo(self.zone)))
-            assert found is not None  # config.check
+            assert found is not None  # checks.check
             slot = found.astimezone(UTC)
             if slot >= moment:
                 yield slot

@@ -22,7 +22,7 @@ from optuna.distributions import (
     IntDistribution,
 )
 
-from gatecast import config
+from gatecast import checks
 from gatecast.config import Config, Fit, Model, Range, Search
 from gatecast.errors import ConfigError, did_you_mean
 from gatecast.training.trainer import OF_THE_MACHINE
@@ -105,7 +105,7 @@ class Space:
         values = {key: self._rounded(key, _value(v)) for key, v in params.items()}
         model = _with(self.model, {k: v for k, v in values.items() if k in _MODEL})
         fit = _with(self.fit, {k: v for k, v in values.items() if k in _FIT})
-        config.check(Config(variants=["tuned"], model=model, fit=fit))
+        checks.check(Config(variants=["tuned"], model=model, fit=fit))
         return model, fit
 
     def values(self, params: dict[str, Any]) -> dict[str, Any]:
