@@ -6,7 +6,7 @@ import os
 import platform
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from gatecast import __version__, atomic
-from gatecast.data.panel import TARGET, Channel, PanelMeta
+from gatecast.data.panel import TARGET, Channel, PanelMeta, write_series
 
 SEASON = HORIZON = 24
 POINTS = 200
@@ -79,7 +79,13 @@ def fresh(module: str, folder: Path, **options: object) -> str:
     return done.stdout.splitlines()[-1]
 
 
-def write_panel(folder: Path, series: int, points: int = POINTS, horizon: int = HORIZON) -> None:
+def write_panel(
+    folder: Path,
+    series: int,
+    points: int = POINTS,
+    horizon: int = HORIZON,
+    names: Sequence[str] | None = None,
+) -> None:
     """Write a panel folder of hourly series, a chunk at a time: a day's wave around a level, noise, gaps; none below 0.
 
     Args:
@@ -87,6 +93,7 @@ def write_panel(folder: Path, series: int, points: int = POINTS, horizon: int = 
         series: how many.
         points: rows of each; the first and the last are known, 2 % of the others are not.
         horizon: of the task; the last two are held out.
+        names: of the series; None: numbered.
     """
     r = np.random.default_rng(series)
     wave = np.sin(2 * np.pi * np.arange(points) / SEASON).astype(np.float32)
@@ -107,8 +114,9 @@ def write_panel(folder: Path, series: int, points: int = POINTS, horizon: int = 
         values.flush()
         observed.flush()
         np.save(out / "indptr.npy", np.arange(series + 1, dtype=np.int64) * points)
-        table = pd.DataFrame({"unique_id": [f"s{k:07d}" for k in range(series)], "position": 0})
-        table.assign(history=points).to_parquet(out / "series.parquet", index=False)
+        ids = [f"s{k:07d}" for k in range(series)] if names is None else names
+        table = pd.DataFrame({"unique_id": ids, "position": 0})
+        write_series(out, table.assign(history=points))
         atomic.write_json(out / "panel.json", _meta(series, points, horizon).to_json())
 
 

@@ -26,6 +26,8 @@ from contextlib import chdir, suppress
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pandas as pd
 import psutil
 
 from benchmarks.common import fresh, say, write_panel, write_result
@@ -134,18 +136,24 @@ def _held(process: psutil.Process) -> int:
 
 
 def prepare(model: str, series: int) -> None:
-    """The panel and the package, on disk."""
+    """The panel, its series shard by shard as a snapshot's lie, and the package, on disk."""
     import torch
 
     from gatecast.data.panel import Panel
     from gatecast.models.build import build
     from gatecast.registry import package
+    from gatecast.scoring.job import number_of_shards
+    from gatecast.scoring.shards import shard_of
     from gatecast.training.feed import fit_scaling, input_spec
     from gatecast.training.trainer import Trained
 
     folder = Path(f"{series}/panel")
     if not folder.is_dir():
-        write_panel(folder, series, POINTS, HORIZON)
+        names = pd.Series([f"s{k:07d}" for k in range(series)])
+        shard = shard_of(names, number_of_shards(series))
+        write_panel(
+            folder, series, POINTS, HORIZON, names[np.argsort(shard, kind="stable")].tolist()
+        )
     panel = Panel.load(folder)
     torch.manual_seed(1)
     spec = input_spec(panel, MODELS[model])

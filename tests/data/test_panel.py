@@ -392,7 +392,7 @@ def test_a_missing_panel_is_refused_with_the_command_that_makes_it() -> None:
     assert caught.value.code == "PANEL-MISSING"
 
 
-@pytest.mark.parametrize("file", ["values.npy", "observed.npy", "indptr.npy", "series.parquet"])
+@pytest.mark.parametrize("file", ["values.npy", "observed.npy", "indptr.npy", "series.arrow"])
 @pytest.mark.parametrize("damage", ["empty", "half", "gone"])
 def test_a_damaged_panel_is_refused(rich: Panel, file: str, damage: str) -> None:
     rich.save(Path("panel"))

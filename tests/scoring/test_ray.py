@@ -95,7 +95,7 @@ def whole(parts: str) -> pd.DataFrame:
 def test_an_actor_killed_at_its_work_costs_no_row_and_doubles_none(
     cluster: Any, here: Callable[[str], Job]
 ) -> None:
-    alone = bytes_of(list(local.here(here("local"), range(SHARDS))))
+    alone = bytes_of(list(local.compute(here("local"), range(SHARDS))))
     at_work = on_ray.cluster(here("ray"), range(SHARDS), 2)
     done, when_killed = [next(at_work)], []
     victim = actors()[0]
@@ -163,7 +163,7 @@ def test_without_progress_a_run_is_given_up_and_nothing_is_published(
 
 @pytest.mark.slow
 def test_a_lost_node_leaves_its_work_to_the_other(cluster: Any, here: Callable[[str], Job]) -> None:
-    alone = bytes_of(list(local.here(here("local"), range(SHARDS))))
+    alone = bytes_of(list(local.compute(here("local"), range(SHARDS))))
     at_work = on_ray.cluster(here("ray"), range(SHARDS), 2)
     done = [next(at_work)]
     cluster.remove_node(cluster.list_all_nodes()[1], allow_graceful=False)
@@ -187,7 +187,7 @@ def test_a_part_that_only_another_machine_sees_is_not_published(
 ) -> None:
     monkeypatch.setattr(on_ray, "VISIBLE", 0.0)
     job = here("local")
-    (part,) = local.here(job, [0])
+    (part,) = local.compute(job, [0])
     on_ray._see(job, part)
     with pytest.raises(ScoringError) as caught:
         on_ray._see(here("elsewhere"), part)

@@ -68,7 +68,8 @@ def test_a_shard_depends_on_the_id_alone(ids: list[str], n: int) -> None:
 
 
 def test_a_small_feed_is_one_shard_and_a_large_one_many() -> None:
-    assert [job.number_of_shards(n) for n in (0, 1, 4096, 4097, 1_000_000)] == [1, 1, 1, 2, 245]
+    assert [job.number_of_shards(n) for n in (0, 1, 1023, 1024, 10_000)] == [1, 1, 1, 2, 16]
+    assert [job.number_of_shards(n) for n in (65_536, 65_537, 1_000_000)] == [16, 17, 245]
 
 
 def test_hostile_series_ids_come_back_unchanged(

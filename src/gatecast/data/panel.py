@@ -6,7 +6,7 @@
 
 A row of a series is a step of its time: gaps are rows with ``observed`` false, never zeros. A series begins at
 its first value; rows after its last value carry covariates known ahead. ``panel.json`` says what the channels
-mean and which task is solved; ``series.parquet`` names the series.
+mean and which task is solved; ``series.arrow`` names the series (Arrow IPC, memory-mapped, too).
 """
 
 from __future__ import annotations
@@ -157,6 +157,23 @@ class Panel:
         train, validation = (np.clip(end - self.position, 0, self.history) for end in ends)
         return train, validation, self.history
 
+    def ordered(self, order: np.ndarray) -> Panel:
+        """The same data, and so the same hash, its series in another order.
+
+        Args:
+            order: (n,) which series comes first, second, …
+        """
+        if (order == np.arange(self.n_series)).all():
+            return self
+        rows = [slice(*pair) for pair in np.stack([self.indptr[order], self.indptr[order + 1]], 1)]
+        return Panel(
+            np.concatenate([self.values[r] for r in rows]),
+            np.concatenate([self.observed[r] for r in rows]),
+            np.concatenate([[0], np.cumsum(self.lengths[order])]),
+            self.series.iloc[order].reset_index(drop=True),
+            self.meta,
+        )
+
     def release(self) -> None:
         """Give back the memory of what was read of the memory map; it is read again where it is needed.
 
@@ -173,7 +190,7 @@ class Panel:
             np.save(out / "values.npy", self.values)
             np.save(out / "observed.npy", self.observed)
             np.save(out / "indptr.npy", self.indptr)
-            self.series.to_parquet(out / "series.parquet", index=False)
+            write_series(out, self.series)
             atomic.write_json(out / "panel.json", self.meta.to_json())
 
     @classmethod
@@ -189,13 +206,14 @@ class Panel:
             )
         try:
             meta = PanelMeta.from_json(json.loads((path / "panel.json").read_text()))
-            values, observed = (
+            values, observed, indptr = (
                 np.load(path / f"{n}.npy", mmap_mode="c", allow_pickle=False)
-                for n in ("values", "observed")
+                for n in ("values", "observed", "indptr")
             )
-            indptr = np.load(path / "indptr.npy", allow_pickle=False)
-            series = pd.read_parquet(path / "series.parquet")
-            pa.default_memory_pool().release_unused()  # Arrow keeps what the parsing took
+            with pa.memory_map(str(path / "series.arrow")) as file:
+                table = pa.ipc.open_file(file).read_all()
+            table.validate(full=True)
+            series = table.to_pandas(split_blocks=True)  # columns stay where they are mapped
             panel = cls(values, observed, indptr, series, meta)
             panel.__dict__["_folder"] = path.absolute()
             return panel
@@ -205,6 +223,17 @@ class Panel:
                 f"the panel in {path} cannot be read: {error}",
                 "Run `dvc repro --force window`.",
             ) from None
+
+
+def write_series(folder: Path, series: pd.DataFrame) -> None:
+    """Write ``series.arrow`` of a panel's folder: one batch, so that no column is copied where it is read."""
+    table = pa.Table.from_pandas(series, preserve_index=False)
+    large = [
+        f.with_type(pa.large_string()) if pa.types.is_string(f.type) else f for f in table.schema
+    ]
+    table = table.cast(pa.schema(large, table.schema.metadata)).combine_chunks()
+    with pa.ipc.new_file(str(folder / "series.arrow"), table.schema) as out:
+        out.write_table(table)
 
 
 def build(

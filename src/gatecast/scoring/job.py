@@ -5,12 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-SERIES = 4096  # a shard holds about so many: its memory does not depend on how many there are
+SERIES = 4096  # most that a shard holds, about: its memory does not depend on how many there are
+FEW = 512  # fewest, about
+SHARDS = 16  # of these a run of some thousands has as many, for several workers to end together
 
 
 def number_of_shards(series: int) -> int:
     """Shards of a run over so many series."""
-    return max(1, -(-series // SERIES))
+    return max(1, -(-series // SERIES), min(SHARDS, series // FEW))
 
 
 @dataclass(frozen=True)

@@ -148,7 +148,7 @@ def publish(
         )
         failpoints.reach("scoring: begin noted")
         _make_room(job, before, rules.snapshots)
-        engine = engines.engine(rules, current.n_series, device)
+        engine = engines.engine(rules, device)
         found = list(_watched(engine(job, range(job.shards)), current.n_series))
         failpoints.reach("scoring: parts complete")
         manifest = _manifest(job, found, current, best, asked, cutoff)

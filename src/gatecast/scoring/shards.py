@@ -20,7 +20,7 @@ from gatecast.evaluation.baselines import seasonal_naive
 from gatecast.evaluation.predictor import NetPredictor
 from gatecast.forecast import Forecast
 from gatecast.scoring import parts
-from gatecast.scoring.job import Job, Part
+from gatecast.scoring.job import Job, Part, number_of_shards
 from gatecast.scoring.places import place
 
 NAIVE = "model gave no finite number: seasonal naive"
@@ -44,8 +44,9 @@ def score_shard(job: Job, shard: int) -> Part:
     where = place(job.parts)
     if found := parts.whole(where, shard):
         return found
-    panel, members = _series(job.panel, job.shards)
-    windows = Windows(members[shard], panel.history[members[shard]])
+    panel, shard_of_each = _panel(job.panel, job.shards)
+    members = np.flatnonzero(shard_of_each == shard)
+    windows = Windows(members, panel.history[members])
     values = np.empty((len(windows), panel.meta.horizon, len(QUANTILES)), np.float32)
     reason = np.full(len(windows), "", dtype=object)
     remarks: Counter[str] = Counter()
@@ -74,15 +75,24 @@ def score_shard(job: Job, shard: int) -> Part:
     return part
 
 
+def by_shard(panel: Panel) -> Panel:
+    """A panel whose series lie shard by shard, as they are read."""
+    return panel.ordered(
+        np.argsort(_shards(panel, number_of_shards(panel.n_series)), kind="stable")
+    )
+
+
 @lru_cache(maxsize=1)
-def _series(folder: str, shards: int) -> tuple[Panel, list[np.ndarray]]:
-    """The panel, and the series of each shard in the panel's order; once a process."""
+def _panel(folder: str, shards: int) -> tuple[Panel, np.ndarray]:
+    """The panel, and (n,) the shard of each of its series; once a process."""
     panel = Panel.load(Path(folder))
+    return panel, _shards(panel, shards)
+
+
+def _shards(panel: Panel, shards: int) -> np.ndarray:
     names = panel.series["unique_id"]
     blocks = (names.iloc[begin : begin + _BLOCK] for begin in range(0, len(names), _BLOCK))
-    of = shard_of((name for block in blocks for name in block.tolist()), shards)
-    order = np.argsort(of, kind="stable")
-    return panel, np.split(order, np.searchsorted(of[order], np.arange(1, shards)))
+    return np.concatenate([shard_of(b.tolist(), shards).astype(np.int32) for b in blocks])
 
 
 def _predictor(job: Job) -> NetPredictor:
@@ -113,7 +123,8 @@ def _slices(panel: Panel, series: int, device: str) -> Iterator[slice]:
 
     A GPU, which holds the panel or is sent batches of it, is given all of them together.
     """
-    step = _SLICE if device == "cpu" else max(series, 1)
+    slices = max(1, -(-series // _SLICE)) if device == "cpu" else 1
+    step = max(1, -(-series // slices))  # as long as each other
     for begin in range(0, series, step):
         yield slice(begin, begin + step)
         panel.release()

@@ -20,6 +20,7 @@ from gatecast.config import Feed
 from gatecast.data import ingest, panel
 from gatecast.errors import PanelError
 from gatecast.registry.champion import Champion
+from gatecast.scoring import shards
 
 SNAPSHOTS = Path("data/scoring")
 PACKAGES = SNAPSHOTS / "packages"
@@ -46,7 +47,7 @@ def take(feed: Feed, best: Champion, as_of: str | None) -> Path:
         return snapshot
     with atomic.folder(snapshot, replace=snapshot.exists()) as out:
         ingest.write(checked, out / "observations")
-        current.save(out / "panel")
+        shards.by_shard(current).save(out / "panel")
     return snapshot
 
 

@@ -16,19 +16,18 @@ class Engine(Protocol):
     def __call__(self, job: Job, numbers: Sequence[int]) -> Iterator[Part]: ...
 
 
-def engine(rules: Score, series: int, device: str = "cpu") -> Engine:
+def engine(rules: Score, device: str = "cpu") -> Engine:
     """The engine that the settings name.
 
     Args:
         rules: the settings.
-        series: how many there are: a few are not worth processes of their own.
         device: a GPU is fed by one process.
     """
     from gatecast.scoring.engines import local, ray
 
     if rules.engine == "ray":
         return ray.engine(rules.workers)
-    return local.engine(1 if device == "cuda" else rules.workers, series)
+    return local.engine(1 if device == "cuda" else rules.workers)
 
 
 def device(rules: Score) -> str:

@@ -1,4 +1,8 @@
-"""Shards computed on this machine: in this process if they are few, else in a pool of processes, one thread each."""
+"""Shards computed on this machine: by this process, and by others beside it where there is work for seconds.
+
+This process works, too: it has torch, the panel and the package already, while others take seconds to start. Each
+computes on one thread.
+"""
 
 from __future__ import annotations
 
@@ -6,12 +10,21 @@ import multiprocessing
 import os
 import signal
 import threading
+import time
+from collections import Counter, deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import (
+    FIRST_COMPLETED,
+    Executor,
+    Future,
+    ProcessPoolExecutor,
+    ThreadPoolExecutor,
+)
+from concurrent.futures import wait as first_of
 from concurrent.futures.process import BrokenProcessPool
 from functools import partial
 from multiprocessing.connection import wait
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from gatecast.errors import ScoringError
 from gatecast.scoring.job import Job, Part
@@ -20,66 +33,99 @@ from gatecast.scoring.shards import score_shard
 if TYPE_CHECKING:
     from gatecast.scoring.engines import Engine
 
-_WORTH = 20_000  # series from which on processes of their own pay
-_DEATHS = 3  # workers that may die in a row without a part in between
+_WORTH = 3.0  # seconds of work left for this process alone, from which on others pay
+_DEATHS = 3  # processes that may die over a shard
 
 
-def engine(workers: int | None, series: int) -> Engine:
-    """In this process, or in a pool.
+def engine(workers: int | None) -> Engine:
+    """On this machine.
 
     Args:
-        workers: processes; None: the cores that this process may use.
-        series: how many there are.
+        workers: processes, this one among them; None: the cores that this process may use.
     """
     from gatecast.training.runtime import available_cores
 
-    workers = workers or available_cores()
-    return here if workers == 1 or series < _WORTH else partial(pool, workers=workers)
+    return partial(compute, workers=workers or available_cores())
 
 
-def here(job: Job, numbers: Sequence[int]) -> Iterator[Part]:
-    """In this process, one shard after the other."""
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(job.threads)
-    try:
-        for number in numbers:
-            yield score_shard(job, number)
-    finally:
-        torch.set_num_threads(before)
-
-
-def pool(job: Job, numbers: Sequence[int], workers: int) -> Iterator[Part]:
-    """In processes. Where one of them dies the others are replaced too, and what was not finished is done again.
+def compute(job: Job, numbers: Sequence[int], workers: int = 1) -> Iterator[Part]:
+    """By so many processes at most. One that dies is replaced, and its shard is done again.
 
     Raises:
         ScoringError: WORKER if they keep dying.
     """
+    import torch
+
+    from gatecast.training.runtime import tune_allocator
+
+    tune_allocator()
+    left, before = deque(numbers), torch.get_num_threads()
+    threads = partial(torch.set_num_threads, job.threads)
+    idle: list[Executor] = [ThreadPoolExecutor(1, initializer=threads)]
+    busy: dict[Future[Part], tuple[Executor, int]] = {}
+    starter, coming = ThreadPoolExecutor(workers), set[Future[Executor]]()
+    start, first, died = time.perf_counter(), True, Counter[int]()
+    try:
+        while left or busy:
+            while idle and left:
+                worker, number = idle.pop(), left.popleft()
+                busy[_begun(worker, job, number)] = worker, number
+            waited: set[Future[Any]] = {*busy, *coming}
+            done = first_of(waited, return_when=FIRST_COMPLETED).done
+            for started in coming & done:
+                coming.remove(started)
+                idle.append(started.result())
+            for future in busy.keys() & done:
+                worker, number = busy.pop(future)
+                try:
+                    part = future.result()
+                except BrokenProcessPool:
+                    died[number] += 1
+                    if died[number] > _DEATHS:
+                        raise _dying(died[number]) from None
+                    left.appendleft(number)
+                    coming.add(starter.submit(_process, job.threads))
+                else:
+                    idle.append(worker)
+                    yield part
+            if first and (time.perf_counter() - start) * len(left) > _WORTH:
+                more = min(workers - 1, len(left))
+                coming |= {starter.submit(_process, job.threads) for _ in range(more)}
+            first = False
+    finally:
+        starter.shutdown(cancel_futures=True)
+        late = (f.result() for f in coming if not f.cancelled() and not f.exception())
+        for worker in (*idle, *(worker for worker, _ in busy.values()), *late):
+            worker.shutdown(cancel_futures=True)
+        torch.set_num_threads(before)
+
+
+def _begun(worker: Executor, job: Job, number: int) -> Future[Part]:
+    try:
+        return worker.submit(score_shard, job, number)
+    except BrokenProcessPool as error:  # its process died before it was given anything
+        failed: Future[Part] = Future()
+        failed.set_exception(error)
+        return failed
+
+
+def _process(threads: int) -> Executor:
+    """A process that is ready to compute: seconds pass."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(
         ["torch", "gatecast.scoring.shards", "gatecast.registry.package"]
     )
-    left, deaths = set(numbers), 0
-    while left:
-        with ProcessPoolExecutor(workers, context, _begin, (job.threads,)) as processes:
-            started = [processes.submit(score_shard, job, number) for number in sorted(left)]
-            try:
-                for done in as_completed(started):
-                    part = done.result()
-                    left.discard(part.shard)
-                    deaths = 0
-                    yield part
-            except BrokenProcessPool:
-                deaths += 1
-                if deaths > _DEATHS:
-                    raise ScoringError(
-                        "WORKER",
-                        f"{deaths} times a process of this machine died without forecasting a shard.",
-                        "Look for the kernel's out-of-memory killer (dmesg), or set `score.workers` lower.",
-                    ) from None
-            finally:
-                processes.shutdown(cancel_futures=True)
+    process = ProcessPoolExecutor(1, context, _begin, (threads,))
+    process.submit(int).result()
+    return process
+
+
+def _dying(times: int) -> ScoringError:
+    return ScoringError(
+        "WORKER",
+        f"{times} times a process of this machine died while it forecast the same shard.",
+        "Look for the kernel's out-of-memory killer (dmesg), or set `score.workers` lower.",
+    )
 
 
 def _begin(threads: int) -> None:
