@@ -285,10 +285,10 @@ def package_lost() -> None:
 
 
 def worker_killed() -> None:
-    """A worker dies between a part and its receipt: it is replaced, and the run ends well."""
+    """A process dies between a part and its receipt: it is replaced, and the run ends well."""
     Path("once").touch()
     once = {"GATECAST_FAILPOINT": "scoring: part written", "GATECAST_FAILPOINT_ONCE": "once"}
-    parent = pooled(**once)
+    parent = pooled("local", "died", **once)
     out, _ = parent.communicate()
     assert parent.returncode == 0, out
     assert not Path("once").exists()
@@ -303,7 +303,7 @@ def ray_actor_killed() -> None:
     once = Path("once").absolute()
     once.touch()
     point = {"GATECAST_FAILPOINT": "scoring: part written", "GATECAST_FAILPOINT_ONCE": str(once)}
-    parent = pooled(ENGINE="ray", RAY_USAGE_STATS_ENABLED="0", **point)
+    parent = pooled("ray", RAY_USAGE_STATS_ENABLED="0", **point)
     out, _ = parent.communicate()
     assert parent.returncode == 0, out
     assert not once.exists()
@@ -311,8 +311,8 @@ def ray_actor_killed() -> None:
 
 
 def workers_keep_dying() -> None:
-    """Whoever takes a shard dies: the run gives up, and says so."""
-    parent = pooled(GATECAST_FAILPOINT="scoring: part written")
+    """Whichever process takes a shard dies: the run gives up, and says so."""
+    parent = pooled("local", "over", GATECAST_FAILPOINT="scoring: part written")
     out, _ = parent.communicate()
     assert (parent.returncode, "ScoringError[WORKER]" in out) == (2, True), out
     assert seen() == 0
@@ -320,10 +320,10 @@ def workers_keep_dying() -> None:
 
 
 def parent_killed() -> None:
-    """The process that started the workers is killed: they end, too."""
-    parent = pooled(GATECAST_FAILPOINT="scoring: parts complete")
+    """The process that started the others is killed while they work: they end, too."""
+    parent = pooled("local", "parts")
     out, _ = parent.communicate()
-    assert parent.returncode == failpoints.DIED, out
+    assert parent.returncode == -signal.SIGKILL, out
     assert seen() == 0
     gone(parent.pid)
 

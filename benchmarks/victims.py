@@ -8,11 +8,13 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import chdir, closing, contextmanager
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -22,12 +24,13 @@ import pandas as pd
 import psutil
 
 from gatecast import failpoints
-from gatecast.config import Config, Feed, Fit, Model, RawFile, Splits, Task
+from gatecast.config import Config, Feed, Fit, Model, RawFile, Score, Splits, Task
 from gatecast.data import ingest, panel
-from gatecast.errors import GatecastError
+from gatecast.errors import GatecastError, ScoringError
 from gatecast.ledger import Ledger
 from gatecast.registry import package, promotion, tracking
 from gatecast.scoring import job, read_forecasts, run, store
+from gatecast.scoring.engines import local
 
 SERIES, HORIZON = 7, 5
 FEED = Feed(
@@ -236,28 +239,62 @@ def sound(runs: int = 1) -> None:
 
 
 _POOLED = """
-import os
+import sys
 from benchmarks import victims
-from gatecast.config import Config, Score
-from gatecast.scoring import job, run
-from gatecast.scoring.engines import local
 
 if __name__ == "__main__":
-    job.SERIES, local._WORTH = 2, 0
-    try:
-        engine = os.environ.get("ENGINE", "local")
-        run.score(victims.FEED, Config(score=Score(engine=engine, workers=2)))
-    except victims.GatecastError as error:
-        print(error)
-        raise SystemExit(2)
+    sys.exit(victims.score_by_two(*sys.argv[1:]))
 """
+PARTS = "forecasts/*/*/part-*.json"  # their receipts
 
 
-def pooled(**environment: str) -> subprocess.Popen[str]:
-    """Score in a process that starts workers, in a session of its own."""
+def score_by_two(engine: str, until: str) -> int:
+    """Score in shards of two series, by this process and another, or by two actors of Ray; the exit status.
+
+    Args:
+        engine: local | ray.
+        until: the first part of this process is whole, and with the second it waits until the other process ``died``,
+            until the run is given up (``over``), or until more parts are whole (``parts``): then it is killed.
+    """
+    given_up, parts, real, dying = threading.Event(), count(), failpoints.reach, local._dying
+    happened = {
+        "died": lambda: not Path("once").exists(),
+        "over": given_up.is_set,
+        "parts": lambda: len([*Path().glob(PARTS)]) > 2,
+    }
+
+    def reach(name: str) -> None:
+        if name != "scoring: part written":
+            real(name)
+        elif next(parts):
+            end = time.monotonic() + 300
+            while not happened[until]():
+                assert time.monotonic() < end
+                time.sleep(0.02)
+            if until == "parts":
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    def told(times: int) -> ScoringError:
+        given_up.set()
+        return dying(times)
+
+    job.SERIES, local._WORTH = 2, 0
+    patches = [(failpoints, "reach", reach), (local, "_dying", told)] if engine == "local" else []
+    for where, name, instead in patches:
+        setattr(where, name, instead)
+    try:
+        run.score(FEED, Config(score=Score(engine=engine, workers=2)))
+    except GatecastError as error:
+        print(error)
+        return 2
+    return 0
+
+
+def pooled(engine: str, until: str = "", **environment: str) -> subprocess.Popen[str]:
+    """:func:`score_by_two` in a process of a session of its own."""
     Path("pooled.py").write_text(_POOLED)
     return subprocess.Popen(
-        [sys.executable, "pooled.py"],
+        [sys.executable, "pooled.py", engine, until],
         env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))} | environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

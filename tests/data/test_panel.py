@@ -368,6 +368,20 @@ def test_a_loaded_panel_is_mapped_not_read_and_changes_never_reach_the_disk(rich
     assert Path("panel/values.npy").read_bytes() == before
 
 
+def test_a_panel_in_another_order_holds_the_same_series(rich: Panel) -> None:
+    order = np.array([2, 0, 3, 1])
+    other = rich.ordered(order)
+    assert list(other.ids) == list(rich.ids[order])
+    assert other.meta == rich.meta
+    for k, i in enumerate(order):
+        mine, its = (slice(*p.indptr[[n, n + 1]]) for p, n in ((other, k), (rich, i)))
+        assert np.array_equal(other.values[mine], rich.values[its], equal_nan=True)
+        assert np.array_equal(other.observed[mine], rich.observed[its])
+    for name in ("position", "history", "static", "lengths"):
+        assert np.array_equal(getattr(other, name), getattr(rich, name)[order])
+    assert rich.ordered(np.arange(4)) is rich
+
+
 def test_a_released_panel_reads_the_same(rich: Panel) -> None:
     rich.save(Path("panel"))
     back = Panel.load(Path("panel"))

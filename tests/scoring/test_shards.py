@@ -15,7 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gatecast.config import Config, Feed, RawFile, Score
-from gatecast.data.panel import Panel
+from gatecast.data import ingest
+from gatecast.data.panel import Panel, build
 from gatecast.data.windows import Windows
 from gatecast.errors import ScoringError
 from gatecast.evaluation.baselines import seasonal_naive
@@ -70,6 +71,20 @@ def test_a_shard_depends_on_the_id_alone(ids: list[str], n: int) -> None:
 def test_a_small_feed_is_one_shard_and_a_large_one_many() -> None:
     assert [job.number_of_shards(n) for n in (0, 1, 1023, 1024, 10_000)] == [1, 1, 1, 2, 16]
     assert [job.number_of_shards(n) for n in (65_536, 65_537, 1_000_000)] == [16, 17, 245]
+
+
+def test_a_snapshot_lies_shard_by_shard_and_is_the_same_data(
+    daily_feed: Feed, promote: Promote, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a million series, those of a shard are read in one go."""
+    monkeypatch.setattr(job, "SERIES", 1)
+    taken = snapshots.take(daily_feed, promote(daily_feed), None) / "panel"
+    lies, checked = Panel.load(taken), ingest.check_feed(daily_feed, None, 7)
+    built = build(checked.observations, checked.static, daily_feed, 7, 7, feasible=False)
+    assert (np.diff(shards.shard_of(lies.ids, 4)) >= 0).all()
+    assert list(lies.ids) != list(built.ids)
+    assert lies.meta == built.meta
+    assert sorted(lies.ids) == list(built.ids)
 
 
 def test_hostile_series_ids_come_back_unchanged(

@@ -1,0 +1,77 @@
+"""Shards computed on this machine, by this process alone or by others beside it."""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from gatecast.config import Config, Feed
+from gatecast.scoring import engines, job
+from gatecast.scoring.engines import local
+from gatecast.scoring.job import Job, Part
+from gatecast.scoring.run import score
+
+
+@pytest.fixture
+def task(
+    daily_feed: Feed, promote: Callable[[Feed], Any], monkeypatch: pytest.MonkeyPatch
+) -> Callable[[str], Job]:
+    """The job of a run of four shards, to be computed again into another folder."""
+    seen: list[Job] = []
+
+    def engine(*_: Any) -> engines.Engine:
+        return lambda given, numbers: seen.append(given) or local.compute(given, numbers)  # type: ignore[func-returns-value]
+
+    monkeypatch.setattr(job, "SERIES", 1)
+    monkeypatch.setattr(engines, "engine", engine)
+    promote(daily_feed)
+    score(daily_feed, Config())
+    assert seen[0].shards == 4
+    return lambda folder: replace(seen[0], parts=str(Path(folder).absolute()))
+
+
+def digests(found: list[Part]) -> list[tuple[int, str]]:
+    return sorted((part.shard, part.sha256) for part in found)
+
+
+def workers() -> set[int]:
+    """Processes that compute: children of the server that makes them."""
+    mine = psutil.Process().children(recursive=True)
+    return {
+        p.pid for p in mine if (up := p.parent()) is not None and up.pid != psutil.Process().pid
+    }
+
+
+def test_little_work_starts_no_process(
+    task: Callable[[str], Job], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(multiprocessing, "get_context", None)
+    assert len(list(local.compute(task("again"), range(4), workers=8))) == 4
+
+
+def test_two_processes_write_the_bytes_of_one_and_end_with_the_run(
+    task: Callable[[str], Job], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alone = digests(list(local.compute(task("alone"), range(4))))
+    monkeypatch.setattr(local, "_WORTH", 0.0)
+    before = workers()
+    assert digests(list(local.compute(task("both"), range(4), workers=2))) == alone
+    assert workers() == before
+
+
+def test_a_run_that_is_given_up_leaves_no_process(
+    task: Callable[[str], Job], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(local, "_WORTH", 0.0)
+    before = workers()
+    parts = local.compute(task("left"), range(4), workers=3)
+    next(parts)
+    next(parts)
+    parts.close()  # type: ignore[attr-defined]
+    assert workers() == before
