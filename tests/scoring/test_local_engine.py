@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import multiprocessing
+import time
 from collections.abc import Callable
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -63,6 +65,22 @@ def test_two_processes_write_the_bytes_of_one_and_end_with_the_run(
     before = workers()
     assert digests(list(local.compute(task("both"), range(4), workers=2))) == alone
     assert workers() == before
+
+
+def test_a_process_that_cannot_be_started_is_done_without(
+    task: Callable[[str], Job],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def process(_: int) -> Any:
+        raise BrokenProcessPool("no memory")
+
+    monkeypatch.setattr(local, "_WORTH", 0.0)
+    monkeypatch.setattr(local, "_process", process)
+    slow = local.score_shard
+    monkeypatch.setattr(local, "score_shard", lambda *a: time.sleep(0.1) or slow(*a))
+    assert len(list(local.compute(task("again"), range(4), workers=3))) == 4
+    assert "a process less: no memory" in capsys.readouterr().err
 
 
 def test_a_run_that_is_given_up_leaves_no_process(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 import time
 from collections import Counter, deque
@@ -49,7 +50,8 @@ def engine(workers: int | None) -> Engine:
 
 
 def compute(job: Job, numbers: Sequence[int], workers: int = 1) -> Iterator[Part]:
-    """By so many processes at most. One that dies is replaced, and its shard is done again.
+    """By so many processes at most. One that dies is replaced, and its shard is done again; one that cannot be started
+    is done without.
 
     Raises:
         ScoringError: WORKER if they keep dying.
@@ -74,7 +76,10 @@ def compute(job: Job, numbers: Sequence[int], workers: int = 1) -> Iterator[Part
             done = first_of(waited, return_when=FIRST_COMPLETED).done
             for started in coming & done:
                 coming.remove(started)
-                idle.append(started.result())
+                if error := started.exception():
+                    print(f"scoring goes on with a process less: {error}", file=sys.stderr)
+                else:
+                    idle.append(started.result())
             for future in busy.keys() & done:
                 worker, number = busy.pop(future)
                 try:
