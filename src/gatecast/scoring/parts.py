@@ -180,15 +180,15 @@ def discard(
             old = time.time() - folder.stat().st_mtime > _MONTH
             if folder == where.path or (old and folder.name in published):
                 continue
-            files = [*folder.iterdir()]
-            left = [p for p in files if p.name.startswith(_OURS)]
-            if not left or _swept([p.name for p in files]):
+            names = [path.name for path in folder.iterdir()]
+            ours = [name for name in names if name.startswith(_OURS)]
+            if not ours or _swept(names):
                 continue
             manifest = find(folder.name)
-            if manifest is None and len(left) < len(files):
+            if manifest is None and len(ours) < len(names):
                 continue
-            named = [part["name"] for part in manifest.get("parts", ())] if manifest else []
-            left = [p for p in left if p.name not in named]
+            named = {part["name"] for part in manifest.get("parts", ())} if manifest else set()
+            left = [folder / name for name in ours if name not in named]
             if left and time.time() - max(p.stat().st_mtime for p in left) > _DAY:
                 for path in left:
                     path.unlink()
