@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,8 @@ import pytest
 
 from gatecast.config import Config, Feed, Score, Sink
 from gatecast.errors import ScoringError
-from gatecast.scoring import read_forecasts
+from gatecast.scoring import parts, read_forecasts
+from gatecast.scoring.places import place
 from gatecast.scoring.run import score
 
 DAYS = ("2024-05-08", "2024-05-10", "2024-05-12")
@@ -109,6 +109,39 @@ def test_runs_of_the_old_layout_and_files_of_others_stay(
     for path in files:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(manifest)
-    aged(Path("forecasts"), days=time.time() / 86_400 / 2)
+    aged(Path("forecasts"), days=20)
     score(daily_feed, Config())
     assert [path for path in files if not path.exists()] == []
+
+
+def test_manifests_are_read_of_the_few_folders_that_hold_more_than_they_should() -> None:
+    part, manifest = "part-00000.1.parquet", "manifest.json"
+    folders = {
+        "swept": [manifest, part, "part-00001.7.parquet"],
+        "receipt": [manifest, part, "part-00000.1.json"],
+        "second": [manifest, part, "part-00000.2.parquet"],
+        "unfinished": [manifest, part, ".part-00000.2.parquet-abcdefgh"],
+        "old": [manifest, part, "part-00000.2.parquet"],
+        "lost": [part],
+    }
+    days = dict.fromkeys(folders, 2) | {"old": 31, "lost": 31}
+    for key, found in folders.items():
+        Path("forecasts/demo", key).mkdir(parents=True)
+        for name in found:
+            Path("forecasts/demo", key, name).touch()
+        then = Path("forecasts").stat().st_mtime - 86_400 * days[key]
+        for path in (*Path("forecasts/demo", key).iterdir(), Path("forecasts/demo", key)):
+            os.utime(path, (then, then))
+    asked = []
+
+    def find(key: str) -> dict[str, Any] | None:
+        asked.append(key)
+        return {"parts": [{"name": part}]} if key in published else None
+
+    published = folders.keys() - {"lost"}
+    parts.discard(place("forecasts/demo/new"), published, find)
+    assert sorted(asked) == ["lost", "receipt", "second", "unfinished"]
+    for key in published:
+        wanted = folders[key] if key in ("swept", "old") else [manifest, part]
+        assert names(Path("forecasts/demo", key)) == sorted(wanted)
+    assert not Path("forecasts/demo/lost").exists()

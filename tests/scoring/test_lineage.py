@@ -74,6 +74,7 @@ def test_a_registry_that_was_made_anew_is_not_mistaken_for_the_old_one(
     key = score(daily_feed, Config()).manifest["run_key"]
     path = Path("forecasts/sales") / key / "manifest.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"digest": "0" * 64}))
+    Path("forecasts/sales/index.json").unlink()
     with pytest.raises(RegistryError, match="DIGEST"):
         lineage.of_forecast("sales", key)
 

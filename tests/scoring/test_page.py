@@ -245,6 +245,16 @@ def test_a_page_that_cannot_be_drawn_is_a_warning_about_a_published_run(
     assert "ScoringError[SNAPSHOT]" in said
 
 
+def test_the_page_of_a_run_of_the_list_says_why_and_where_series_were_left_out(
+    shops: Any, published: Publish
+) -> None:
+    published(shops(["a", "b", "c"]), "k1", lost=("a",), cut=2)
+    for key in (None, "k1"):
+        text = page.of_run(Config(source="shops"), key).read_text(encoding="utf-8")
+        assert shards.NOTHING in text
+        assert "<th>shard</th>" in text
+
+
 def test_a_past_run_is_drawn_again(shops: Any, published: Publish) -> None:
     built = shops(["a", "b"])
     published(built, "k1", back=2)

@@ -100,7 +100,7 @@ def test_hostile_series_ids_come_back_unchanged(
     assert len(done.manifest["parts"]) == -(-len(HOSTILE) // 2)
     table = read_forecasts("sales")
     assert table.groupby("unique_id").size().to_dict() == dict.fromkeys(HOSTILE, 7)
-    expected = {"manifest.json", *(part["name"] for part in done.manifest["parts"])}
+    expected = {"index.json", "manifest.json", *(part["name"] for part in done.manifest["parts"])}
     assert {p.name for p in Path("forecasts").rglob("*") if p.is_file()} == expected
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from gatecast.config import Feed
 from gatecast.config import Sink as Recipe
 from gatecast.errors import ScoringError
 from gatecast.scoring import lineage, read_forecasts, sinks, status, store
-from gatecast.scoring.sinks import Sink
+from gatecast.scoring.sinks import DETAIL, Sink, facts
 from tests.scoring.staging import (
     DATABASES,
     HOSTILE,
@@ -43,8 +44,28 @@ def test_what_was_published_is_what_is_read(sink: Sink, shape: dict[str, Any]) -
     sink.publish("demo", "k1", manifest)
     pd.testing.assert_frame_equal(ordered(read_forecasts("demo", sink=sink)), wanted)
     assert set(wanted["unique_id"]) == set(shape.get("ids", ["a", "b"]))
-    assert store.runs("demo", sink) == [manifest]
+    assert store.runs("demo", sink) == [facts(manifest)]
     assert sink.find("demo", "k1") == manifest
+
+
+@pytest.mark.parametrize("recipe", EVERY, indirect=True)
+def test_a_list_of_runs_holds_what_does_not_grow_with_the_series(sink: Sink) -> None:
+    manifest = publish(sink, "k1")
+    (listed,) = sink.manifests("demo")
+    assert manifest.keys() - listed.keys() == set(DETAIL)
+    assert sink.find("demo", "k1") == manifest
+    pd.testing.assert_frame_equal(sink.read(listed), sink.read(manifest))
+    pieces = [pd.concat(sink.pieces(m, ["unique_id", "step"])) for m in (listed, manifest)]
+    pd.testing.assert_frame_equal(*pieces)
+
+
+@pytest.mark.parametrize("recipe", DATABASES, indirect=True)
+def test_what_grows_with_the_series_lies_in_a_column_of_its_own(recipe: Recipe, sink: Sink) -> None:
+    manifest = publish(sink, "k1")
+    query = "SELECT CAST(manifest AS text), CAST(detail AS text) FROM gatecast_runs"
+    ((kept, detail),) = execute(recipe.address, query)
+    assert json.loads(kept) == facts(manifest)
+    assert json.loads(detail)["parts"] == manifest["parts"]
 
 
 @pytest.mark.parametrize("recipe", EVERY, indirect=True)
@@ -89,7 +110,7 @@ def test_ten_reruns_are_one_run(sink: Sink) -> None:
         again = stage(sink, "k1", scored_at="2025-03-31T00:00:00+00:00")
         assert again == manifest  # byte for byte, by the sha256 of each part
         sink.publish("demo", "k1", again)
-    assert store.runs("demo", sink) == [manifest]
+    assert store.runs("demo", sink) == [facts(manifest)]
     pd.testing.assert_frame_equal(read_forecasts("demo", sink=sink), first)
 
 
@@ -238,7 +259,7 @@ def test_a_store_that_does_not_answer_is_a_coded_error(monkeypatch: pytest.Monke
     def refuse(*_: Any, **__: Any) -> None:
         raise RuntimeError("no credentials")  # as botocore's are: no OSError
 
-    for method in ("cat_file", "glob", "pipe_file"):
+    for method in ("cat_file", "glob", "ls", "pipe_file"):
         monkeypatch.setattr(f"fsspec.implementations.memory.MemoryFileSystem.{method}", refuse)
     for refused in (
         lambda: store.runs(sink=address),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -39,6 +40,7 @@ def test_hostile_series_ids_come_back_unchanged(publish: Publish) -> None:
     assert {p.name for p in Path("forecasts").rglob("*") if p.is_file()} == {
         "part-00000.1.parquet",
         "manifest.json",
+        "index.json",
     }
 
 
@@ -93,8 +95,22 @@ def test_a_changed_part_is_refused(publish: Publish) -> None:
 
 
 def test_parts_without_a_manifest_are_not_read(publish: Publish) -> None:
-    publish("k1", table(["a"]))
+    sink = publish("k1", table(["a"]))
     Path("forecasts/demo/k1/manifest.json").unlink()
+    assert sink.find("demo", "k1") is None
+    for key, code in ((None, "CORRUPT"), ("k1", "NO-FORECASTS")):
+        with pytest.raises(ScoringError) as caught:
+            read_forecasts("demo", key)
+        assert caught.value.code == code
+
+
+def test_a_run_whose_folder_somebody_deleted_is_not_listed(publish: Publish) -> None:
+    publish("k1", table(["a"]))
+    publish("k2", table(["b"]))
+    shutil.rmtree("forecasts/demo/k2")
+    assert [m["run_key"] for m in store.runs("demo")] == ["k1"]
+    assert list(read_forecasts("demo")["unique_id"]) == ["a"]
+    shutil.rmtree("forecasts/demo/k1")
     assert store.runs() == []
     with pytest.raises(ScoringError) as caught:
         read_forecasts("demo")

@@ -50,16 +50,16 @@ def of_run(settings: Config, run_key: str | None = None, path: Path | None = Non
         ScoringError: NO-RUN, SNAPSHOT, CORRUPT.
     """
     source, sink = settings.source, sinks.sink(settings.storage or config.Sink())
-    found = [m for m in sink.manifests(source) if run_key in (None, m["run_key"])]
-    if not found:
+    key = run_key or next((m["run_key"] for m in reversed(sink.manifests(source))), None)
+    manifest = sink.find(source, key) if key else None
+    if manifest is None:
         asked = f"run {run_key}" if run_key else "run"
         raise ScoringError(
             "NO-RUN",
             f"{sink.where(source, '')} holds no published {asked} of {source}.",
             "`python pipelines/status.py` lists the runs; `source=…` names another source.",
         )
-    manifest = found[-1]
-    path = path or PAGES / f"{source}-{manifest['run_key']}.html"
+    path = path or PAGES / f"{source}-{key}.html"
     return draw(manifest, sink, settings.score.show, path)
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from typing import Any
@@ -23,7 +24,10 @@ from gatecast.forecast import Forecast
 from gatecast.scoring.job import Part
 from gatecast.scoring.places import Folder, Place
 
+MANIFEST = "manifest.json"  # beside the parts of a run that is published as files
 _DAY = 86_400.0  # seconds after which nobody comes back to the parts of a run
+_MONTH = 30 * _DAY  # within which a run's folder has been looked at once it was published
+_PART = re.compile(r"part-(\d+)\.\d+\.parquet")
 # How the names of parts, receipts, and what is being written begin.
 _OURS = ("part-", ".part-", ".manifest.json-")
 
@@ -155,29 +159,47 @@ def sweep(where: Place, named: Sequence[str]) -> None:
             where.remove(name)
 
 
-def discard(where: Place, published: Mapping[str, Collection[str]]) -> None:
+def discard(
+    where: Place, published: Collection[str], find: Callable[[str], dict[str, Any] | None]
+) -> None:
     """Remove parts, receipts and unfinished files, a day old, that other runs of the source left on this machine.
 
     Of a published run what its manifest does not name goes; of another all, unless other files lie beside it. Object
-    stores are left alone. Whatever cannot be removed stays, without an error.
+    stores are left alone. Whatever cannot be removed stays, without an error. Folders of published runs that have not
+    changed for 30 days are not looked into: earlier runs have done that.
 
     Args:
         where: the parts of the run that is about to begin; those of other runs lie in the folders beside it.
-        published: names of the parts of every published run of the source, by run key.
+        published: keys of the published runs of the source.
+        find: manifest of a published run by its key, or None; asked of the few folders that are not as they should be.
     """
     if not isinstance(where, Folder):
         return
     for folder in where.path.parent.glob("*"):
         with suppress(OSError):
-            files = [] if folder == where.path else [*folder.iterdir()]
-            left = [p for p in files if p.name.startswith(_OURS)]
-            if folder.name not in published and len(left) < len(files):
+            old = time.time() - folder.stat().st_mtime > _MONTH
+            if folder == where.path or (old and folder.name in published):
                 continue
-            left = [p for p in left if p.name not in published.get(folder.name, ())]
+            names = [path.name for path in folder.iterdir()]
+            ours = [name for name in names if name.startswith(_OURS)]
+            if not ours or _swept(names):
+                continue
+            manifest = find(folder.name)
+            if manifest is None and len(ours) < len(names):
+                continue
+            named = {part["name"] for part in manifest.get("parts", ())} if manifest else set()
+            left = [folder / name for name in ours if name not in named]
             if left and time.time() - max(p.stat().st_mtime for p in left) > _DAY:
                 for path in left:
                     path.unlink()
                 folder.rmdir()  # if nothing is left
+
+
+def _swept(names: Sequence[str]) -> bool:
+    """Whether a folder holds a manifest, one part a shard, and nothing else."""
+    found = [_PART.fullmatch(name) for name in names if name != MANIFEST]
+    shards = {part[1] for part in found if part}
+    return len(shards) == len(found) == len(names) - 1
 
 
 def _receipt(name: str) -> str:

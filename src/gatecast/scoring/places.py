@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,6 +28,9 @@ class Place(Protocol):
 
     def names(self, pattern: str = "*") -> list[str]:
         """Names, relative to the place, of the files that match a pattern; what is being written is none."""
+
+    def folders(self, name: str = "") -> list[str]:
+        """Names of the folders in a folder of the place, from one listing of it; hidden ones are none."""
 
     def remove(self, name: str) -> None:
         """Remove a file, if it is there."""
@@ -62,6 +66,13 @@ class Folder:
     def names(self, pattern: str = "*") -> list[str]:
         found = (path.relative_to(self.path) for path in self.path.glob(pattern) if path.is_file())
         return sorted(str(p) for p in found if not any(part[0] == "." for part in p.parts))
+
+    def folders(self, name: str = "") -> list[str]:
+        try:
+            with os.scandir(self.path / name) as found:
+                return sorted(e.name for e in found if e.is_dir() and e.name[0] != ".")
+        except (FileNotFoundError, NotADirectoryError, PermissionError):
+            return []
 
     def remove(self, name: str) -> None:
         (self.path / name).unlink(missing_ok=True)
@@ -107,6 +118,17 @@ class Remote:
             found = self.fs.glob(self._path(pattern))
         begin = len(self.fs._strip_protocol(self.root).rstrip("/")) + 1
         return sorted(str(path)[begin:] for path in found)
+
+    def folders(self, name: str = "") -> list[str]:
+        with self._trouble():
+            self.fs.invalidate_cache()
+            try:
+                found = self.fs.ls(self._path(name).rstrip("/"), detail=True)
+            except FileNotFoundError:
+                return []
+        paths = (e["name"].rstrip("/") for e in found if e["type"] == "directory")
+        names = (path.rpartition("/")[2] for path in paths)
+        return sorted(name for name in names if name[0] != ".")
 
     def remove(self, name: str) -> None:
         with self._trouble():

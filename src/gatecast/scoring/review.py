@@ -84,7 +84,7 @@ def review(manifest: dict[str, Any], sink: Sink, show: Sequence[str] = ()) -> Re
     """Look through a published run.
 
     Args:
-        manifest: of the run.
+        manifest: of the run, whole.
         sink: where it was published.
         show: ids of series to draw in any case.
 

@@ -28,6 +28,7 @@ from gatecast.registry.champion import Champion
 from gatecast.scoring import engines, parts, sinks, snapshots, store
 from gatecast.scoring.job import Job, Part, number_of_shards
 from gatecast.scoring.places import place
+from gatecast.scoring.sinks import Sink
 
 KIND, BEGUN, FAILED = "scoring", "scoring-begun", "scoring-failed"  # of ledger rows
 _PATIENCE = 86_400.0  # seconds that a scorer waits while another one lives
@@ -122,9 +123,11 @@ def publish(
     waiting = _waiting(source, snapshot)
     with ledger.lease(f"scoring {source}", patience=_PATIENCE, waiting=waiting) as lease:
         failpoints.reach("scoring: lease taken")
+        if not (done := sink.find(source, key)):
+            sink.forget(source, key)
         before = sink.manifests(source)
         _catch_up(ledger, source, before)
-        if done := next((m for m in before if m["run_key"] == key), None):
+        if done:
             return summary(done, False)
         job = Job(
             source=source,
@@ -147,7 +150,7 @@ def publish(
             },
         )
         failpoints.reach("scoring: begin noted")
-        _make_room(job, before, rules.snapshots)
+        _make_room(job, sink, before, rules.snapshots)
         engine = engines.engine(rules, device)
         found = list(_watched(engine(job, range(job.shards)), current.n_series))
         failpoints.reach("scoring: parts complete")
@@ -180,18 +183,17 @@ def _waiting(source: str, snapshot: Path) -> Callable[[str], None]:
     return look
 
 
-def _make_room(job: Job, published: list[dict[str, Any]], most: int) -> None:
+def _make_room(job: Job, sink: Sink, published: list[dict[str, Any]], most: int) -> None:
     """Remove what earlier runs left. Before this run writes: one that never publishes must not fill the disk either."""
-    named = {m["run_key"]: {part["name"] for part in m.get("parts", ())} for m in published}
-    parts.discard(place(job.parts), named)
+    keys = {m["run_key"] for m in published}
+    parts.discard(place(job.parts), keys, lambda key: sink.find(job.source, key))
     snapshots.tidy(job.source, most)
 
 
 def note(ledger: Ledger, published: dict[str, Any]) -> None:
     """One ledger row a run, even if the process that published it was killed before it could write it."""
     source, key = published["source"], published["run_key"]
-    facts = {k: v for k, v in published.items() if k not in ("parts", "quarantine")}
-    ledger.append(KIND, source, facts, once=f"{source}/{key}")
+    ledger.append(KIND, source, sinks.facts(published), once=f"{source}/{key}")
 
 
 def _catch_up(ledger: Ledger, source: str, published: list[dict[str, Any]]) -> None:
@@ -274,8 +276,7 @@ def _enough(ledger: Ledger, manifest: dict[str, Any], least: float) -> None:
     if own >= least * manifest["series"]:
         return
     source, key = manifest["source"], manifest["run_key"]
-    facts = {k: v for k, v in manifest.items() if k not in ("parts", "quarantine")}
-    ledger.append(FAILED, source, facts)
+    ledger.append(FAILED, source, sinks.facts(manifest))
     raise ScoringError(
         "TOO-FEW",
         f"version {manifest['version']} forecast {own:,} of {manifest['series']:,} series of {source} (run {key});"

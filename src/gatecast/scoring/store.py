@@ -20,10 +20,10 @@ def run_key(**facts: Any) -> str:
 
 
 def runs(source: str | None = None, sink: Sink | str | None = None) -> list[dict[str, Any]]:
-    """Manifests of all published runs, oldest first; of one source if it is named.
+    """Facts of all published runs, oldest first: their manifests without ``parts`` and ``quarantine``.
 
     Args:
-        source: its name.
+        source: of which; None: of all.
         sink: where they were published, or its address (see :func:`gatecast.scoring.sinks.at`); None: Parquet in
             ``forecasts/``.
     """
@@ -47,7 +47,10 @@ def read_forecasts(
         ScoringError: NO-FORECASTS, SOURCE (several, name one), CORRUPT.
     """
     sink = _opened(sink)
-    published = [m for m in sink.manifests(source) if run_key in (None, m["run_key"])]
+    if source and run_key:
+        published = [found] if (found := sink.find(source, run_key)) else []
+    else:
+        published = [m for m in sink.manifests(source) if run_key in (None, m["run_key"])]
     if not published:
         raise ScoringError(
             "NO-FORECASTS",

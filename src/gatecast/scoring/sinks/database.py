@@ -1,6 +1,6 @@
 """Forecasts as rows of two tables: what the sinks of all databases share.
 
-    gatecast_runs        a row a published run: its manifest
+    gatecast_runs        a row a published run: its manifest, the parts and what was left out in a column of their own
     gatecast_forecasts   a row a forecast: the columns of a part, and ``source``
 
 Parts are staged as Parquet files in ``data/scoring/parts/<source>/<run key>``. Publishing is one transaction: the run
@@ -27,6 +27,7 @@ from gatecast import failpoints
 from gatecast.errors import ScoringError
 from gatecast.evaluation.table import KEYS, PROBABILITY, quantile_columns
 from gatecast.scoring import parts
+from gatecast.scoring.sinks import DETAIL, facts
 
 RUNS, FORECASTS = "gatecast_runs", "gatecast_forecasts"
 STAGED = Path("data/scoring/parts")
@@ -66,6 +67,7 @@ TABLES: dict[str, dict[str, str]] = {  # table -> column -> SQL type
         "timezone": "text",
         "columns": "text",
         "manifest": "json",
+        "detail": "json",
     },
     FORECASTS: {"source": "text"} | {name: _SQL[kind] for name, kind in COLUMNS.items()},
 }
@@ -130,13 +132,18 @@ class DatabaseSink(ABC):
         shutil.rmtree(folder, ignore_errors=True)
         self._tidy(source)
 
+    def forget(self, source: str, key: str) -> None:
+        return  # the rows themselves are the list
+
     def find(self, source: str, key: str) -> dict[str, Any] | None:
-        found = self._manifests("WHERE source = $1 AND run_key = $2", source, key)
+        where = "WHERE source = $1 AND run_key = $2"
+        found = self._manifests(("manifest", "detail"), where, source, key)
         return found[0] if found else None
 
     def manifests(self, source: str | None = None) -> list[dict[str, Any]]:
         chosen = ("WHERE source = $1", source) if source else ("",)
-        return sorted(self._manifests(*chosen), key=lambda m: (m["scored_at"], m["run_key"]))
+        found = self._manifests(("manifest",), *chosen)
+        return sorted(found, key=lambda m: (m["scored_at"], m["run_key"]))
 
     def read(self, manifest: dict[str, Any]) -> pd.DataFrame:
         return self._frame(manifest)
@@ -165,13 +172,21 @@ class DatabaseSink(ABC):
         ]
         return parts.frame([table.cast(pa.schema(schema))])
 
-    def _manifests(self, chosen: str, *values: str) -> list[dict[str, Any]]:
+    def _manifests(self, columns: Sequence[str], chosen: str, *values: str) -> list[dict[str, Any]]:
+        """What some columns hold of a manifest, of each chosen run."""
         with self.begin() as database:
             if not _columns(database, RUNS):
                 return []
-            query = f"SELECT CAST(manifest AS text) FROM {RUNS} {chosen}"
-            found = database.rows(query, *values)
-        return [_mapped(json.loads(text), self.returned) for (text,) in found]
+            texts = ", ".join(f"CAST({name} AS text)" for name in columns)
+            found = database.rows(f"SELECT {texts} FROM {RUNS} {chosen}", *values)
+        return [self._decoded(*row) for row in found]
+
+    def _encoded(self, content: dict[str, Any]) -> str:
+        return json.dumps(_mapped(content, self.stored), allow_nan=False)
+
+    def _decoded(self, *texts: str) -> dict[str, Any]:
+        content = {name: value for text in texts for name, value in json.loads(text).items()}
+        return dict(_mapped(content, self.returned))
 
     def _prepare(self, database: Database) -> None:
         """Make what is not there, and check what is.
@@ -209,7 +224,8 @@ class DatabaseSink(ABC):
             "cutoff": manifest.get("cutoff"),
             "revision": manifest.get("revision", 1),
             "scored_at": manifest["scored_at"],
-            "manifest": json.dumps(_mapped(manifest, self.stored), allow_nan=False),
+            "manifest": self._encoded(facts(manifest)),
+            "detail": self._encoded({k: manifest[k] for k in DETAIL if k in manifest}),
         }
         marks = ", ".join(f"${k}" for k in range(1, len(row) + 1))
         claim = f"INSERT INTO {RUNS} ({', '.join(row)}) VALUES ({marks})"

@@ -2,8 +2,11 @@
 
     forecasts/<source>/<run key>/part-00003.17.parquet   shard 3, written under lease token 17
     forecasts/<source>/<run key>/manifest.json           what the run is, its parts, their rows and sha256
+    forecasts/<source>/index.json                        facts of the published runs, by run key
 
-A run is visible once its manifest is there; the manifest is created once, by one writer, and names the parts.
+A run is visible once its manifest is there; the manifest is created once, by one writer, and names the parts. The index
+is a cache that saves reading thousands of manifests to list them: of a run that it does not name the manifest is read,
+and what it says of a run whose folder is gone is not believed.
 """
 
 from __future__ import annotations
@@ -11,6 +14,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from typing import Any
 
 import pandas as pd
@@ -18,9 +22,12 @@ import pyarrow as pa
 
 from gatecast.errors import ScoringError
 from gatecast.scoring import parts
+from gatecast.scoring.parts import MANIFEST
 from gatecast.scoring.places import place
+from gatecast.scoring.sinks import facts
 
-MANIFEST = "manifest.json"
+INDEX = "index.json"
+_NAMED = {"source", "run_key", "scored_at"}  # what the facts of every run hold
 _BEFORE = "forecasts.parquet"  # the one file of a run whose manifest names no parts: published before there were any
 
 
@@ -45,16 +52,22 @@ class ParquetSink:
             self.place.create(f"{source}/{key}/{MANIFEST}", text.encode())
         except OSError as error:
             raise parts.cannot_write(self.parts(source, key), error) from None
+        with suppress(OSError, ScoringError):  # the run is published, listed or not
+            self._list(source, self._published(source, anew=key))
+
+    def forget(self, source: str, key: str) -> None:
+        listed = self._listed(source)
+        if listed.pop(key, None):
+            with suppress(OSError, ScoringError):
+                self._list(source, listed)
 
     def find(self, source: str, key: str) -> dict[str, Any] | None:
         data = self.place.read(f"{source}/{key}/{MANIFEST}")
         return dict(json.loads(data)) if data else None
 
     def manifests(self, source: str | None = None) -> list[dict[str, Any]]:
-        found = (
-            self.place.read(name) for name in self.place.names(f"{source or '*'}/*/{MANIFEST}")
-        )
-        every = [dict(json.loads(data)) for data in found if data]
+        sources = [source] if source else self.place.folders()
+        every = [found for name in sources for found in self._published(name).values()]
         return sorted(every, key=lambda m: (m["scored_at"], m["run_key"]))
 
     def read(self, manifest: dict[str, Any]) -> pd.DataFrame:
@@ -67,13 +80,44 @@ class ParquetSink:
         self, manifest: dict[str, Any], columns: Sequence[str] | None = None
     ) -> Iterator[pa.Table]:
         source, key = manifest["source"], manifest["run_key"]
-        named = manifest.get("parts") or [{"name": _BEFORE, "sha256": manifest["sha256"]}]
-        for part in named:
+        whole = manifest if "parts" in manifest else self.find(source, key)
+        if whole is None:
+            raise self._corrupt(source, key, MANIFEST, "it is gone")
+        for part in whole.get("parts") or [{"name": _BEFORE, "sha256": whole["sha256"]}]:
             data = self.place.read(f"{source}/{key}/{part['name']}")
             if data is None or hashlib.sha256(data).hexdigest() != part["sha256"]:
-                raise ScoringError(
-                    "CORRUPT",
-                    f"{self.where(source, key)}/{part['name']} is not what was published: its sha256 differs.",
-                    "Delete the run's folder and score again.",
-                )
+                raise self._corrupt(source, key, part["name"], "its sha256 differs")
             yield parts.decode(data, columns)
+
+    def _corrupt(self, source: str, key: str, name: str, why: str) -> ScoringError:
+        what = f"{self.where(source, key)}/{name} is not what was published: {why}."
+        return ScoringError("CORRUPT", what, "Delete the run's folder and score again.")
+
+    def _published(self, source: str, anew: str | None = None) -> dict[str, dict[str, Any]]:
+        """Facts of the runs of a source, by run key.
+
+        Args:
+            source: its name.
+            anew: key of a run of which the index is not asked.
+        """
+        listed, found = self._listed(source), {}
+        for key in self.place.folders(source):
+            known = listed.get(key) if key != anew else None
+            if known is not None:
+                found[key] = known
+            elif manifest := self.find(source, key):
+                found[key] = facts(manifest)
+        return found
+
+    def _listed(self, source: str) -> dict[str, dict[str, Any]]:
+        """The index; empty if it is not there or not what was written."""
+        try:
+            content = json.loads(self.place.read(f"{source}/{INDEX}") or b"{}")
+        except (OSError, ValueError):
+            return {}
+        runs = content.items() if isinstance(content, dict) else ()
+        return {key: run for key, run in runs if isinstance(run, dict) and run.keys() >= _NAMED}
+
+    def _list(self, source: str, runs: dict[str, dict[str, Any]]) -> None:
+        text = json.dumps(runs, allow_nan=False, ensure_ascii=False)
+        self.place.write(f"{source}/{INDEX}", text.encode())
