@@ -56,7 +56,10 @@ def main() -> None:
     out = a.out.resolve()
     sizes = (10_000, 100_000) if a.quick else (10_000, 100_000, 1_000_000)
     with tempfile.TemporaryDirectory() as folder, chdir(folder):
-        result = {"segment": segment(sizes), "lstm_2x128": lstm(10_000) if a.quick else lstm(20_000, 3)}
+        result = {
+            "segment": segment(sizes),
+            "lstm_2x128": lstm(10_000) if a.quick else lstm(20_000, 3),
+        }
     write_result(out, {**result, "processes": PROCESSES, "points": POINTS, "horizon": HORIZON})
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import multiprocessing
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from concurrent.futures.process import BrokenProcessPool
@@ -81,6 +83,33 @@ def test_a_process_that_cannot_be_started_is_done_without(
     monkeypatch.setattr(local, "score_shard", lambda *a: time.sleep(0.1) or slow(*a))
     assert len(list(local.compute(task("again"), range(4), workers=3))) == 4
     assert "a process less: no memory" in capsys.readouterr().err
+
+
+_SCRIPT = """
+from pathlib import Path
+from gatecast.config import Config, Feed, RawFile, Score, Splits, Task
+from gatecast.scoring import job, run
+from gatecast.scoring.engines import local
+job.SERIES, local._WORTH = 1, 0
+slow = local.score_shard
+local.score_shard = lambda *a: __import__("time").sleep(2) or slow(*a)
+feed = Feed(name="sales", files=[RawFile("sales.csv")], id="unique_id", time=["ds"], frequency="D",
+            task=Task(horizon=7, season_length=7, splits=Splits("time", 21, 21)))
+print(run.score(feed, Config(score=Score(workers=2))).manifest["series"])
+"""
+
+
+def test_a_script_without_a_guard_ends_and_says_what_it_lacks(
+    daily_feed: Feed, promote: Callable[[Feed], Any]
+) -> None:
+    promote(daily_feed)
+    Path("script.py").write_text(_SCRIPT)
+    done = subprocess.run(
+        [sys.executable, "script.py"], capture_output=True, text=True, timeout=300, check=True
+    )
+    assert done.stdout == "4\n"
+    assert 'if __name__ == "__main__":' in done.stderr
+    assert "scoring goes on with a process less" in done.stderr
 
 
 def test_a_run_that_is_given_up_leaves_no_process(
