@@ -24,11 +24,13 @@ from concurrent.futures import (
 from concurrent.futures import wait as first_of
 from concurrent.futures.process import BrokenProcessPool
 from functools import partial
+from multiprocessing import forkserver
 from multiprocessing.connection import wait
+from multiprocessing.context import ForkServerContext
 from typing import TYPE_CHECKING, Any
 
 from gatecast.errors import ScoringError
-from gatecast.scoring.job import Job, Part
+from gatecast.scoring.job import SHARDS, Job, Part
 from gatecast.scoring.shards import score_shard
 
 if TYPE_CHECKING:
@@ -61,6 +63,11 @@ def compute(job: Job, numbers: Sequence[int], workers: int = 1) -> Iterator[Part
     from gatecast.training.runtime import tune_allocator
 
     tune_allocator()
+    if (
+        workers > 1 and len(numbers) >= SHARDS
+    ):  # others may pay: what makes them imports torch meanwhile
+        _context()
+        forkserver.ensure_running()
     left, before = deque(numbers), torch.get_num_threads()
     threads = partial(torch.set_num_threads, job.threads)
     idle: list[Executor] = [ThreadPoolExecutor(1, initializer=threads)]
@@ -116,13 +123,17 @@ def _begun(worker: Executor, job: Job, number: int) -> Future[Part]:
 
 def _process(threads: int) -> Executor:
     """A process that is ready to compute: seconds pass."""
+    process = ProcessPoolExecutor(1, _context(), _begin, (threads,))
+    process.submit(int).result()
+    return process
+
+
+def _context() -> ForkServerContext:
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(
         ["torch", "gatecast.scoring.shards", "gatecast.registry.package"]
     )
-    process = ProcessPoolExecutor(1, context, _begin, (threads,))
-    process.submit(int).result()
-    return process
+    return context
 
 
 def _dying(times: int) -> ScoringError:
