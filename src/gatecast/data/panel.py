@@ -116,12 +116,12 @@ class Panel:
     @cached_property
     def history(self) -> np.ndarray:
         """(n,) rows of each series up to its last value: the origin from which it is scored."""
-        return self.series["history"].to_numpy(np.int64, copy=True)
+        return self.series["history"].to_numpy(np.int64)
 
     @cached_property
     def position(self) -> np.ndarray:
         """(n,) place on the time axis of each series' first row."""
-        return self.series["position"].to_numpy(np.int64, copy=True)
+        return self.series["position"].to_numpy(np.int64)
 
     @cached_property
     def ids(self) -> np.ndarray:

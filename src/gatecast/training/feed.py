@@ -259,7 +259,8 @@ class PanelFeed:
         _same_channels(panel.meta.channels, meta.channels)
         _same_channels(panel.meta.static, meta.static)
         of_calendar = calendar.features(panel.axis, meta.calendar, meta.timezone, meta.holidays)
-        buffers = [panel.values, panel.indptr, panel.position, panel.static]
+        position = panel.position.copy()  # torch takes nothing that is read-only
+        buffers = [panel.values, panel.indptr, position, panel.static]
         self.spec, self.device = spec, torch.device(device)
         size = sum(a.nbytes for a in (*buffers, of_calendar))
         self.home = home_of(self.device, size, free)
