@@ -137,6 +137,7 @@ def _spread(cell: dict[str, Any]) -> str:
 def _scoring(r: dict[str, Any]) -> Rows:
     yield "what", "series", "series a second", "series a CPU second", "peak MiB, all processes"
     cells = [("day segments", cell) for cell in r["segment"]["cells"]]
+    cells += [("the same, for memory: both at work", cell) for cell in r["segment"]["both_at_work"]]
     lstm = r["lstm_2x128"]
     cells += [("LSTM 2×128, 168 points", cell) for cell in lstm["runs"]]
     cells += [("its bare forward pass", cell) for cell in lstm["forward"]]
@@ -146,6 +147,13 @@ def _scoring(r: dict[str, Any]) -> Rows:
         )
         yield name, *numbers
     yield "LSTM ÷ its forward pass, by CPU time", f"**{lstm['ratio_to_forward']:.2f}**", "", "", ""
+    yield (
+        "LSTM ÷ its forward pass, by the clock",
+        f"{lstm['ratio_to_forward_wall']:.2f}",
+        "",
+        "",
+        "",
+    )
 
 
 def _faults(r: dict[str, Any]) -> Rows:

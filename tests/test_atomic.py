@@ -165,6 +165,12 @@ def test_an_unfinished_file_of_yesterday_is_removed(tmp_path: Path) -> None:
     assert names(tmp_path) == ["out"]
 
 
+def test_a_file_in_the_place_of_a_folder_is_no_earlier_creator(tmp_path: Path) -> None:
+    (tmp_path / "a").write_text("a file")
+    with pytest.raises(OSError, match="a"):
+        atomic.create(tmp_path / "a" / "b", b"")
+
+
 def test_of_several_creators_at_once_one_creates_and_the_others_are_told(tmp_path: Path) -> None:
     with ThreadPoolExecutor(8) as pool:
         made = list(pool.map(lambda n: atomic.create(tmp_path / "a", bytes([n])), range(8)))

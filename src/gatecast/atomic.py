@@ -96,6 +96,8 @@ def create(path: Path, data: bytes) -> bool:
         with _beside(path, os.link) as handle:
             handle.write(data)
     except FileExistsError:
+        if not path.exists():  # a file stands where its folder should be
+            raise
         return False
     return True
 

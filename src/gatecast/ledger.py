@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import getpass
 import json
+import multiprocessing
 import os
 import re
 import socket
@@ -209,8 +210,15 @@ class Ledger:
             waiting: called with who holds it, several times a second while this process waits.
 
         Raises:
-            RegistryError: LEASE if another process keeps it; LEDGER.
+            RegistryError: LEASE if another process keeps it; MAIN if this one is being started by a process that would
+                wait for it; LEDGER.
         """
+        if getattr(multiprocessing.current_process(), "_inheriting", False):
+            raise RegistryError(
+                "MAIN",
+                "a process that was started to compute has run the script that started it, and came to this lease.",
+                'Put the script\'s calls under `if __name__ == "__main__":`.',
+            )
         seconds = SECONDS if seconds is None else seconds
         until = time.monotonic() + (PATIENCE if patience is None else patience)
         while (token := self._take(name, seconds)) is None:

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from gatecast.config import QUANTILES, Feed, Splits, Task
 from gatecast.data import contract, windows
-from gatecast.data.panel import Panel, build
+from gatecast.data.panel import Panel, build, write_series
 from gatecast.errors import GatecastError, PanelError
 
 MakeFeed = Callable[..., Feed]
@@ -416,6 +416,17 @@ def test_a_damaged_panel_is_refused(rich: Panel, file: str, damage: str) -> None
     if damage != "gone":
         path.write_bytes(content[: len(content) // 2] if damage == "half" else b"")
     with pytest.raises(PanelError, match="panel") as caught:
+        Panel.load(Path("panel"))
+    assert caught.value.code == "PANEL-READ"
+
+
+@pytest.mark.parametrize("change", [lambda s: s.drop(columns="history"), lambda s: s.iloc[1:]])
+def test_a_table_of_other_series_is_refused(
+    rich: Panel, change: Callable[[pd.DataFrame], pd.DataFrame]
+) -> None:
+    rich.save(Path("panel"))
+    write_series(Path("panel"), change(rich.series))
+    with pytest.raises(PanelError) as caught:
         Panel.load(Path("panel"))
     assert caught.value.code == "PANEL-READ"
 

@@ -188,3 +188,13 @@ def test_a_deleted_run_is_not_listed_while_it_is_made_anew(
     assert again.fresh
     assert again.manifest["revision"] == 1
     assert set(read_forecasts("sales")["run_key"]) == {first.manifest["run_key"]}
+
+
+@pytest.mark.parametrize("recipe", FILES, indirect=True)
+@pytest.mark.parametrize("manifest", [b"", b"{", b"[]", b"\xff"])
+def test_a_damaged_manifest_is_refused(sink: Sink, manifest: bytes) -> None:
+    bare(sink, "k1")
+    root(sink).write("k1/manifest.json", manifest)
+    with pytest.raises(ScoringError, match=r"manifest\.json") as caught:
+        sink.find("demo", "k1")
+    assert caught.value.code == "CORRUPT"

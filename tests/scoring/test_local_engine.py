@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
 
+from gatecast import failpoints
 from gatecast.config import Config, Feed
 from gatecast.scoring import engines, job
 from gatecast.scoring.engines import local
@@ -55,18 +57,58 @@ def workers() -> set[int]:
 def test_little_work_starts_no_process(
     task: Callable[[str], Job], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(multiprocessing, "get_context", None)
+    started: list[int] = []
+    monkeypatch.setattr(local, "_process", started.append)
     assert len(list(local.compute(task("again"), range(4), workers=8))) == 4
+    assert not started
+
+
+@pytest.fixture
+def slow_here(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """This process waits with its second part until there are two more: another process has written them."""
+
+    def make(folder: str) -> None:
+        mine = count()
+
+        def reach(name: str) -> None:
+            if name == "scoring: part written" and next(mine) == 1:
+                end = time.monotonic() + 120
+                while len([*Path(folder).glob("part-*.json")]) < 3:
+                    assert time.monotonic() < end
+                    time.sleep(0.02)
+
+        monkeypatch.setattr(local, "_WORTH", 0.0)
+        monkeypatch.setattr(failpoints, "reach", reach)
+
+    return make
 
 
 def test_two_processes_write_the_bytes_of_one_and_end_with_the_run(
-    task: Callable[[str], Job], monkeypatch: pytest.MonkeyPatch
+    task: Callable[[str], Job], slow_here: Callable[[str], None]
 ) -> None:
     alone = digests(list(local.compute(task("alone"), range(4))))
-    monkeypatch.setattr(local, "_WORTH", 0.0)
     before = workers()
+    slow_here("both")
     assert digests(list(local.compute(task("both"), range(4), workers=2))) == alone
     assert workers() == before
+
+
+def test_a_run_that_finds_parts_of_an_earlier_one_starts_others_for_the_rest(
+    task: Callable[[str], Job], slow_here: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An adopted part takes no time; how long a shard takes is told by the next."""
+    list(local.compute(task("left"), [0]))
+    asked: list[int] = []
+    monkeypatch.setattr(
+        local, "_process", lambda threads: asked.append(threads) or ThreadPoolExecutor(1)
+    )
+    slow = local.score_shard
+    monkeypatch.setattr(local, "_WORTH", 0.3)
+    monkeypatch.setattr(
+        local, "score_shard", lambda job, n: (n and time.sleep(0.4)) or slow(job, n)
+    )
+    assert len(list(local.compute(task("left"), range(4), workers=2))) == 4
+    assert asked
 
 
 def test_a_process_that_cannot_be_started_is_done_without(
@@ -110,6 +152,34 @@ def test_a_script_without_a_guard_ends_and_says_what_it_lacks(
     assert done.stdout == "4\n"
     assert 'if __name__ == "__main__":' in done.stderr
     assert "scoring goes on with a process less" in done.stderr
+
+
+def test_a_shard_over_which_a_process_died_is_not_taken_by_this_one(
+    task: Callable[[str], Job], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What kills one process would kill the run."""
+    dead, given = ThreadPoolExecutor(1), []
+
+    def begun(worker: Any, asked: Job, number: int) -> Any:
+        given.append((number, worker))
+        if worker is dead:
+            future: Future[Part] = Future()
+            future.set_exception(BrokenProcessPool("killed"))
+            return future
+        return real(worker, asked, number)
+
+    real, slow = local._begun, local.score_shard
+    others = iter([dead, dead, ThreadPoolExecutor(1)])
+    monkeypatch.setattr(local, "_WORTH", 0.0)
+    monkeypatch.setattr(local, "_begun", begun)
+    monkeypatch.setattr(local, "_process", lambda threads: next(others))
+    monkeypatch.setattr(local, "score_shard", lambda *a: time.sleep(0.1) or slow(*a))
+    assert len(list(local.compute(task("again"), range(4), workers=2))) == 4
+    lost = [number for number, worker in given if worker is dead]
+    mine = given[0][1]
+    assert len(lost) == 2
+    assert lost[0] == lost[1]
+    assert (lost[0], mine) not in given
 
 
 def test_a_run_that_is_given_up_leaves_no_process(

@@ -214,10 +214,13 @@ class Panel:
                 table = pa.ipc.open_file(file).read_all()
             table.validate(full=True)
             series = table.to_pandas(split_blocks=True)  # columns stay where they are mapped
+            named = {"unique_id", "position", "history", *(c.name for c in meta.static)}
+            if not named <= {*series} or len(series) != len(indptr) - 1:
+                raise ValueError("series.arrow does not describe its series")
             panel = cls(values, observed, indptr, series, meta)
             panel.__dict__["_folder"] = path.absolute()
             return panel
-        except (ValueError, KeyError, TypeError, OSError, EOFError) as error:
+        except (ValueError, KeyError, TypeError, OSError, EOFError, pa.ArrowException) as error:
             raise PanelError(
                 "PANEL-READ",
                 f"the panel in {path} cannot be read: {error}",

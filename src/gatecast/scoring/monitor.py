@@ -64,7 +64,7 @@ def monitor(feed: Feed, as_of: str | None = None, sink: Sink | None = None) -> d
         if task not in panels:
             panels[task] = panel.build(known, ids, bare, *task, feasible=False)
         facts = ("run_key", "model", "version", "variant", "cutoff", "scored_at")
-        table = store.read_forecasts(feed.name, run["run_key"], sink)
+        table = store.opened(sink).read(run)
         scores = _scores(panels[task], table, run["horizon"])
         kind = {"kind": run.get("kind", "live")}
         report.append({k: run[k] for k in facts} | kind | scores)

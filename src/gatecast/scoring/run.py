@@ -7,7 +7,6 @@ Whatever dies, sleeps or comes twice between any two of these: a run is publishe
 
 from __future__ import annotations
 
-import multiprocessing
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -63,15 +62,9 @@ def score(
         kind: what the manifest calls the run: live | backfill | hindcast.
 
     Raises:
-        ScoringError: MAIN, NO-CHAMPION, DEVICE, TOO-FEW, WRITE, WORKER; IngestError, RegistryError: as they say.
-            Nothing is published then.
+        ScoringError: NO-CHAMPION, DEVICE, TOO-FEW, WRITE, WORKER; IngestError, RegistryError: as they say. Nothing is
+            published then.
     """
-    if getattr(multiprocessing.current_process(), "_inheriting", False):
-        raise ScoringError(
-            "MAIN",
-            "a process that was started to compute has run the script that started it, and with it this call.",
-            'Put the script\'s calls under `if __name__ == "__main__":`.',
-        )
     start = time.perf_counter()
     best = champion or registry.champion(feed.name)
     if best is None:

@@ -27,7 +27,7 @@ def runs(source: str | None = None, sink: Sink | str | None = None) -> list[dict
         sink: where they were published, or its address (see :func:`gatecast.scoring.sinks.at`); None: Parquet in
             ``forecasts/``.
     """
-    return _opened(sink).manifests(source)
+    return opened(sink).manifests(source)
 
 
 def read_forecasts(
@@ -46,7 +46,7 @@ def read_forecasts(
     Raises:
         ScoringError: NO-FORECASTS, SOURCE (several, name one), CORRUPT.
     """
-    sink = _opened(sink)
+    sink = opened(sink)
     if source and run_key:
         published = [found] if (found := sink.find(source, run_key)) else []
     else:
@@ -77,7 +77,8 @@ def age(manifest: dict[str, Any]) -> tuple[pd.Timestamp, bool, int, str]:
     return cutoff, live, manifest.get("revision", 0), manifest["scored_at"]
 
 
-def _opened(sink: Sink | str | None) -> Sink:
+def opened(sink: Sink | str | None) -> Sink:
+    """A sink, or the one at an address; None: as for :func:`runs`."""
     return (
         sinks.at(sink or config.Sink().address) if sink is None or isinstance(sink, str) else sink
     )

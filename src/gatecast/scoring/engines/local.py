@@ -23,6 +23,7 @@ from concurrent.futures import (
 )
 from concurrent.futures import wait as first_of
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
 from functools import partial
 from multiprocessing import forkserver
 from multiprocessing.connection import wait
@@ -52,8 +53,8 @@ def engine(workers: int | None) -> Engine:
 
 
 def compute(job: Job, numbers: Sequence[int], workers: int = 1) -> Iterator[Part]:
-    """By so many processes at most. One that dies is replaced, and its shard is done again; one that cannot be started
-    is done without.
+    """By so many processes at most. Where one beside this one dies, another takes its place and its shard; one that
+    cannot be started is done without.
 
     Raises:
         ScoringError: WORKER if they keep dying.
@@ -66,27 +67,33 @@ def compute(job: Job, numbers: Sequence[int], workers: int = 1) -> Iterator[Part
     if (
         workers > 1 and len(numbers) >= SHARDS
     ):  # others may pay: what makes them imports torch meanwhile
-        _context()
-        forkserver.ensure_running()
+        with suppress(OSError, EOFError):
+            _context()
     left, before = deque(numbers), torch.get_num_threads()
-    threads = partial(torch.set_num_threads, job.threads)
-    idle: list[Executor] = [ThreadPoolExecutor(1, initializer=threads)]
+    mine = ThreadPoolExecutor(1, initializer=partial(torch.set_num_threads, job.threads))
+    idle: list[Executor] = [mine]
     busy: dict[Future[Part], tuple[Executor, int]] = {}
-    starter, coming = ThreadPoolExecutor(workers), set[Future[Executor]]()
-    start, first, died = time.perf_counter(), True, Counter[int]()
+    starter = ThreadPoolExecutor(workers)
+    coming: dict[
+        Future[Executor], int | None
+    ] = {}  # processes, and the shard over which one died before
+    since, alone, died = time.perf_counter(), True, Counter[int]()
     try:
-        while left or busy:
+        while left or busy or any(number is not None for number in coming.values()):
             while idle and left:
                 worker, number = idle.pop(), left.popleft()
                 busy[_begun(worker, job, number)] = worker, number
             waited: set[Future[Any]] = {*busy, *coming}
             done = first_of(waited, return_when=FIRST_COMPLETED).done
-            for started in coming & done:
-                coming.remove(started)
+            for started in coming.keys() & done:
+                lost = coming.pop(started)
                 if error := started.exception():
                     print(f"scoring goes on with a process less: {error}", file=sys.stderr)
-                else:
+                    left.extend(() if lost is None else (lost,))
+                elif lost is None:
                     idle.append(started.result())
+                else:
+                    busy[_begun(started.result(), job, lost)] = started.result(), lost
             for future in busy.keys() & done:
                 worker, number = busy.pop(future)
                 try:
@@ -95,19 +102,20 @@ def compute(job: Job, numbers: Sequence[int], workers: int = 1) -> Iterator[Part
                     died[number] += 1
                     if died[number] > _DEATHS:
                         raise _dying(died[number]) from None
-                    left.appendleft(number)
-                    coming.add(starter.submit(_process, job.threads))
-                else:
-                    idle.append(worker)
-                    yield part
-            if first and (time.perf_counter() - start) * len(left) > _WORTH:
-                more = min(workers - 1, len(left))
-                coming |= {starter.submit(_process, job.threads) for _ in range(more)}
-            first = False
+                    coming[starter.submit(_process, job.threads)] = number
+                    continue
+                idle.append(worker)
+                yield part
+                if (
+                    alone and (time.perf_counter() - since) * len(left) > _WORTH
+                ):  # a part takes so long
+                    alone, more = False, min(workers - 1, len(left))
+                    coming |= {starter.submit(_process, job.threads): None for _ in range(more)}
+                since = time.perf_counter()
     finally:
         starter.shutdown(cancel_futures=True)
         late = (f.result() for f in coming if not f.cancelled() and not f.exception())
-        for worker in (*idle, *(worker for worker, _ in busy.values()), *late):
+        for worker in (mine, *idle, *(worker for worker, _ in busy.values()), *late):
             worker.shutdown(cancel_futures=True)
         torch.set_num_threads(before)
 
@@ -129,10 +137,16 @@ def _process(threads: int) -> Executor:
 
 
 def _context() -> ForkServerContext:
+    """What makes processes: it is started, if it is not there, and an interrupt is not its to see."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(
         ["torch", "gatecast.scoring.shards", "gatecast.registry.package"]
     )
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        forkserver.ensure_running()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
     return context
 
 

@@ -175,8 +175,9 @@ class DatabaseSink(ABC):
     def _manifests(self, columns: Sequence[str], chosen: str, *values: str) -> list[dict[str, Any]]:
         """What some columns hold of a manifest, of each chosen run."""
         with self.begin() as database:
-            if not _columns(database, RUNS):
+            if not (there := _columns(database, RUNS)):
                 return []
+            self._same(RUNS, there)
             texts = ", ".join(f"CAST({name} AS text)" for name in columns)
             found = database.rows(f"SELECT {texts} FROM {RUNS} {chosen}", *values)
         return [self._decoded(*row) for row in found]
@@ -198,23 +199,27 @@ class DatabaseSink(ABC):
         if missing and self.alone:
             database.rows(self.alone)
         for table, wanted in TABLES.items():
-            if not (found := _columns(database, table)):
+            if found := _columns(database, table):
+                self._same(table, found)
+            else:
                 database.rows(_definition(table, wanted))
-                continue
-            wrong = [
-                f"{name} is {found.get(name, 'not there')}, not {kind}"
-                for name, kind in wanted.items()
-                if found.get(name) != kind
-            ]
-            if wrong:
-                raise ScoringError(
-                    "SCHEMA",
-                    f"table {table} of {self.name()} is not gatecast's: {'; '.join(wrong)}. Nothing was published.",
-                    "Rename it (ALTER TABLE … RENAME TO …), or give the sink a database or schema of its own.",
-                )
         if missing:
             for index in self.indexes:
                 database.rows(index)
+
+    def _same(self, table: str, found: dict[str, str]) -> None:
+        """Raise SCHEMA unless a table has the columns that it should have."""
+        wrong = [
+            f"{name} is {found.get(name, 'not there')}, not {kind}"
+            for name, kind in TABLES[table].items()
+            if found.get(name) != kind
+        ]
+        if wrong:
+            raise ScoringError(
+                "SCHEMA",
+                f"table {table} of {self.name()} is not gatecast's: {'; '.join(wrong)}. Nothing was published.",
+                "Rename it (ALTER TABLE … RENAME TO …), or give the sink a database or schema of its own.",
+            )
 
     def _claim(self, database: Database, source: str, key: str, manifest: dict[str, Any]) -> bool:
         """Write the run's row; false if there is one."""

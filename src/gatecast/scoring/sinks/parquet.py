@@ -63,7 +63,12 @@ class ParquetSink:
 
     def find(self, source: str, key: str) -> dict[str, Any] | None:
         data = self.place.read(f"{source}/{key}/{MANIFEST}")
-        return dict(json.loads(data)) if data else None
+        if data is None:
+            return None
+        with suppress(ValueError):
+            if isinstance(manifest := json.loads(data), dict):
+                return manifest
+        raise self._corrupt(source, key, MANIFEST, "it is no JSON object")
 
     def manifests(self, source: str | None = None) -> list[dict[str, Any]]:
         sources = [source] if source else self.place.folders()
