@@ -32,6 +32,7 @@ from benchmarks.common import say, write_result
 from benchmarks.victims import (
     QUIET,
     at,
+    clock_goes_back,
     dying,
     gone,
     name_champion,
@@ -183,6 +184,14 @@ def zombie_in_a_shard() -> None:
     (before,) = store.runs("sales")
     zombie.goes_on().ends(2, "LEASE-LOST")
     assert store.runs("sales") == [before]
+
+
+def clock_set_back() -> None:
+    """Of one that died the lease is taken at once, though it would end tomorrow; one that lives ends well."""
+    scored(dying("scoring: part written")).ends(failpoints.DIED)
+    clock_goes_back()
+    scored(at("scoring: begin noted", clock_goes_back)).ends(0)
+    assert seen() == 1
 
 
 def alias_moved() -> None:
@@ -337,6 +346,7 @@ FAULTS = (
     Fault("zombie that wakes after it checked its lease", zombie_after_the_check, True),
     Fault("zombie that wakes in the middle of a shard", zombie_in_a_shard),
     Fault("alias moved mid-run", alias_moved, True),
+    Fault("clock set back", clock_set_back),
     Fault("a file that may not grow", file_may_not_grow, True),
     Fault("disk full", disk_full),
     Fault("shards and receipts damaged", shards_damaged, True),

@@ -8,11 +8,12 @@ python -m benchmarks.scoring --quick --out scoring.json
                   (time-major) and a linear head on tensors that are ready, as many processes of one thread
 
 The nets are untrained, which does not change their speed. Every run is a process of its own, with the settings that a
-user has: few series it scores alone. Runs and bare passes take turns, and ``ratio_to_forward`` compares series per second
-of CPU, so that whoever else is on the machine does not count (``ratio_to_forward_wall`` is by the clock). The start of the
-second process is among the seconds of a run; that of the bare passes' processes is not among theirs. Memory is the peak
-of what all processes hold together, where pages that they share count once (PSS); the panel's pages are among them while
-they are mapped. For it, runs of 10^4 and 10^5 series are done again so that both processes are at work.
+user has: few series it scores alone. Runs and bare passes take turns, and ``ratio_to_forward`` compares series per
+second of CPU, so that whoever else is on the machine does not count (``ratio_to_forward_wall`` is by the clock). The
+start of the second process is among the seconds of a run; that of the bare passes' processes is not among theirs.
+Memory is the peak of what all processes hold together, where pages that they share count once (PSS); the panel's
+pages are among them while they are mapped. For it, runs of 10^4 and 10^5 series are done again so that both processes
+are at work.
 """
 
 from __future__ import annotations
