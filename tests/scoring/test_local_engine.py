@@ -111,6 +111,15 @@ def test_a_run_that_finds_parts_of_an_earlier_one_starts_others_for_the_rest(
     assert asked
 
 
+def test_parts_of_another_division_into_shards_are_not_adopted(
+    task: Callable[[str], Job],
+) -> None:
+    """As a version left them that divides the series in another way."""
+    two = digests(list(local.compute(replace(task("two"), shards=2), range(2))))
+    list(local.compute(task("left"), range(4)))
+    assert digests(list(local.compute(replace(task("left"), shards=2), range(2)))) == two
+
+
 def test_a_process_that_cannot_be_started_is_done_without(
     task: Callable[[str], Job],
     monkeypatch: pytest.MonkeyPatch,

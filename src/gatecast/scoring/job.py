@@ -52,7 +52,7 @@ class Part:
     """What became of a shard: its file, and what is in it.
 
     Attributes:
-        shard: number of the shard, from 0.
+        shard, shards: number of the shard, from 0, and how many there are.
         name, rows, bytes, sha256: of the file.
         series: of the shard, quarantined ones included.
         fallbacks: series that seasonal naive forecast.
@@ -63,6 +63,7 @@ class Part:
     """
 
     shard: int
+    shards: int
     name: str
     rows: int
     bytes: int

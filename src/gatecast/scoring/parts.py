@@ -139,14 +139,14 @@ def receipt(where: Place, part: Part) -> None:
         raise cannot_write(where.address, error) from None
 
 
-def whole(where: Place, shard: int) -> Part | None:
-    """The part of a shard that an earlier process has left whole, or None."""
+def whole(where: Place, shard: int, shards: int) -> Part | None:
+    """The part of one of so many shards that an earlier process has left whole, or None."""
     for name in where.names(f"part-{shard:05d}.*.json"):
         try:
             part = Part(**json.loads(where.read(name) or b""))
         except (ValueError, TypeError):  # a receipt that is cut short says nothing
             continue
-        data = where.read(part.name)
+        data = where.read(part.name) if part.shards == shards else None
         if data is not None and hashlib.sha256(data).hexdigest() == part.sha256:
             return part
     return None

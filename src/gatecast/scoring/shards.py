@@ -42,7 +42,7 @@ def score_shard(job: Job, shard: int) -> Part:
         ScoringError: WRITE; RegistryError: DIGEST if the package is not the champion's.
     """
     where = place(job.parts)
-    if found := parts.whole(where, shard):
+    if found := parts.whole(where, shard, job.shards):
         return found
     panel, shard_of_each = _panel(job.panel, job.shards)
     members = np.flatnonzero(shard_of_each == shard)
@@ -65,6 +65,7 @@ def score_shard(job: Job, shard: int) -> Part:
     facts: dict[str, Any] = {name: remarks[name] for name in _REMARKS} | written
     part = Part(
         shard=shard,
+        shards=job.shards,
         series=len(windows),
         fallbacks=int((reason != "").sum()),
         quarantined=left_out,
