@@ -300,7 +300,7 @@ class Score:
 
     ``min_success_fraction``: share of the series that the model itself must forecast, else nothing is published.
     ``fallback``: what becomes of a series that it cannot forecast: seasonal_naive | quarantine (not in the table,
-    listed in the manifest). ``workers``: processes of the engine, this one among them; null: the cores this process
+    listed in the manifest). ``workers``: processes of the engine (local: this one among them); null: the cores that it
     may use. ``device``: cpu | cuda | auto (a GPU if there is one: one process then feeds it). ``precision``: 32-true |
     bf16-mixed, which pays where the hardware has it.
     ``show``: ids of series that the page of a run draws in any case. ``snapshots``: how many of what runs ingested

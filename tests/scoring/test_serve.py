@@ -60,18 +60,28 @@ def test_it_ticks_at_its_start_and_stops_when_told(
     assert health()["state"] == "stopped"
 
 
-def test_a_running_child_may_end(forked: Forked, ended: Ended) -> None:
+@pytest.fixture
+def stopped(forked: Forked, ended: Ended) -> Callable[[str], int]:
+    """Tell a server to stop while its child is at work, which has touched ``begun``; the child's exit status."""
+
+    def stop(code: str) -> int:
+        child = forked(server(code).run)
+        wait_for(Path("begun").exists)
+        os.kill(child, signal.SIGTERM)
+        assert ended(child) == 0
+        return int(health()["last_run"]["exit_code"])
+
+    return stop
+
+
+def test_a_running_child_may_end(stopped: Callable[[str], int]) -> None:
     code = "import pathlib, time; pathlib.Path('begun').touch(); time.sleep(2); pathlib.Path('ended').touch()"
-    child = forked(server(code).run)
-    wait_for(Path("begun").exists)
-    os.kill(child, signal.SIGTERM)
-    assert ended(child) == 0
+    assert stopped(code) == 0
     assert Path("ended").exists()
-    assert health()["last_run"]["exit_code"] == 0
 
 
 def test_a_child_that_is_told_to_end_may_give_back_what_it_holds(
-    forked: Forked, ended: Ended, monkeypatch: pytest.MonkeyPatch
+    stopped: Callable[[str], int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(serve, "STOP_SECONDS", 0.1)
     monkeypatch.setattr(serve, "KILL_SECONDS", 120)
@@ -80,16 +90,12 @@ def test_a_child_that_is_told_to_end_may_give_back_what_it_holds(
         "try: pathlib.Path('begun').touch(); time.sleep(600)\n"
         "finally: time.sleep(1); pathlib.Path('given back').touch()"
     )
-    child = forked(server(code).run)
-    wait_for(Path("begun").exists)
-    os.kill(child, signal.SIGTERM)
-    assert ended(child) == 0
+    assert stopped(code) == 143
     assert Path("given back").exists()
-    assert health()["last_run"]["exit_code"] == 143
 
 
 def test_a_child_that_does_not_end_is_ended(
-    forked: Forked, ended: Ended, monkeypatch: pytest.MonkeyPatch
+    stopped: Callable[[str], int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(serve, "STOP_SECONDS", 0.5)
     monkeypatch.setattr(serve, "KILL_SECONDS", 0.1)
@@ -97,11 +103,7 @@ def test_a_child_that_does_not_end_is_ended(
         "import pathlib, signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN);"
         "pathlib.Path('begun').touch(); time.sleep(600)"
     )
-    child = forked(server(code).run)
-    wait_for(Path("begun").exists)
-    os.kill(child, signal.SIGTERM)
-    assert ended(child) == 0
-    assert health()["last_run"]["exit_code"] == -signal.SIGKILL
+    assert stopped(code) == -signal.SIGKILL
 
 
 def test_a_child_that_fails_is_tried_again_and_ends_no_server(

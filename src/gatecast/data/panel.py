@@ -115,12 +115,12 @@ class Panel:
 
     @cached_property
     def history(self) -> np.ndarray:
-        """(n,) rows of each series up to its last value: the origin from which it is scored."""
+        """(n,) rows of each series up to its last value: the origin from which it is scored. Read-only."""
         return self.series["history"].to_numpy(np.int64)
 
     @cached_property
     def position(self) -> np.ndarray:
-        """(n,) place on the time axis of each series' first row."""
+        """(n,) place on the time axis of each series' first row. Read-only."""
         return self.series["position"].to_numpy(np.int64)
 
     @cached_property
@@ -229,7 +229,12 @@ class Panel:
 
 
 def write_series(folder: Path, series: pd.DataFrame) -> None:
-    """Write ``series.arrow`` of a panel's folder: one batch, so that no column is copied where it is read."""
+    """Write ``series.arrow`` of a panel's folder: one batch, so that no column is copied where it is read.
+
+    Args:
+        folder: the panel's.
+        series: one row a series, as :class:`Panel` says.
+    """
     table = pa.Table.from_pandas(series, preserve_index=False)
     large = [
         f.with_type(pa.large_string()) if pa.types.is_string(f.type) else f for f in table.schema

@@ -27,9 +27,8 @@ from gatecast.scoring import clock
 from gatecast.scoring.slots import Timetable, stamp
 
 HEALTH = Path("data/scoring/health.json")
-RETRY = timedelta(
-    minutes=5
-)  # after a child that failed, or left a slot to another that may be dead
+# After a child that failed, or left a slot to another that may be dead.
+RETRY = timedelta(minutes=5)
 STOP_SECONDS = 60.0  # for a running child to end by itself, once the server is told to stop
 KILL_SECONDS = 10.0  # then, for it to give back what it holds
 

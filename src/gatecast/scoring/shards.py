@@ -77,7 +77,7 @@ def score_shard(job: Job, shard: int) -> Part:
 
 
 def by_shard(panel: Panel) -> Panel:
-    """A panel whose series lie shard by shard, as they are read."""
+    """The panel, its n series in the order of their shards, as they are read; within a shard the order stays."""
     return panel.ordered(
         np.argsort(_shards(panel, number_of_shards(panel.n_series)), kind="stable")
     )

@@ -30,7 +30,16 @@ _DAY = 86_400.0  # seconds after which nobody goes on with what was being writte
 
 
 def take(feed: Feed, best: Champion, as_of: str | None) -> Path:
-    """Ingest a feed into ``data/scoring/<data hash>``, unless it is there, and return the folder."""
+    """Ingest a feed into ``data/scoring/<data hash>``, unless it is there, and return the folder.
+
+    Args:
+        feed: the source recipe.
+        best: the version that will score: its horizon and season are those of the panel.
+        as_of: ingest as if it were this time.
+
+    Raises:
+        IngestError, PanelError: as ingest and panel say.
+    """
     task = best.predictor.meta
     checked = ingest.check_feed(feed, as_of, task.horizon)
     current = panel.build(

@@ -69,9 +69,8 @@ def read_forecasts(
 
 def age(manifest: dict[str, Any]) -> tuple[pd.Timestamp, bool, int, str]:
     """What runs are ordered by, the one that counts last: cutoff, live before played days, revision, when."""
-    cutoff = pd.Timestamp(
-        manifest.get("cutoff") or 0
-    )  # local times would come twice when clocks go back
+    # As an instant: local times come twice when clocks go back.
+    cutoff = pd.Timestamp(manifest.get("cutoff") or 0)
     cutoff = cutoff.tz_convert("UTC").tz_localize(None) if cutoff.tz is not None else cutoff
     live = manifest.get("kind", "live") == "live"
     return cutoff, live, manifest.get("revision", 0), manifest["scored_at"]

@@ -53,11 +53,19 @@ def engine(workers: int | None) -> Engine:
 
 
 def compute(job: Job, numbers: Sequence[int], workers: int = 1) -> Iterator[Part]:
-    """By so many processes at most. Where one beside this one dies, another takes its place and its shard; one that
-    cannot be started is done without.
+    """Compute shards, by this process and others. Where one of those dies, another takes its place and its shard; one
+    that cannot be started is done without.
+
+    Args:
+        job: whose.
+        numbers: of the shards.
+        workers: processes at most, this one among them.
+
+    Returns:
+        The parts, in the order in which they become whole.
 
     Raises:
-        ScoringError: WORKER if they keep dying.
+        ScoringError: WORKER if four die over the same shard; as ``score_shard``.
     """
     import torch
 
