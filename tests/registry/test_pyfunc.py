@@ -15,6 +15,7 @@ import pandas as pd
 import pytest
 import yaml
 
+import gatecast
 from gatecast.data.panel import Panel
 from gatecast.data.windows import latest
 from gatecast.errors import IngestError, RegistryError
@@ -25,7 +26,7 @@ CUTOFF = "2025-01-10 07:00:00"
 
 _CHILD = """
 import importlib.util, sys
-sys.path = [p for p in sys.path if not p.endswith(("main/src", "main", "main/"))]
+sys.path = [p for p in sys.path if p != sys.argv[1]]  # whatever the folder of the clone is called
 sys.meta_path = [f for f in sys.meta_path if "editable" not in str(f).lower()]
 assert importlib.util.find_spec("gatecast") is None, "gatecast can be imported"
 
@@ -69,7 +70,7 @@ def served(
     hidden = ("PYTHONPATH", "MLFLOW_TRACKING_URI")
     environment = {k: v for k, v in os.environ.items() if k not in hidden}
     done = subprocess.run(
-        [sys.executable, "-I", str(script)],
+        [sys.executable, "-I", str(script), str(Path(gatecast.__file__).parents[1])],
         cwd=shared_workplace,
         env=environment | {"MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false", "OMP_NUM_THREADS": "1"},
         capture_output=True,
