@@ -30,8 +30,12 @@ import numpy as np
 
 from benchmarks.common import fresh, say, table, write_result
 from benchmarks.recipes import CONF, read
-from gatecast import atomic
-from gatecast.config import BASELINES, MEDIAN, QUANTILES, Feed, Fit, Model, Splits, data_dir
+from gatecast.core import atomic
+from gatecast.core.forecast import MEDIAN, QUANTILES
+from gatecast.data.config import Feed, Splits, data_dir
+from gatecast.evaluation.config import BASELINES
+from gatecast.models.config import Model
+from gatecast.training.config import Fit
 
 SOURCES = ("m4_hourly", "etth1", "bike_sharing", "beijing_pm25", "demo")
 RECIPES = ("linear", "lstm", "gru", "lstm_experts", "ensemble")

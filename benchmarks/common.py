@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from gatecast import __version__, atomic
+from gatecast import __version__
+from gatecast.core import atomic
 from gatecast.data.panel import TARGET, Channel, PanelMeta, write_series
 
 SEASON = HORIZON = 24

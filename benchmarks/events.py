@@ -29,7 +29,10 @@ import numpy as np
 
 from benchmarks.common import fresh, say, write_result
 from benchmarks.recipes import read
-from gatecast.config import EVENT_BASELINES, Feed, Fit, Model, data_dir
+from gatecast.data.config import Feed, data_dir
+from gatecast.evaluation.config import EVENT_BASELINES
+from gatecast.models.config import Model
+from gatecast.training.config import Fit
 
 SOURCE, RECIPE = "beijing_pm25", "event_lstm"
 STRIDES = {"hourly": 1, "midnight": 24}

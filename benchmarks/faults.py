@@ -45,8 +45,8 @@ from benchmarks.victims import (
     stopping,
     time_passes,
 )
-from gatecast import failpoints
-from gatecast.errors import ScoringError
+from gatecast.core import failpoints
+from gatecast.core.errors import ScoringError
 from gatecast.scoring import job, read_forecasts, store
 
 

@@ -22,7 +22,8 @@ from typing import Any
 
 from benchmarks.common import fresh, say, write_panel, write_result
 from benchmarks.training import HORIZON, Meter, peers_net
-from gatecast.config import Fit, data_dir
+from gatecast.data.config import data_dir
+from gatecast.training.config import Fit
 
 BATCH, LAYERS, UNITS = 1024, 2, 128
 _WARM = 20  # steps that are not timed
@@ -63,8 +64,11 @@ def rate(loop: str, precision: str, batch: int, steps: int, panel: Path) -> dict
 def _bare(data: Any, fit: Fit) -> None:
     import torch
 
+    from gatecast.feed.panel_feed import PanelFeed
+    from gatecast.feed.sampling import TrainingWindows
+    from gatecast.feed.scaling import fit_scaling
+    from gatecast.feed.spec import input_spec
     from gatecast.models.build import build
-    from gatecast.training.feed import PanelFeed, TrainingWindows, fit_scaling, input_spec
 
     spec = input_spec(data, peers_net(LAYERS, UNITS))
     windows = TrainingWindows(data, spec, fit.batch_size, 1).draw(0, 0)

@@ -40,9 +40,10 @@ def main() -> None:
 
 def measure(n: int) -> dict[str, Any]:
     """The mean cost of an epoch over n series; the first epoch only warms up."""
-    from gatecast.config import Fit, Model
     from gatecast.data.panel import Panel
+    from gatecast.models.config import Model
     from gatecast.training import trainer
+    from gatecast.training.config import Fit
 
     steps = -(-n // _BATCH)
     epochs = 1 + -(-_STEPS // steps)
@@ -69,7 +70,7 @@ def _costs(steps: int) -> Iterator[list[float]]:
     from torch.optim.optimizer import register_optimizer_step_post_hook
 
     from gatecast.data.windows import Windows
-    from gatecast.training.feed import TrainingWindows
+    from gatecast.feed.sampling import TrainingWindows
 
     begin: list[float] = []
     costs: list[float] = []

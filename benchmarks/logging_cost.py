@@ -75,9 +75,10 @@ def run(seed: int, folder: Path) -> dict[str, Any]:
 def work(seed: int) -> dict[str, Any]:
     """Train, log, package and register a variant in this process, which should be fresh."""
     os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
-    from gatecast.config import Fit, Model
     from gatecast.data.panel import Panel
+    from gatecast.models.config import Model
     from gatecast.training import trainer
+    from gatecast.training.config import Fit
 
     panel, model = Panel.load(Path("panel")), Model()
     fit = Fit(accelerator="cpu", threads=1, max_epochs=1, steps_per_epoch=5)
@@ -87,7 +88,8 @@ def work(seed: int) -> dict[str, Any]:
     with _seconds(parts, "import"):
         import mlflow  # noqa: F401
 
-        from gatecast.registry import package, promotion, tracking
+        from gatecast.registry import package, promotion
+        from gatecast.registry.mlflow import tracking
     with _seconds(parts, "open"):
         tracking.experiment(meta.source)
     params = tracking.settings("lstm", seed, asdict(model), meta, fit=asdict(fit))

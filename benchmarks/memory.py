@@ -56,9 +56,10 @@ def measure(folder: Path, steps: int) -> dict[str, Any]:
     import pytorch_lightning  # noqa: F401
     from torch.optim.optimizer import register_optimizer_step_post_hook
 
-    from gatecast.config import Fit, Model
     from gatecast.data.panel import Panel
-    from gatecast.training import module, progress, trainer  # noqa: F401
+    from gatecast.models.config import Model
+    from gatecast.training import trainer
+    from gatecast.training.config import Fit
 
     ends: list[float] = []
     hook = register_optimizer_step_post_hook(lambda *_: ends.append(time.process_time()))

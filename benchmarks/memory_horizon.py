@@ -58,7 +58,7 @@ def train(cell: str, seed: int, settings: dict[str, Any]) -> dict[str, Any]:
     import torch
     from torch import nn
 
-    from gatecast.config import Model
+    from gatecast.models.config import Model
     from gatecast.models.encoders import RecurrentEncoder
 
     torch.set_num_threads(1)

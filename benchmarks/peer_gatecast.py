@@ -16,11 +16,14 @@ import pandas as pd  # noqa: E402
 
 from benchmarks.recipes import read  # noqa: E402
 from benchmarks.training import peers_net  # noqa: E402
-from gatecast.config import MEDIAN, Feed, Fit, Model, Splits, Task  # noqa: E402
+from gatecast.core.forecast import MEDIAN  # noqa: E402
 from gatecast.data import panel  # noqa: E402
+from gatecast.data.config import Feed, Splits, Task  # noqa: E402
 from gatecast.data.windows import latest  # noqa: E402
 from gatecast.evaluation.predictor import NetPredictor  # noqa: E402
+from gatecast.models.config import Model  # noqa: E402
 from gatecast.training import trainer  # noqa: E402
+from gatecast.training.config import Fit  # noqa: E402
 
 ids, train, test = P.load_m4(a.data)
 base = P.peak_rss_mib()

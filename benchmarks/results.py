@@ -12,7 +12,7 @@ from typing import Any
 
 from benchmarks import accuracy
 from benchmarks.common import table
-from gatecast import atomic
+from gatecast.core import atomic
 
 HERE = Path(__file__).resolve().parent
 RESULTS, PAGE = HERE / "results", HERE / "RESULTS.md"

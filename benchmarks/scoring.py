@@ -36,7 +36,9 @@ import psutil
 
 from benchmarks.common import fresh, say, write_panel, write_result
 from benchmarks.training import peers_net
-from gatecast.config import Config, Model, Score
+from gatecast.config import Config
+from gatecast.models.config import Model
+from gatecast.scoring.config import Score
 
 POINTS, HORIZON, PROCESSES = 500, 48, 2
 MODELS = {"segment": Model(), "lstm_2x128": peers_net(2, 128)}
@@ -149,11 +151,12 @@ def prepare(model: str, series: int) -> None:
     import torch
 
     from gatecast.data.panel import Panel
+    from gatecast.feed.scaling import fit_scaling
+    from gatecast.feed.spec import input_spec
     from gatecast.models.build import build
     from gatecast.registry import package
     from gatecast.scoring.job import number_of_shards
     from gatecast.scoring.shards import shard_of
-    from gatecast.training.feed import fit_scaling, input_spec
     from gatecast.training.trainer import Trained
 
     folder = Path(f"{series}/panel")
@@ -197,7 +200,7 @@ def run(model: str, series: int) -> dict[str, float]:
 
 def both(model: str, series: int) -> dict[str, float]:
     """The same run, where this process waits with its second part until the other one has written two: for memory."""
-    from gatecast import failpoints
+    from gatecast.core import failpoints
     from gatecast.scoring.engines import local
 
     mine = count()
@@ -228,9 +231,9 @@ def bare(series: int) -> None:
     """One process of the bare forward pass; prints its seconds."""
     import torch
 
-    from gatecast.training import runtime
+    from gatecast.core import process
 
-    runtime.tune_allocator()
+    process.tune_allocator()
     torch.set_num_threads(1)
     lstm, head = torch.nn.LSTM(1, 128, 2), torch.nn.Linear(128, HORIZON * 11)
     batch = torch.randn(168, _BATCH, 1)

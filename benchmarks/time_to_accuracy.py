@@ -25,7 +25,10 @@ import numpy as np
 
 from benchmarks.common import fresh, say, write_result
 from benchmarks.recipes import read
-from gatecast.config import MEDIAN, Feed, Fit, Model, data_dir
+from gatecast.core.forecast import MEDIAN
+from gatecast.data.config import Feed, data_dir
+from gatecast.models.config import Model
+from gatecast.training.config import Fit
 
 SMAPE, MASE = 10.5, 0.95
 
@@ -67,8 +70,8 @@ def train(seed: int, precision: str) -> list[dict[str, float]]:
     import pytorch_lightning as pl
 
     from gatecast.evaluation.predictor import NetPredictor
+    from gatecast.feed.scaling import fit_scaling
     from gatecast.training import trainer
-    from gatecast.training.feed import fit_scaling
 
     class Score(pl.Callback):
         def on_validation_end(self, _: Any, module: Any) -> None:

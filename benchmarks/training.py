@@ -25,7 +25,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.common import fresh, say, write_panel, write_result
-from gatecast.config import Fit, Model
+from gatecast.models.config import Model
+from gatecast.training.config import Fit
 
 BATCH, WINDOW, HORIZON = 128, 168, 48
 SIZES = {"lstm_2x128": (2, 128), "lstm_1x16": (1, 16)}
@@ -79,9 +80,9 @@ class Meter:
 def work(loop: str, layers: int, units: int, steps: int, panel: Path) -> dict[str, float]:
     """Run one loop in this process."""
     if loop in ("bare", "floor"):
-        from gatecast.training import runtime
+        from gatecast.core import process
 
-        runtime.tune_allocator()
+        process.tune_allocator()
     import torch
 
     torch.set_num_threads(1)
@@ -107,8 +108,11 @@ def _bare(layers: int, units: int, steps: int, panel: Path) -> None:
     import torch
 
     from gatecast.data.panel import Panel
+    from gatecast.feed.panel_feed import PanelFeed
+    from gatecast.feed.sampling import TrainingWindows
+    from gatecast.feed.scaling import fit_scaling
+    from gatecast.feed.spec import input_spec
     from gatecast.models.build import build
-    from gatecast.training.feed import PanelFeed, TrainingWindows, fit_scaling, input_spec
 
     data, fit = Panel.load(panel), _fit(steps)
     spec = input_spec(data, peers_net(layers, units))

@@ -23,14 +23,19 @@ import numpy as np
 import pandas as pd
 import psutil
 
-from gatecast import failpoints
-from gatecast.config import Config, Feed, Fit, Model, RawFile, Score, Splits, Task
+from gatecast.config import Config
+from gatecast.core import failpoints
+from gatecast.core.errors import GatecastError, ScoringError
+from gatecast.core.ledger import Ledger
 from gatecast.data import ingest, panel
-from gatecast.errors import GatecastError, ScoringError
-from gatecast.ledger import Ledger
-from gatecast.registry import package, promotion, tracking
+from gatecast.data.config import Feed, RawFile, Splits, Task
+from gatecast.models.config import Model
+from gatecast.registry import package, promotion
+from gatecast.registry.mlflow import tracking
 from gatecast.scoring import job, read_forecasts, run, store
+from gatecast.scoring.config import Score
 from gatecast.scoring.engines import local
+from gatecast.training.config import Fit
 
 SERIES, HORIZON = 7, 5
 FEED = Feed(

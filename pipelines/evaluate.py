@@ -7,20 +7,22 @@ import time
 from pathlib import Path
 from typing import Any
 
+from gatecast.cli import entry
 from gatecast.config import Config
-from gatecast.entry import entry
 
 PANEL, REPORTS = Path("data/panel"), Path("reports")
 
 
 @entry()
 def main(config: Config) -> None:
-    from gatecast import atomic
+    from gatecast.core import atomic
+    from gatecast.core.forecast import Predictor
     from gatecast.data.panel import Panel
     from gatecast.evaluation import baselines, event_board, leaderboard, plots
     from gatecast.evaluation.backtest import Backtest
-    from gatecast.forecast import Predictor
-    from gatecast.registry import card, package, tracking
+    from gatecast.registry import package
+    from gatecast.registry.mlflow import tracking
+    from gatecast.reports import card
 
     start = time.perf_counter()
     panel, metric = Panel.load(PANEL), config.promote.metric
@@ -94,8 +96,10 @@ def _card(
     segments: Any = None,
 ) -> None:
     """Write the model card of a variant and log it to its run."""
-    from gatecast import atomic
-    from gatecast.registry import card, package, tracking
+    from gatecast.core import atomic
+    from gatecast.registry import package
+    from gatecast.registry.mlflow import tracking
+    from gatecast.reports import card
 
     content, digest = package.describe(folder), package.digest(folder)
     text = card.of(content, digest, panel, result, baseline, tracking.cost(run_id), segments)

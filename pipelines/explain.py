@@ -3,20 +3,21 @@
 import time
 from pathlib import Path
 
+from gatecast.cli import entry
 from gatecast.config import Config
-from gatecast.entry import entry
 
 PANEL, REPORTS = Path("data/panel"), Path("reports/memory")
 
 
 @entry()
 def main(config: Config) -> None:
-    from gatecast import atomic
+    from gatecast.core import atomic
+    from gatecast.core.errors import EvaluationError
     from gatecast.data.panel import Panel
-    from gatecast.errors import EvaluationError
     from gatecast.evaluation import memory, memory_plots
-    from gatecast.registry import package, tracking
-    from gatecast.training.feed import validation_windows
+    from gatecast.feed.sampling import validation_windows
+    from gatecast.registry import package
+    from gatecast.registry.mlflow import tracking
 
     start = time.perf_counter()
     panel = Panel.load(PANEL)

@@ -6,15 +6,17 @@ python pipelines/housekeeping.py apply=true
 Never archived: a version with an alias, and one that forecasts of the last `registry.days` days were written by.
 """
 
+from gatecast.cli import entry
 from gatecast.config import Config
-from gatecast.entry import entry
 
 
 @entry(groups=("sink",))
 def main(config: Config) -> None:
-    from gatecast.forecast import KINDS
-    from gatecast.registry import retention, tracking
-    from gatecast.scoring import lineage, sinks
+    from gatecast.core.forecast import KINDS
+    from gatecast.registry import retention
+    from gatecast.registry.mlflow import tracking
+    from gatecast.reports import lineage
+    from gatecast.scoring import sinks
 
     assert config.storage is not None
     rules, sink = config.registry, sinks.sink(config.storage)

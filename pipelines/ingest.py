@@ -7,8 +7,8 @@ python pipelines/ingest.py source=files check=true  report on a feed, write noth
 import time
 from pathlib import Path
 
+from gatecast.cli import entry
 from gatecast.config import Config
-from gatecast.entry import entry
 
 FEED = Path("data/feed.json")
 OBSERVATIONS = Path("data/observations")
@@ -16,13 +16,13 @@ OBSERVATIONS = Path("data/observations")
 
 @entry(groups=("source",))
 def main(config: Config) -> None:
-    from gatecast import atomic
-    from gatecast.data import files, ingest, panel
+    from gatecast.core import atomic
+    from gatecast.data import ingest, panel, sources
 
     feed = config.feed
     assert feed is not None
     if config.fingerprint:
-        atomic.write_json(FEED, files.fingerprint(feed, config.as_of))
+        atomic.write_json(FEED, sources.fingerprint(feed, config.as_of))
         return
     start = time.perf_counter()
     checked = ingest.check_feed(feed, config.as_of, config.horizon or feed.task.horizon)

@@ -9,15 +9,16 @@ python pipelines/lineage.py digest=2330117a2c25 format=json
 
 import json
 
+from gatecast.cli import entry
 from gatecast.config import Config
-from gatecast.entry import entry
 
 
 @entry(groups=("source", "sink"))
 def main(config: Config) -> None:
-    from gatecast.errors import ConfigError
-    from gatecast.forecast import Kind
-    from gatecast.scoring import lineage, sinks
+    from gatecast.core.errors import ConfigError
+    from gatecast.core.forecast import Kind
+    from gatecast.reports import lineage
+    from gatecast.scoring import sinks
 
     asked = {key: getattr(config, key) for key in ("run_key", "version", "digest")}
     if sum(value is not None for value in asked.values()) != 1:

@@ -5,13 +5,14 @@ python pipelines/monitor.py source=m4_hourly        the competition's test file 
 python pipelines/monitor.py as_of=2025-04-12T23:00   play another day
 """
 
+from gatecast.cli import entry
 from gatecast.config import Config
-from gatecast.entry import entry
 
 
 @entry(groups=("source", "sink"))
 def main(config: Config) -> None:
-    from gatecast.scoring import monitor, sinks
+    from gatecast.reports import monitor
+    from gatecast.scoring import sinks
 
     assert config.feed is not None
     assert config.storage is not None

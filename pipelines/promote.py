@@ -7,17 +7,19 @@ mode=rollback event=true does so with the champion of events.
 
 from pathlib import Path
 
+from gatecast.cli import entry
 from gatecast.config import Config
-from gatecast.entry import entry
 
 PANEL, REPORTS, MODELS = Path("data/panel"), Path("reports"), Path("models")
 
 
 @entry(modes=("promote", "rollback"))
 def main(config: Config) -> None:
+    from gatecast.core.forecast import Kind
     from gatecast.data.panel import Panel
-    from gatecast.forecast import Kind
-    from gatecast.registry import aliases, gate, promotion, report, tracking
+    from gatecast.registry import aliases, gate, promotion
+    from gatecast.registry.mlflow import tracking
+    from gatecast.reports import promotion as report
 
     if config.mode == "rollback":
         kind: Kind = "event" if config.event else "quantile"

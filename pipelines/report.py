@@ -7,13 +7,13 @@ python pipelines/report.py score.show=[site_007,site_012]
 Every run that `python pipelines/score.py` publishes is drawn as reports/scoring/<source>.html.
 """
 
+from gatecast.cli import entry
 from gatecast.config import Config
-from gatecast.entry import entry
 
 
 @entry(groups=("source", "sink"))
 def main(config: Config) -> None:
-    from gatecast.scoring import page
+    from gatecast.reports import page
 
     print(page.of_run(config, config.run_key))
 

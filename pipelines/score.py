@@ -13,28 +13,30 @@ docs/scheduling.md how to score on a schedule. A backfill scores past slots as o
 champion then; hindcast=true by the one of now. Its `from` and `to` are the settings `begin` and `end` below.
 """
 
+from gatecast.cli import entry
 from gatecast.config import Config
-from gatecast.entry import entry
 
 
 @entry(groups=("source", "sink"), modes=("now", "due", "backfill"))
 def main(config: Config) -> None:
     assert config.feed is not None
     if config.mode == "due":
-        from gatecast.scoring import clock
+        from gatecast.schedule import clock
 
         tick = clock.run_due(config)
         print(f"score: {tick.text()}")
         if tick.done:
-            from gatecast.scoring import page
+            from gatecast.reports import page
 
             print(page.after(config, tick.done[-1].facts["run_key"]))
     elif config.mode == "backfill":
-        from gatecast.scoring import backfill
+        from gatecast.schedule import backfill
 
         print(f"score: {backfill.run_span(config).text()}")
     else:
-        from gatecast.scoring import page, report, run
+        from gatecast.reports import page
+        from gatecast.reports import scoring as report
+        from gatecast.scoring import run
 
         done = run.score(config.feed, config, config.as_of)
         print(report.text(done, config.horizon))

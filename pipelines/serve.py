@@ -7,15 +7,15 @@ Each slot is scored by a child, `python pipelines/score.py mode=due`. A line a t
 how it goes. SIGTERM and Ctrl-C let a running child end. Two servers at once do no harm: docs/scheduling.md.
 """
 
+from gatecast.cli import entry
 from gatecast.config import Config
-from gatecast.entry import entry
 
 
 @entry(groups=("source", "sink"))
 def main(config: Config) -> None:
     from hydra.core.hydra_config import HydraConfig
 
-    from gatecast.scoring import serve
+    from gatecast.schedule import serve
 
     serve.Server(config, serve.command(list(HydraConfig.get().overrides.task))).run()
 

@@ -10,25 +10,26 @@ import time
 from dataclasses import asdict
 from pathlib import Path
 
+from gatecast.cli import entry
 from gatecast.config import Config
-from gatecast.entry import entry
 
 PANEL = Path("data/panel")
 
 
 @entry(groups=("trainer", "model"))
 def main(config: Config) -> None:
+    from gatecast.core.ledger import shown
     from gatecast.data.panel import Panel
-    from gatecast.ledger import shown
-    from gatecast.registry import package, tracking
-    from gatecast.training import runtime, trainer
+    from gatecast.registry import package
+    from gatecast.registry.mlflow import tracking
+    from gatecast.training import distributed, trainer
 
     model, fit, variant = config.model, config.fit, config.variant
     assert model is not None
     assert fit is not None
     start = time.perf_counter()
     panel = Panel.load(PANEL)
-    if runtime.ranks(fit).rank > 0:
+    if distributed.ranks(fit).rank > 0:
         return trainer.assist(variant, panel, model, fit, config.seed)
     meta = panel.meta
     tracking.close_dead_runs(meta.source)

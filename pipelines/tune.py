@@ -12,20 +12,20 @@ import time
 from dataclasses import asdict, replace
 from pathlib import Path
 
+from gatecast.cli import entry
 from gatecast.config import Config
-from gatecast.entry import entry
 
 PANEL, REPORTS = Path("data/panel"), Path("reports/tune")
 
 
 @entry(groups=("trainer", "model", "tune"))
 def main(config: Config) -> None:
-    from gatecast import atomic
+    from gatecast.core import atomic
+    from gatecast.core.ledger import shown
     from gatecast.data.panel import Panel
     from gatecast.evaluation import plots
-    from gatecast.ledger import shown
-    from gatecast.registry import tracking
-    from gatecast.training import runtime
+    from gatecast.registry.mlflow import tracking
+    from gatecast.training import distributed
     from gatecast.tuning import recipe, study
     from gatecast.tuning.space import Space
 
@@ -34,7 +34,7 @@ def main(config: Config) -> None:
     assert config.fit is not None
     assert search is not None
     fit = replace(config.fit, devices=1)  # small nets gain more from trials side by side
-    runtime.ranks(fit)
+    distributed.ranks(fit)
     space = Space.of(search, variant, model, fit, f"conf/tune/{config.tune}.yaml")
     for group in ("model", "trainer"):
         recipe.target(group, variant)

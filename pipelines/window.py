@@ -3,8 +3,8 @@
 import time
 from pathlib import Path
 
+from gatecast.cli import entry
 from gatecast.config import Config
-from gatecast.entry import entry
 
 OBSERVATIONS = Path("data/observations")
 PANEL = Path("data/panel")

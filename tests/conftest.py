@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
-from gatecast.registry import tracking
+from gatecast.registry.mlflow import tracking
 from tests.servers import PG_CTL, Postgres
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -12,21 +12,15 @@ from typing import Any
 
 import pytest
 
-from gatecast import checks, config
-from gatecast.config import (
-    Config,
-    Covariates,
-    Demo,
-    Feed,
-    Fit,
-    Model,
-    RawFile,
-    Search,
-    Sink,
-    Splits,
-    Task,
-)
-from gatecast.errors import ConfigError
+from gatecast import checks
+from gatecast.config import Config
+from gatecast.core.errors import ConfigError
+from gatecast.core.forecast import MEDIAN, QUANTILES
+from gatecast.data.config import Covariates, Demo, Feed, RawFile, Splits, Task, data_dir
+from gatecast.models.config import Model, members
+from gatecast.scoring.config import Sink
+from gatecast.training.config import Fit
+from gatecast.tuning.config import Search
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -275,15 +269,15 @@ def test_an_unknown_choice_is_refused_with_the_nearest_known_one(
     ],
 )
 def test_layers_that_contradict_each_other_are_refused(changes: dict[str, Any], key: str) -> None:
-    error = refused("model", config.Model(**changes))
+    error = refused("model", Model(**changes))
     assert error.code == "RANGE"
     assert f"conf/model/gru.yaml: `{key}`" in str(error)
 
 
 def test_the_width_that_a_decoder_reads_is_that_of_the_last_layer_in_all_directions() -> None:
-    assert config.Model(units=8, layers=2).layer_units == [8, 8]
-    assert config.Model(units=[8, 5]).state_units == 5
-    assert config.Model(units=[8, 5], bidirectional=True).state_units == 10
+    assert Model(units=8, layers=2).layer_units == [8, 8]
+    assert Model(units=[8, 5]).state_units == 5
+    assert Model(units=[8, 5], bidirectional=True).state_units == 10
 
 
 @pytest.mark.parametrize(
@@ -387,17 +381,17 @@ def test_spans_of_whole_steps_and_fractions_may_be_mixed() -> None:
 
 
 def test_the_quantile_grid_is_symmetric_around_its_median() -> None:
-    q = config.QUANTILES
-    assert q[config.MEDIAN] == 0.5
+    q = QUANTILES
+    assert q[MEDIAN] == 0.5
     assert list(q) == sorted(q)
     assert [a + b for a, b in zip(q, reversed(q), strict=True)] == pytest.approx([1.0] * len(q))
 
 
 def test_the_data_folder_is_that_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GATECAST_DATA_DIR", "~/feeds")
-    assert config.data_dir() == Path.home() / "feeds"
+    assert data_dir() == Path.home() / "feeds"
     monkeypatch.delenv("GATECAST_DATA_DIR")
-    assert config.data_dir() is None
+    assert data_dir() is None
 
 
 # --- through the command line -------------------------------------------------------------------------
@@ -557,7 +551,7 @@ def test_members_take_the_types_of_a_recipe() -> None:
     checks.check(made)
     assert made.model is not None
     assert made.model.members == [{"wider": 2, "dropout": 0.1, "seeds": 3}]
-    assert [(m.wider, m.dropout) for m in config.members(made.model)] == [(2, 0.1)] * 3
+    assert [(m.wider, m.dropout) for m in members(made.model)] == [(2, 0.1)] * 3
 
 
 @pytest.mark.parametrize(

@@ -9,9 +9,9 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from gatecast.config import Covariates, Feed, RawFile, Splits, Task
+from gatecast.core.errors import IngestError
 from gatecast.data import contract, ingest
-from gatecast.errors import IngestError
+from gatecast.data.config import Covariates, Feed, RawFile, Splits, Task
 
 OBSERVATIONS = Path("data/observations")
 

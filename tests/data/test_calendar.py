@@ -11,8 +11,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from gatecast.core.errors import IngestError
 from gatecast.data import calendar
-from gatecast.errors import IngestError
 
 
 def axis(first: str, periods: int, frequency: str) -> pd.DatetimeIndex:

@@ -12,9 +12,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gatecast.config import Feed
+from gatecast.core.errors import GatecastError, IngestError
 from gatecast.data import contract
-from gatecast.errors import GatecastError, IngestError
+from gatecast.data.config import Feed
 
 MakeFeed = Callable[..., Feed]
 Ingested = Callable[..., contract.Checked]

@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gatecast.config import Covariates, Demo, Feed, Splits, Task
-from gatecast.data import contract, demo, ingest, panel
-from gatecast.errors import GatecastError, IngestError
+from gatecast.core.errors import GatecastError, IngestError
+from gatecast.data import contract, ingest, panel
+from gatecast.data.config import Covariates, Demo, Feed, Splits, Task
+from gatecast.data.sources import demo
 
 SIZE = Demo(n_series=100, n_days=80)  # series 10 dies, series 7 begins late
 COLUMNS = ["y", "region", "kind", "temperature", "promotion", "holiday"]

@@ -9,9 +9,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from gatecast.config import Feed
+from gatecast.core.errors import IngestError
 from gatecast.data import contract, ingest
-from gatecast.errors import IngestError
+from gatecast.data.config import Feed
 
 MakeFeed = Callable[..., Feed]
 Ingested = Callable[..., contract.Checked]

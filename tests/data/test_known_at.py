@@ -7,8 +7,8 @@ from collections.abc import Callable
 import pandas as pd
 import pytest
 
-from gatecast.config import Feed
 from gatecast.data import contract, ingest
+from gatecast.data.config import Feed
 
 MakeFeed = Callable[..., Feed]
 Ingested = Callable[..., contract.Checked]

@@ -16,10 +16,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gatecast.config import QUANTILES, Feed, Splits, Task
+from gatecast.core.errors import GatecastError, PanelError
+from gatecast.core.forecast import QUANTILES
 from gatecast.data import contract, windows
+from gatecast.data.config import Feed, Splits, Task
 from gatecast.data.panel import Panel, build, write_series
-from gatecast.errors import GatecastError, PanelError
 
 MakeFeed = Callable[..., Feed]
 Ingested = Callable[..., contract.Checked]

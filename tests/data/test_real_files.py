@@ -12,8 +12,8 @@ import pandas as pd
 import pytest
 from omegaconf import OmegaConf
 
-from gatecast.config import Feed
-from gatecast.data import contract, files, ingest, panel, sources, windows
+from gatecast.data import contract, ingest, panel, sources, windows
+from gatecast.data.config import Feed
 
 DATA = os.environ.get("GATECAST_DATA_DIR")
 RECIPES = Path(__file__).resolve().parents[2] / "conf/source"
@@ -136,5 +136,5 @@ def test_the_wind_of_pm25_is_a_category(checked: Check, recipe: Recipe) -> None:
 @pytest.mark.parametrize("name", ["m4_hourly", "etth1", "bike_sharing", "beijing_pm25"])
 def test_the_fingerprint_holds_the_sha256_of_the_recipe(recipe: Recipe, name: str) -> None:
     feed = recipe(name)
-    mark = files.fingerprint(feed, None)
+    mark = sources.fingerprint(feed, None)
     assert [f["sha256"] for f in mark["files"]] == [f.sha256 for f in feed.files]

@@ -17,9 +17,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gatecast.config import Demo, Feed, RawFile
-from gatecast.data import contract, files, sources
-from gatecast.errors import GatecastError
+from gatecast.core.errors import GatecastError
+from gatecast.data import contract, sources
+from gatecast.data.config import Demo, Feed, RawFile
 
 MakeFeed = Callable[..., Feed]
 Ingested = Callable[..., contract.Checked]
@@ -583,7 +583,7 @@ def test_the_fingerprint_is_name_size_and_sha256_and_no_path_of_this_machine(
 ) -> None:
     write(tmp_path / "elsewhere/feed.csv", one_row(1))
     monkeypatch.setenv("GATECAST_DATA_DIR", str(tmp_path / "elsewhere"))
-    mark = files.fingerprint(make_feed(), None)
+    mark = sources.fingerprint(make_feed(), None)
     body = one_row(1).encode()
     assert mark["files"] == [
         {"name": "feed.csv", "bytes": len(body), "sha256": hashlib.sha256(body).hexdigest()}
@@ -592,21 +592,21 @@ def test_the_fingerprint_is_name_size_and_sha256_and_no_path_of_this_machine(
 
 
 def test_the_fingerprint_changes_with_one_byte(make_feed: MakeFeed) -> None:
-    before = files.fingerprint(make_feed(one_row(1)), None)
-    assert before == files.fingerprint(make_feed(one_row(1)), None)
-    assert before != files.fingerprint(make_feed(one_row(2)), None)
+    before = sources.fingerprint(make_feed(one_row(1)), None)
+    assert before == sources.fingerprint(make_feed(one_row(1)), None)
+    assert before != sources.fingerprint(make_feed(one_row(2)), None)
 
 
 def test_the_fingerprint_of_a_glob_changes_when_a_file_joins(make_feed: MakeFeed) -> None:
     write("in/a.csv", one_row(1))
-    before = files.fingerprint(make_feed(file="in/*.csv"), None)
+    before = sources.fingerprint(make_feed(file="in/*.csv"), None)
     write("in/b.csv", one_row(1))
-    assert before != files.fingerprint(make_feed(file="in/*.csv"), None)
+    assert before != sources.fingerprint(make_feed(file="in/*.csv"), None)
 
 
 def test_the_fingerprint_of_the_demo_tells_the_day_it_plays() -> None:
     feed = Feed(name="demo", kind="demo", demo=Demo(5, 20))
-    assert files.fingerprint(feed, None) != files.fingerprint(feed, "2025-01-10T23:00")
+    assert sources.fingerprint(feed, None) != sources.fingerprint(feed, "2025-01-10T23:00")
 
 
 # --- actuals ------------------------------------------------------------------------------------------

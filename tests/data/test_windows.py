@@ -13,8 +13,8 @@ import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from gatecast.config import Feed, Splits, Task
 from gatecast.data import windows
+from gatecast.data.config import Feed, Splits, Task
 from gatecast.data.panel import Panel, build
 from gatecast.data.windows import Windows
 

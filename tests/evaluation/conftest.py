@@ -10,11 +10,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from gatecast.config import QUANTILES, Covariates, Demo, Feed, Splits, Task
+from gatecast.core.forecast import QUANTILES, Forecast
 from gatecast.data import ingest, panel
+from gatecast.data.config import Covariates, Demo, Feed, Splits, Task
 from gatecast.data.panel import Panel
 from gatecast.data.windows import Windows
-from gatecast.forecast import Forecast
 
 START = pd.Timestamp("2025-01-01")
 

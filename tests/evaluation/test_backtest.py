@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gatecast.config import Splits
+from gatecast.core.errors import EvaluationError
+from gatecast.data.config import Splits
 from gatecast.data.panel import Panel
 from gatecast.data.windows import rolling_origins
-from gatecast.errors import EvaluationError
 from gatecast.evaluation import baselines, metrics
 from gatecast.evaluation.backtest import Backtest
 

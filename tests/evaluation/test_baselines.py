@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gatecast.config import QUANTILES
+from gatecast.core.forecast import QUANTILES
 from gatecast.data.panel import Panel
 from gatecast.data.windows import Windows
 from gatecast.evaluation import baselines

@@ -8,13 +8,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from gatecast.config import METRICS, QUANTILES, Covariates, Feed, Splits, Task
+from gatecast.core.forecast import QUANTILES, Forecast
 from gatecast.data import panel
+from gatecast.data.config import Covariates, Feed, Splits, Task
 from gatecast.data.panel import Panel
 from gatecast.evaluation import comparison
 from gatecast.evaluation.backtest import Backtest
 from gatecast.evaluation.comparison import Cells
-from gatecast.forecast import Forecast
+from gatecast.evaluation.config import METRICS
 
 N, SERIES, H = 240, 9, 6
 

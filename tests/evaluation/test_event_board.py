@@ -12,12 +12,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from gatecast.config import Fit, Model
 from gatecast.data.panel import Panel
 from gatecast.evaluation import event_board
 from gatecast.evaluation.events import EventResult
 from gatecast.evaluation.predictor import NetPredictor
+from gatecast.models.config import Model
 from gatecast.training import trainer
+from gatecast.training.config import Fit
 
 Event = dict[str, float]
 Variants = Callable[[str, Event], NetPredictor]

@@ -14,9 +14,10 @@ from sklearn.calibration import calibration_curve
 from sklearn.metrics import brier_score_loss, roc_auc_score
 from sklearn.metrics import log_loss as reference_log_loss
 
+from gatecast.core.errors import EvaluationError
+from gatecast.core.forecast import Forecast
 from gatecast.data.panel import Panel
 from gatecast.data.windows import Windows, targets
-from gatecast.errors import EvaluationError
 from gatecast.evaluation import events
 from gatecast.evaluation.events import (
     EventBacktest,
@@ -28,7 +29,6 @@ from gatecast.evaluation.events import (
     reliability,
     scores,
 )
-from gatecast.forecast import Forecast
 from gatecast.models.events import labels
 
 Panels = Callable[..., Panel]

@@ -14,15 +14,17 @@ import pandas as pd
 import pytest
 import torch
 
-from gatecast.config import CELLS, Model
+from gatecast.core.errors import EvaluationError
 from gatecast.data.panel import Panel
 from gatecast.data.windows import Windows, latest
-from gatecast.errors import EvaluationError
 from gatecast.evaluation import memory, memory_plots
 from gatecast.evaluation.predictor import NetPredictor
+from gatecast.feed.sampling import validation_windows
+from gatecast.feed.scaling import fit_scaling
+from gatecast.feed.spec import input_spec
 from gatecast.models.build import build
+from gatecast.models.config import CELLS, Model
 from gatecast.models.ensemble import EnsembleForecaster
-from gatecast.training.feed import fit_scaling, input_spec, validation_windows
 
 Panels = Callable[..., Panel]
 SMALL: dict[str, Any] = {"units": 8, "steps": 3, "forks": 1}

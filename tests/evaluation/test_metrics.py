@@ -12,11 +12,11 @@ import utilsforecast.losses as losses
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gatecast.config import MEDIAN, QUANTILES, Splits
+from gatecast.core.forecast import MEDIAN, QUANTILES, Forecast
+from gatecast.data.config import Splits
 from gatecast.data.panel import Panel
 from gatecast.data.windows import Windows, rolling_origins, targets
 from gatecast.evaluation import metrics
-from gatecast.forecast import Forecast
 
 Panels = Callable[..., Panel]
 M, H = 4, 3

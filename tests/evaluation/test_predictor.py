@@ -9,14 +9,16 @@ import numpy as np
 import pytest
 import torch
 
-from gatecast.config import CELLS, QUANTILES, Model
+from gatecast.core.errors import EvaluationError, TrainError
+from gatecast.core.forecast import QUANTILES
 from gatecast.data.panel import Panel
 from gatecast.data.windows import Windows, latest, rolling_origins
-from gatecast.errors import EvaluationError, TrainError
 from gatecast.evaluation import predictor as module
 from gatecast.evaluation.predictor import NetPredictor
+from gatecast.feed.scaling import fit_scaling
+from gatecast.feed.spec import input_spec
 from gatecast.models.build import build
-from gatecast.training.feed import fit_scaling, input_spec
+from gatecast.models.config import CELLS, Model
 
 Panels = Callable[..., Panel]
 

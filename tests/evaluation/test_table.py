@@ -11,21 +11,17 @@ import utilsforecast.losses as losses
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gatecast.config import QUANTILES, Covariates, Feed, Model
+from gatecast.core.errors import IngestError
+from gatecast.core.forecast import QUANTILES, Forecast
+from gatecast.data.config import Covariates, Feed
 from gatecast.data.panel import Panel
 from gatecast.data.windows import Windows, latest
-from gatecast.errors import IngestError
 from gatecast.evaluation.predictor import NetPredictor
-from gatecast.evaluation.table import (
-    feed_of,
-    from_table,
-    panel_of,
-    quantile_columns,
-    to_table,
-)
-from gatecast.forecast import Forecast
+from gatecast.evaluation.table import feed_of, from_table, panel_of, quantile_columns, to_table
+from gatecast.feed.scaling import fit_scaling
+from gatecast.feed.spec import input_spec
 from gatecast.models.build import build
-from gatecast.training.feed import fit_scaling, input_spec
+from gatecast.models.config import Model
 
 Panels = Callable[..., Panel]
 START = pd.Timestamp("2025-01-01")

@@ -17,18 +17,22 @@ import psutil
 import pytest
 import torch
 
-from gatecast.config import Covariates, Demo, Feed, Fit, Model, Splits, Task
 from gatecast.data import ingest, panel
+from gatecast.data.config import Covariates, Demo, Feed, Splits, Task
 from gatecast.data.panel import Panel
+from gatecast.models.config import Model
+from gatecast.training.config import Fit
 
 _CHILD = """
 import json, os, resource, signal, sys, time
 from pathlib import Path
-from gatecast.config import Fit, Model
+from gatecast.training.config import Fit
+from gatecast.models.config import Model
 from gatecast.data.panel import Panel
-from gatecast.errors import GatecastError
-from gatecast.training import runtime, trainer
-from gatecast.training.feed import TrainingWindows
+from gatecast.core.errors import GatecastError
+from gatecast.core import process
+from gatecast.training import distributed, trainer
+from gatecast.feed.sampling import TrainingWindows
 
 def at(epoch, step, act):
     draw = TrainingWindows.draw
@@ -40,7 +44,7 @@ def at(epoch, step, act):
 
 panel = Panel.load(Path("panel"))
 model, fit = Model(**{model!r}), Fit(**{fit!r})
-rank = runtime.ranks(fit).rank
+rank = distributed.ranks(fit).rank
 Path("pids").mkdir(exist_ok=True)
 Path("pids", str(rank)).write_text(str(os.getpid()))
 {body}

@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 from gatecast.data.panel import Panel
-from gatecast.training import feed
+from gatecast.feed.sampling import TrainingWindows
+from gatecast.feed.spec import input_spec
 
 Jobs = Callable[..., Any]
 
@@ -41,8 +42,8 @@ def test_the_message_names_the_first_step_its_rate_and_its_series(small: Panel, 
     step = int(found[1])
     cosine = 0.5 * (1 + math.cos(math.pi * step / 160)) + 0.01
     assert float(rate[1]) == pytest.approx(3e-3 * (step + 1) / 50 * cosine, rel=0.01)
-    spec = feed.input_spec(panel, training.model)
-    drawn = [feed.TrainingWindows(panel, spec, 2, 1).draw(0, k).series for k in range(step + 1)]
+    spec = input_spec(panel, training.model)
+    drawn = [TrainingWindows(panel, spec, 2, 1).draw(0, k).series for k in range(step + 1)]
     first = next(k for k, series in enumerate(drawn) if 2 in series)
     assert first <= step  # the first window of the series need not see the value
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import torch
 
-from gatecast.config import Model
+from gatecast.models.config import Model
 
 Jobs = Callable[..., Any]
 ENDLESS = {"max_epochs": 100_000, "patience": 100_000}

@@ -30,7 +30,7 @@ def runs(project: Any) -> list[dict[str, Any]]:
     """The MLflow runs of the project."""
     program = """
 import json
-from gatecast.registry import tracking
+from gatecast.registry.mlflow import tracking
 found = tracking.client().search_runs([tracking.experiment("demo")])
 print(json.dumps([{"status": r.info.status, **r.data.tags} for r in found]))
 """

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from gatecast.config import Model
+from gatecast.models.config import Model
 from gatecast.models.forecaster import RecurrentForecaster
 from gatecast.models.inputs import Batch, InputSpec
 

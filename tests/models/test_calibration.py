@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 from scipy.stats import norm
 from torch import Tensor
 
-from gatecast.config import MEDIAN, QUANTILES, Model
+from gatecast.core.forecast import MEDIAN, QUANTILES
 from gatecast.models.build import build
 from gatecast.models.calibration import factors, stretch
+from gatecast.models.config import Model
 from gatecast.models.inputs import Batch, InputSpec
 
 H, Q = 3, len(QUANTILES)

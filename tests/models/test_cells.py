@@ -11,10 +11,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from gatecast import config
-from gatecast.models import cells
+from gatecast.core import process
+from gatecast.models import cells, config
 from gatecast.models.cells import CELLS, Layers, Options
-from gatecast.training import runtime
 
 PLAIN = Options()
 T, B, N_INPUTS, UNITS = 7, 3, 4, 5
@@ -267,7 +266,7 @@ def test_dropout_between_layers_spares_the_first(cell: str) -> None:
     assert torch.equal(alone(sequence()), alone(sequence()))
 
 
-@pytest.mark.skipif(not runtime.cpu_has_bfloat16(), reason="this processor has no bfloat16")
+@pytest.mark.skipif(not process.cpu_has_bfloat16(), reason="this processor has no bfloat16")
 @pytest.mark.parametrize("options", [PLAIN, Options(layer_norm=True)], ids=str)
 @pytest.mark.parametrize("cell", CELLS)
 def test_half_precision_is_only_a_rounding_away(cell: str, options: Options) -> None:

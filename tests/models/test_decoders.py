@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from gatecast.config import MEDIAN, QUANTILES, Model
+from gatecast.core.forecast import MEDIAN, QUANTILES
+from gatecast.models.config import Model
 from gatecast.models.decoders import (
     Decoder,
     DirectDecoder,

@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from gatecast.config import CELLS, Model
 from gatecast.models import cells, encoders
+from gatecast.models.config import CELLS, Model
 from gatecast.models.encoders import RecurrentEncoder, Stack
 from gatecast.models.forecaster import RecurrentForecaster
 from gatecast.models.inputs import Batch, InputSpec

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from gatecast.config import Model
 from gatecast.models.build import build
+from gatecast.models.config import Model
 from gatecast.models.ensemble import EnsembleForecaster, veto
 from gatecast.models.events import labels
 from gatecast.models.inputs import Batch, InputSpec

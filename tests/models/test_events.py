@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from gatecast.config import Model
-from gatecast.errors import ConfigError
+from gatecast.core.errors import ConfigError
+from gatecast.models.config import Model
 from gatecast.models.events import Event, labels
 from gatecast.models.forecaster import RecurrentForecaster
 from gatecast.models.inputs import Batch, InputSpec

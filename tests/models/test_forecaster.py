@@ -12,9 +12,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gatecast.config import CELLS, MEDIAN, QUANTILES, Model
-from gatecast.errors import GatecastError
+from gatecast.core.errors import GatecastError
+from gatecast.core.forecast import MEDIAN, QUANTILES
 from gatecast.models.build import KINDS, build
+from gatecast.models.config import CELLS, Model
 from gatecast.models.forecaster import RecurrentForecaster
 from gatecast.models.inputs import Batch, InputSpec
 from gatecast.models.normalisation import from_space

@@ -12,8 +12,9 @@ from hypothesis.extra import numpy as hnp
 from scipy import stats
 from utilsforecast.losses import quantile_loss
 
-from gatecast.config import MEDIAN, QUANTILES, Model
+from gatecast.core.forecast import MEDIAN, QUANTILES
 from gatecast.models import heads
+from gatecast.models.config import Model
 from gatecast.models.forecaster import HEADS
 from gatecast.models.heads import (
     Head,

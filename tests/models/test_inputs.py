@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gatecast.config import Model
 from gatecast.data.calendar import steps_per_day
+from gatecast.models.config import Model
 from gatecast.models.inputs import InputSpec, resolve_shape
 
 

@@ -18,7 +18,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from gatecast.config import CELLS, Model
+from gatecast.models.config import CELLS, Model
 from gatecast.models.encoders import RecurrentEncoder, Stack
 
 LAYERS = {"rnn": keras.layers.SimpleRNN, "lstm": keras.layers.LSTM, "gru": keras.layers.GRU}

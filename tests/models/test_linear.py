@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from gatecast.config import MEDIAN, QUANTILES, Model
+from gatecast.core.forecast import MEDIAN, QUANTILES
+from gatecast.models.config import Model
 from gatecast.models.inputs import Batch, InputSpec
 from gatecast.models.linear import LinearForecaster, fit
 

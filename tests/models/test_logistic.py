@@ -10,7 +10,7 @@ import pytest
 import torch
 from sklearn.linear_model import LogisticRegression
 
-from gatecast.config import Model
+from gatecast.models.config import Model
 from gatecast.models.events import labels
 from gatecast.models.inputs import Batch, InputSpec
 from gatecast.models.logistic import LogisticForecaster, fit, regress

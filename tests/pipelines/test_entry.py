@@ -106,7 +106,7 @@ def test_a_command_that_is_stopped_ends_what_is_under_way(
     (tmp_path / "pipelines").mkdir()
     script = tmp_path / "pipelines" / "wait.py"
     script.write_text(
-        '"""Wait."""\nimport time\nfrom gatecast.entry import entry\n'
+        '"""Wait."""\nimport time\nfrom gatecast.cli import entry\n'
         "@entry()\ndef main(config):\n    try:\n"
         "        print('begun', flush=True)\n        time.sleep(600)\n"
         "    finally:\n        print('ended', flush=True)\nmain()\n"

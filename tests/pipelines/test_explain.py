@@ -13,11 +13,12 @@ import mlflow
 import pandas as pd
 import pytest
 
-from gatecast.config import Model
 from gatecast.data.panel import Panel
+from gatecast.feed.scaling import fit_scaling
+from gatecast.feed.spec import input_spec
 from gatecast.models.build import build
+from gatecast.models.config import Model
 from gatecast.registry import package
-from gatecast.training.feed import fit_scaling, input_spec
 from gatecast.training.trainer import Trained
 
 RECURRENT = {"rnn", "lstm", "gru", "lstm_experts", "seggru"}

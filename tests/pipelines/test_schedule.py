@@ -14,9 +14,8 @@ from typing import Any
 
 import pytest
 
-from gatecast import config
-from gatecast.ledger import Ledger
-from gatecast.scoring import sinks
+from gatecast.core.ledger import Ledger
+from gatecast.scoring import config, sinks
 
 pytestmark = pytest.mark.slow
 

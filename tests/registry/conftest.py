@@ -15,15 +15,18 @@ import pandas as pd
 import pytest
 import torch
 
-from gatecast.config import Covariates, Feed, Fit, Model, Splits, Task
+from gatecast.core.forecast import Forecast
 from gatecast.data import panel
+from gatecast.data.config import Covariates, Feed, Splits, Task
 from gatecast.data.panel import Panel
 from gatecast.evaluation import baselines, leaderboard
 from gatecast.evaluation.backtest import Backtest
 from gatecast.evaluation.predictor import NetPredictor
-from gatecast.forecast import Forecast
-from gatecast.registry import package, promotion, tracking
+from gatecast.models.config import Model
+from gatecast.registry import package, promotion
+from gatecast.registry.mlflow import tracking
 from gatecast.training import trainer
+from gatecast.training.config import Fit
 from gatecast.training.trainer import Trained
 
 N, H = 300, 6
@@ -152,7 +155,7 @@ class Shelf:
 
     def send(self, source: Panel, quality: float, **rules: Any) -> dict[str, Any]:
         """Send a package to the gate."""
-        from gatecast.config import Promote
+        from gatecast.registry.config import Promote
 
         board = self.boards[quality]
         return promotion.promote(source, board, board.parents[1] / "models", Promote(**rules))
@@ -234,7 +237,7 @@ def promote(
     """One pass of the belt: a package of some quality is written, evaluated and sent to the gate."""
 
     def run(folder: Path, source: Panel, quality: float = 1.0, **rules: Any) -> dict[str, Any]:
-        from gatecast.config import Promote
+        from gatecast.registry.config import Promote
 
         shutil.rmtree(folder / "models", ignore_errors=True)
         write_package(folder / "models/linear", source, quality)

@@ -12,11 +12,12 @@ from typing import Any
 
 import pytest
 
-from gatecast import failpoints, ledger
+from gatecast.core import failpoints, ledger
+from gatecast.core.errors import RegistryError
+from gatecast.core.ledger import Ledger, who
 from gatecast.data.panel import Panel
-from gatecast.errors import RegistryError
-from gatecast.ledger import Ledger, who
-from gatecast.registry import aliases, gate, tracking
+from gatecast.registry import aliases, gate
+from gatecast.registry.mlflow import tracking
 
 MODEL = "gatecast-tiny"
 GOOD, FAIR, POOR = 1.0, 0.9, 0.8
@@ -150,7 +151,7 @@ def test_a_version_says_why_it_was_promoted(two: Any) -> None:
 _CHILD = """
 import sys
 from pathlib import Path
-from gatecast.config import Promote
+from gatecast.registry.config import Promote
 from gatecast.data.panel import Panel
 from gatecast.registry import aliases, promotion
 board = Path(sys.argv[2])

@@ -16,7 +16,9 @@ import pytest
 from gatecast.data.panel import Panel
 from gatecast.evaluation import baselines
 from gatecast.evaluation.backtest import Backtest
-from gatecast.registry import card, package, tracking
+from gatecast.registry import package
+from gatecast.registry.mlflow import tracking
+from gatecast.reports import card
 
 COST = {"train_seconds": 2.5, "train_cpu_seconds": 4.0, "train_peak_memory_mib": 640.0}
 

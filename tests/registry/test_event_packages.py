@@ -11,15 +11,19 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from gatecast.config import Fit, Model, Promote
+from gatecast.core.ledger import Ledger
 from gatecast.data.panel import Panel
 from gatecast.data.windows import latest
 from gatecast.evaluation import baselines, event_board, leaderboard
 from gatecast.evaluation.backtest import Backtest
 from gatecast.evaluation.table import panel_of, to_table
-from gatecast.ledger import Ledger
-from gatecast.registry import package, promotion, report, tracking
+from gatecast.models.config import Model
+from gatecast.registry import package, promotion
+from gatecast.registry.config import Promote
+from gatecast.registry.mlflow import tracking
+from gatecast.reports import promotion as report
 from gatecast.training import trainer
+from gatecast.training.config import Fit
 
 MODEL = Model(kind="logistic", head="event", event={"above": 33.0}, ridge=[1.0])
 

@@ -16,25 +16,20 @@ import pandas as pd
 import pytest
 import torch
 
-from gatecast.config import Feed, Fit, Model, Promote
+from gatecast.core.errors import EvaluationError, RegistryError
+from gatecast.core.ledger import Ledger
+from gatecast.data.config import Feed
 from gatecast.data.panel import Panel
-from gatecast.errors import EvaluationError, RegistryError
 from gatecast.evaluation import event_board
 from gatecast.evaluation.events import EventBacktest, persistence
-from gatecast.ledger import Ledger
-from gatecast.registry import (
-    aliases,
-    card,
-    champion,
-    gate,
-    package,
-    promotion,
-    report,
-    retention,
-    tracking,
-)
-from gatecast.scoring import lineage, status
+from gatecast.models.config import Model
+from gatecast.registry import aliases, champion, gate, package, promotion, retention
+from gatecast.registry.config import Promote
+from gatecast.registry.mlflow import tracking
+from gatecast.reports import card, lineage, status
+from gatecast.reports import promotion as report
 from gatecast.training import trainer
+from gatecast.training.config import Fit
 from tests.registry.conftest import answer, settle
 
 MODEL, QUANTILES = "gatecast-tiny-event", "gatecast-tiny"

@@ -11,16 +11,20 @@ import numpy as np
 import pytest
 import torch
 
-from gatecast.config import Covariates, Demo, Feed, Fit, Model, Promote, Splits, Task
+from gatecast.core.errors import EvaluationError, GatecastError, RegistryError
+from gatecast.core.forecast import Forecast
+from gatecast.core.ledger import Ledger
 from gatecast.data import ingest, panel
+from gatecast.data.config import Covariates, Demo, Feed, Splits, Task
 from gatecast.data.panel import Panel
-from gatecast.errors import EvaluationError, GatecastError, RegistryError
 from gatecast.evaluation.backtest import Backtest
 from gatecast.evaluation.predictor import NetPredictor
-from gatecast.forecast import Forecast
-from gatecast.ledger import Ledger
-from gatecast.registry import champion, gate, promotion, tracking
+from gatecast.models.config import Model
+from gatecast.registry import champion, gate, promotion
+from gatecast.registry.config import Promote
+from gatecast.registry.mlflow import tracking
 from gatecast.training import trainer
+from gatecast.training.config import Fit
 from tests.registry.conftest import answer
 
 MODEL = "gatecast-tiny"

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gatecast.config import Promote
 from gatecast.evaluation.comparison import Segment
 from gatecast.registry import gate
+from gatecast.registry.config import Promote
 from gatecast.registry.gate import Duel, Evidence, Verdict
 
 NAN, INF = math.nan, math.inf

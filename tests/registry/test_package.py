@@ -16,14 +16,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import save_file
 
-from gatecast.config import CELLS, Model
+from gatecast.core.errors import RegistryError
 from gatecast.data.panel import Panel
 from gatecast.data.windows import rolling_origins
-from gatecast.errors import RegistryError
 from gatecast.evaluation.predictor import NetPredictor
+from gatecast.feed.scaling import fit_scaling
+from gatecast.feed.spec import input_spec
 from gatecast.models.build import build
+from gatecast.models.config import CELLS, Model
 from gatecast.registry import package
-from gatecast.training.feed import fit_scaling, input_spec
 from gatecast.training.trainer import Trained
 
 Write = Callable[..., str]

@@ -14,12 +14,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from gatecast.config import Promote
+from gatecast.core.errors import EvaluationError, GatecastError, RegistryError
+from gatecast.core.ledger import Ledger
 from gatecast.data.panel import Panel
 from gatecast.data.windows import rolling_origins
-from gatecast.errors import EvaluationError, GatecastError, RegistryError
-from gatecast.ledger import Ledger
-from gatecast.registry import champion, package, promotion, tracking
+from gatecast.registry import champion, package, promotion
+from gatecast.registry.config import Promote
+from gatecast.registry.mlflow import tracking
 
 Pass = Callable[..., dict[str, Any]]
 Panels = Callable[..., Panel]

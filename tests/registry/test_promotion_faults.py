@@ -23,10 +23,11 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from gatecast import failpoints
-from gatecast.config import Promote
+from gatecast.core import failpoints
 from gatecast.data.panel import Panel
-from gatecast.registry import aliases, gate, promotion, tracking
+from gatecast.registry import aliases, gate, promotion
+from gatecast.registry.config import Promote
+from gatecast.registry.mlflow import tracking
 
 PACKAGES = 6  # of a round; then the registry is empty again
 ROUND = 20  # promotions and rollbacks of a round

@@ -16,11 +16,12 @@ import pytest
 import yaml
 
 import gatecast
+from gatecast.core.errors import IngestError, RegistryError
 from gatecast.data.panel import Panel
 from gatecast.data.windows import latest
-from gatecast.errors import IngestError, RegistryError
 from gatecast.evaluation.table import panel_of, to_table
-from gatecast.registry import package, tracking
+from gatecast.registry import package
+from gatecast.registry.mlflow import tracking
 
 CUTOFF = "2025-01-10 07:00:00"
 

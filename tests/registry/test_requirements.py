@@ -13,12 +13,14 @@ import pandas as pd
 import pytest
 import torch
 
-from gatecast.config import Fit, Model
 from gatecast.data.panel import Panel
 from gatecast.data.windows import latest
 from gatecast.evaluation.table import panel_of, to_table
-from gatecast.registry import package, tracking
+from gatecast.models.config import Model
+from gatecast.registry import package
+from gatecast.registry.mlflow import tracking
 from gatecast.training import trainer
+from gatecast.training.config import Fit
 from gatecast.training.trainer import Trained
 
 FIT = Fit(accelerator="cpu", max_epochs=1, steps_per_epoch=5, batch_size=8, threads=1)

@@ -13,10 +13,11 @@ import mlflow
 import pandas as pd
 import pytest
 
+from gatecast.core.ledger import Ledger
 from gatecast.data.panel import Panel
-from gatecast.ledger import Ledger
-from gatecast.registry import promotion, retention, tracking
+from gatecast.registry import promotion, retention
 from gatecast.registry.champion import champion
+from gatecast.registry.mlflow import tracking
 
 NAME = "gatecast-tiny"
 QUALITIES = (0.95, 0.97, 0.985, 1.0)

@@ -12,12 +12,13 @@ import mlflow
 import pandas as pd
 import pytest
 
+from gatecast.core.ledger import Ledger
 from gatecast.data.panel import Panel
 from gatecast.data.windows import latest
 from gatecast.evaluation.table import panel_of, to_table
-from gatecast.ledger import Ledger
-from gatecast.registry import package, retention, tracking
+from gatecast.registry import package, retention
 from gatecast.registry.champion import champion
+from gatecast.registry.mlflow import tracking
 from tests.servers import Postgres, free_port, serving
 
 KEYS = {

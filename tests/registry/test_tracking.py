@@ -13,13 +13,16 @@ from typing import Any
 
 import pytest
 
-from gatecast.config import Fit, Model
+from gatecast.core import process
+from gatecast.core.errors import RegistryError
 from gatecast.data.panel import Panel
-from gatecast.errors import RegistryError
 from gatecast.evaluation import baselines
 from gatecast.evaluation.backtest import Backtest
-from gatecast.registry import package, processes, tracking
+from gatecast.models.config import Model
+from gatecast.registry import package
+from gatecast.registry.mlflow import tracking
 from gatecast.training import trainer
+from gatecast.training.config import Fit
 
 Write = Callable[..., str]
 FIT = Fit(accelerator="cpu", max_epochs=3, steps_per_epoch=5, batch_size=8, threads=1, log_every=2)
@@ -104,7 +107,7 @@ def test_a_training_logs_losses_by_step_into_its_run(workplace: Path, tiny: Pane
 
 _DYING = """
 import os, signal
-from gatecast.registry import tracking
+from gatecast.registry.mlflow import tracking
 with tracking.training_run("tiny", "gru", {}, {}) as run_id:
     print(run_id, flush=True)
     os.kill(os.getpid(), signal.SIGKILL)
@@ -151,7 +154,7 @@ def test_a_run_of_a_living_process_is_left_alone(workplace: Path) -> None:
 def test_a_number_that_another_process_has_now_deceives_nobody(
     tag: str, value: str, closed: bool, workplace: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(processes, "_machine", lambda: "this one")
+    monkeypatch.setattr(process, "_machine", lambda: "this one")
 
     def body(run_id: str) -> None:
         tracking.client().set_tag(run_id, tag, value)
@@ -162,7 +165,7 @@ def test_a_number_that_another_process_has_now_deceives_nobody(
 
 def test_a_run_of_another_container_of_this_host_is_left_alone(workplace: Path) -> None:
     def body(run_id: str) -> None:
-        boot = processes.this_process()["gatecast.boot"].split()[0]
+        boot = process.this_process()["gatecast.boot"].split()[0]
         tracking.client().set_tag(run_id, "gatecast.boot", f"{boot} pid:[1]")
         assert tracking.close_dead_runs("tiny") == []
 
@@ -174,21 +177,21 @@ def test_a_run_of_another_machine_with_this_name_is_left_alone(
     machine: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Machines made from one image, containers of a set: all may be called the same."""
-    theirs = processes.this_process() | {"gatecast.boot": "another pid:[1]"}
+    theirs = process.this_process() | {"gatecast.boot": "another pid:[1]"}
     theirs["gatecast.machine"] = machine
-    monkeypatch.setattr(processes, "_machine", lambda: "this one" if machine else "")
-    assert not processes.gone(theirs)
+    monkeypatch.setattr(process, "_machine", lambda: "this one" if machine else "")
+    assert not process.gone(theirs)
 
 
 def test_without_proc_a_process_is_asked_for_by_its_number(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(processes, "_boot", lambda: "")
-    monkeypatch.setattr(processes, "_started", lambda pid: None)
+    monkeypatch.setattr(process, "_boot", lambda: "")
+    monkeypatch.setattr(process, "_started", lambda pid: None)
     ended = subprocess.Popen([sys.executable, "-c", ""])
     ended.wait()
-    assert not processes.gone(processes.this_process())
-    assert processes.gone(processes.this_process() | {"gatecast.pid": str(ended.pid)})
+    assert not process.gone(process.this_process())
+    assert process.gone(process.this_process() | {"gatecast.pid": str(ended.pid)})
 
 
 def test_a_source_without_an_experiment_has_no_dead_runs(workplace: Path) -> None:

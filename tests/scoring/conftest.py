@@ -18,17 +18,22 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from gatecast import config
-from gatecast.config import Config, Feed, Fit, Model, Promote, RawFile, Splits, Task
-from gatecast.config import Sink as Recipe
+from gatecast.config import Config
 from gatecast.data import ingest, panel
+from gatecast.data.config import Feed, RawFile, Splits, Task
 from gatecast.evaluation import baselines, leaderboard
 from gatecast.evaluation.backtest import Backtest
-from gatecast.registry import champion, package, promotion, tracking
-from gatecast.scoring import parts, sinks
+from gatecast.models.config import Model
+from gatecast.registry import champion, package, promotion
+from gatecast.registry.config import Promote
+from gatecast.registry.mlflow import tracking
+from gatecast.schedule.config import Schedule
+from gatecast.scoring import config, parts, sinks
+from gatecast.scoring.config import Sink as Recipe
 from gatecast.scoring.places import place
 from gatecast.scoring.sinks import Sink
 from gatecast.training import trainer
+from gatecast.training.config import Fit
 from tests.servers import Postgres, execute, free_port, serving
 
 
@@ -147,7 +152,7 @@ def hourly(project: Path, berlin: tuple[Path, Feed], monkeypatch: pytest.MonkeyP
     folder, feed = berlin
     shutil.copytree(folder, project, dirs_exist_ok=True)
     monkeypatch.setenv("MLFLOW_SQLALCHEMYSTORE_POOLCLASS", "NullPool")  # for processes that fork
-    schedule = config.Schedule(cron="0 * * * *")
+    schedule = Schedule(cron="0 * * * *")
     return Config(source="berlin", feed=replace(feed), schedule=schedule)
 
 

@@ -9,10 +9,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from gatecast.config import Feed, Task
+from gatecast.core.forecast import Forecast
 from gatecast.data import panel
+from gatecast.data.config import Feed, Task
 from gatecast.data.windows import latest
-from gatecast.forecast import Forecast
 from gatecast.scoring import parts
 from gatecast.scoring.places import place
 from gatecast.scoring.sinks import Sink

@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 
-from gatecast import failpoints
-from gatecast.config import Config, Feed
-from gatecast.errors import ScoringError
+from gatecast.config import Config
+from gatecast.core import failpoints
+from gatecast.core.errors import ScoringError
+from gatecast.data.config import Feed
 from gatecast.scoring import places, read_forecasts, store
 from gatecast.scoring.places import Place, place
 from gatecast.scoring.run import score

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from gatecast.config import Feed
+from gatecast.data.config import Feed
 from gatecast.registry import champion, package
 from gatecast.registry.champion import Champion, keep
 

@@ -10,9 +10,11 @@ from typing import Any
 
 import pytest
 
-from gatecast.config import Config, Feed, Score, Sink
-from gatecast.errors import ScoringError
+from gatecast.config import Config
+from gatecast.core.errors import ScoringError
+from gatecast.data.config import Feed
 from gatecast.scoring import parts, read_forecasts
+from gatecast.scoring.config import Score, Sink
 from gatecast.scoring.places import place
 from gatecast.scoring.run import score
 

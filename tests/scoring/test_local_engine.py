@@ -16,8 +16,9 @@ from typing import Any
 import psutil
 import pytest
 
-from gatecast import failpoints
-from gatecast.config import Config, Feed
+from gatecast.config import Config
+from gatecast.core import failpoints
+from gatecast.data.config import Feed
 from gatecast.scoring import engines, job
 from gatecast.scoring.engines import local
 from gatecast.scoring.job import Job, Part
@@ -138,7 +139,9 @@ def test_a_process_that_cannot_be_started_is_done_without(
 
 _SCRIPT = """
 from pathlib import Path
-from gatecast.config import Config, Feed, RawFile, Score, Splits, Task
+from gatecast.config import Config
+from gatecast.data.config import Feed, RawFile, Splits, Task
+from gatecast.scoring.config import Score
 from gatecast.scoring import job, run
 from gatecast.scoring.engines import local
 job.SERIES, local._WORTH = 1, 0

@@ -15,16 +15,20 @@ import pandas as pd
 import psutil
 import pytest
 
-from gatecast.config import Config, Feed, Fit, Model, Score, Task
+from gatecast.config import Config
+from gatecast.core.errors import ScoringError
 from gatecast.data import panel as panels
-from gatecast.errors import ScoringError
+from gatecast.data.config import Feed, Task
+from gatecast.models.config import Model
 from gatecast.registry import package
 from gatecast.scoring import read_forecasts, store
+from gatecast.scoring.config import Score
 from gatecast.scoring.engines import engine, local
 from gatecast.scoring.engines import ray as on_ray
 from gatecast.scoring.job import Job, Part
 from gatecast.scoring.run import score
 from gatecast.training import trainer
+from gatecast.training.config import Fit
 
 SHARDS, SERIES, HORIZON = 40, 400, 6
 

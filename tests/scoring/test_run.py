@@ -11,11 +11,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from gatecast.config import Config, Covariates, Feed
-from gatecast.errors import IngestError, ScoringError
-from gatecast.ledger import Ledger
+from gatecast.config import Config
+from gatecast.core.errors import IngestError, ScoringError
+from gatecast.core.ledger import Ledger
+from gatecast.data.config import Covariates, Feed
 from gatecast.registry import aliases, gate
-from gatecast.scoring import read_forecasts, report, store
+from gatecast.reports import scoring as report
+from gatecast.scoring import read_forecasts, store
 from gatecast.scoring.run import score
 
 

@@ -14,16 +14,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gatecast.config import Config, Feed, RawFile, Score
+from gatecast.config import Config
+from gatecast.core.errors import ScoringError
+from gatecast.core.forecast import Forecast
+from gatecast.core.ledger import Ledger
 from gatecast.data import ingest
+from gatecast.data.config import Feed, RawFile
 from gatecast.data.panel import Panel, build
 from gatecast.data.windows import Windows
-from gatecast.errors import ScoringError
 from gatecast.evaluation.baselines import seasonal_naive
 from gatecast.evaluation.predictor import NetPredictor
-from gatecast.forecast import Forecast
-from gatecast.ledger import Ledger
 from gatecast.scoring import job, read_forecasts, run, shards, snapshots, store
+from gatecast.scoring.config import Score
 from gatecast.scoring.run import score
 from tests.scoring.staging import HOSTILE
 

@@ -16,10 +16,10 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from gatecast.config import Sink as Recipe
-from gatecast.errors import ScoringError
-from gatecast.failpoints import DIED, LOADING
+from gatecast.core.errors import ScoringError
+from gatecast.core.failpoints import DIED, LOADING
 from gatecast.scoring import read_forecasts, store
+from gatecast.scoring.config import Sink as Recipe
 from gatecast.scoring.sinks import Sink
 from tests.scoring.staging import (
     DATABASES,
@@ -36,8 +36,8 @@ OF_PROCESSES = [S3, "duckdb", POSTGRES]  # beside Parquet in a folder: test_run.
 
 PUBLISH = textwrap.dedent("""
     import json, sys, time
-    from gatecast.config import Sink
-    from gatecast.errors import ScoringError
+    from gatecast.scoring.config import Sink
+    from gatecast.core.errors import ScoringError
     from gatecast.scoring import sinks
     kind, address, begin = sys.argv[1:]
     with open("manifest.json") as file:

@@ -14,13 +14,15 @@ import pandas as pd
 import pytest
 from omegaconf import OmegaConf
 
-from gatecast import failpoints
-from gatecast.config import Config, Feed
-from gatecast.config import Sink as Recipe
-from gatecast.errors import ScoringError
-from gatecast.failpoints import DIED
-from gatecast.ledger import Ledger
-from gatecast.scoring import lineage, monitor, read_forecasts, store
+from gatecast.config import Config
+from gatecast.core import failpoints
+from gatecast.core.errors import ScoringError
+from gatecast.core.failpoints import DIED
+from gatecast.core.ledger import Ledger
+from gatecast.data.config import Feed
+from gatecast.reports import lineage, monitor
+from gatecast.scoring import read_forecasts, store
+from gatecast.scoring.config import Sink as Recipe
 from gatecast.scoring.run import score
 from gatecast.scoring.sinks import Sink
 from tests.scoring.staging import DATABASES
@@ -29,8 +31,10 @@ from tests.servers import Postgres
 SCORE = textwrap.dedent("""
     import sys
     from omegaconf import OmegaConf
-    from gatecast import ledger
-    from gatecast.config import Config, Feed, Sink
+    from gatecast.core import ledger
+    from gatecast.config import Config
+    from gatecast.data.config import Feed
+    from gatecast.scoring.config import Sink
     from gatecast.scoring.run import score
     ledger.SECONDS = 1.0
     feed = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(Feed), OmegaConf.load("feed.yaml")))

@@ -11,10 +11,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from gatecast.config import Feed
-from gatecast.config import Sink as Recipe
-from gatecast.errors import ScoringError
-from gatecast.scoring import lineage, read_forecasts, sinks, status, store
+from gatecast.core.errors import ScoringError
+from gatecast.data.config import Feed
+from gatecast.reports import lineage, status
+from gatecast.scoring import read_forecasts, sinks, store
+from gatecast.scoring.config import Sink as Recipe
 from gatecast.scoring.sinks import DETAIL, Sink, facts
 from tests.scoring.staging import (
     DATABASES,

@@ -14,10 +14,12 @@ from typing import Any
 
 import pytest
 
-from gatecast import ledger
-from gatecast.config import Config, Feed, Score
-from gatecast.ledger import Ledger
+from gatecast.config import Config
+from gatecast.core import ledger
+from gatecast.core.ledger import Ledger
+from gatecast.data.config import Feed
 from gatecast.scoring import read_forecasts, snapshots, store
+from gatecast.scoring.config import Score
 from gatecast.scoring.run import score
 
 DAYS = ("2024-05-08", "2024-05-10", "2024-05-12", "2024-05-14")

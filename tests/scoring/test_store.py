@@ -11,9 +11,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from gatecast import config
-from gatecast.errors import ScoringError
-from gatecast.scoring import read_forecasts, sinks, store
+from gatecast.core.errors import ScoringError
+from gatecast.scoring import config, read_forecasts, sinks, store
 from gatecast.scoring.sinks import Sink
 from tests.scoring.staging import HOSTILE
 

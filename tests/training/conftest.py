@@ -10,9 +10,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from gatecast.config import Covariates, Demo, Feed, Fit, Splits, Task
 from gatecast.data import ingest, panel
+from gatecast.data.config import Covariates, Demo, Feed, Splits, Task
 from gatecast.data.panel import Panel
+from gatecast.training.config import Fit
 
 START = pd.Timestamp("2025-01-01")
 

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from gatecast.config import Fit
-from gatecast.errors import TrainError
+from gatecast.core.errors import TrainError
 from gatecast.training import members
+from gatecast.training.config import Fit
 
 ONE: list[int | None] = [None]
 

@@ -10,12 +10,14 @@ import pytest
 
 from benchmarks.recipes import CONF, read
 from gatecast.checks import check
-from gatecast.config import Config, Fit, Model
+from gatecast.config import Config
 from gatecast.data.panel import Panel
 from gatecast.data.windows import latest
 from gatecast.evaluation.predictor import NetPredictor
+from gatecast.models.config import Model
 from gatecast.registry import package
 from gatecast.training import trainer
+from gatecast.training.config import Fit
 
 RECIPES = sorted(path.stem for path in (CONF / "model").glob("*.yaml"))
 

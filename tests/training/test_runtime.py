@@ -10,26 +10,27 @@ from pathlib import Path
 import pytest
 import torch
 
-from gatecast.config import Fit
-from gatecast.errors import TrainError
-from gatecast.training import runtime
+from gatecast.core import process
+from gatecast.core.errors import TrainError
+from gatecast.training import distributed
+from gatecast.training.config import Fit
 
 
 def test_the_allocator_can_be_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GATECAST_ALLOCATOR", "default")
-    assert runtime.tune_allocator() is False
+    assert process.tune_allocator() is False
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="mallopt is glibc's")
 def test_the_allocator_accepts_its_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("GATECAST_ALLOCATOR", raising=False)
-    assert runtime.tune_allocator() is True
+    assert process.tune_allocator() is True
 
 
 def test_another_libc_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("GATECAST_ALLOCATOR", raising=False)
     monkeypatch.setattr(platform, "libc_ver", lambda: ("musl", "1.2"))
-    assert runtime.tune_allocator() is False
+    assert process.tune_allocator() is False
 
 
 @pytest.fixture
@@ -43,7 +44,7 @@ def threads(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 def test_threads_are_those_declared(threads: None) -> None:
-    runtime.set_threads(1)
+    process.set_threads(1)
     assert torch.get_num_threads() == 1
     assert os.environ["OMP_NUM_THREADS"] == "1"  # for the ranks that are started
 
@@ -56,18 +57,18 @@ def test_without_a_declared_number_the_ranks_share_the_cores(
     threads: None,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(runtime, "available_cores", lambda: cores)
-    runtime.set_threads(None, processes)
+    monkeypatch.setattr(process, "available_cores", lambda: cores)
+    process.set_threads(None, processes)
     assert torch.get_num_threads() == expected
 
 
 def test_the_environment_decides_before_the_cores(
     threads: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(runtime, "available_cores", lambda: 64)
+    monkeypatch.setattr(process, "available_cores", lambda: 64)
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     before = torch.get_num_threads()
-    runtime.set_threads(None)
+    process.set_threads(None)
     assert torch.get_num_threads() == before
 
 
@@ -88,24 +89,24 @@ def test_a_container_has_the_cores_of_its_quota(
     for name, text in files.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(text)
-    monkeypatch.setattr(runtime, "_CGROUP", tmp_path)
+    monkeypatch.setattr(process, "_CGROUP", tmp_path)
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
-    assert runtime.available_cores() == expected
+    assert process.available_cores() == expected
 
 
 def test_one_device_is_one_rank() -> None:
-    assert runtime.ranks(Fit()) == runtime.Ranks(0, 1, 1)
+    assert distributed.ranks(Fit()) == distributed.Ranks(0, 1, 1)
 
 
 def test_every_gpu_is_refused_where_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
     with pytest.raises(TrainError, match=r"DEVICES[\s\S]*trainer=auto"):
-        runtime.ranks(Fit(devices=-1))
+        distributed.ranks(Fit(devices=-1))
 
 
 def test_every_gpu_is_one_rank_each(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
-    assert runtime.ranks(Fit(devices=-1)) == runtime.Ranks(0, 4, 4)
+    assert distributed.ranks(Fit(devices=-1)) == distributed.Ranks(0, 4, 4)
 
 
 def torchrun(monkeypatch: pytest.MonkeyPatch, **env: str) -> None:
@@ -115,7 +116,7 @@ def torchrun(monkeypatch: pytest.MonkeyPatch, **env: str) -> None:
 
 def test_torchrun_says_which_rank_this_is(monkeypatch: pytest.MonkeyPatch) -> None:
     torchrun(monkeypatch, RANK="5", WORLD_SIZE="8", LOCAL_WORLD_SIZE="4")
-    assert runtime.ranks(Fit(devices=-1)) == runtime.Ranks(5, 8, 4)
+    assert distributed.ranks(Fit(devices=-1)) == distributed.Ranks(5, 8, 4)
 
 
 def test_more_processes_than_windows_in_a_batch_are_refused(
@@ -123,4 +124,4 @@ def test_more_processes_than_windows_in_a_batch_are_refused(
 ) -> None:
     torchrun(monkeypatch, RANK="0", WORLD_SIZE="8", LOCAL_WORLD_SIZE="8")
     with pytest.raises(TrainError, match="8 processes cannot share a batch of 4 windows"):
-        runtime.ranks(Fit(devices=2, batch_size=4))
+        distributed.ranks(Fit(devices=2, batch_size=4))

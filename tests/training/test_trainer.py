@@ -14,12 +14,18 @@ import pytest
 import torch
 from torch import nn
 
-from gatecast.config import QUANTILES, Fit, Model
+from gatecast.core import process
+from gatecast.core.errors import TrainError
+from gatecast.core.forecast import QUANTILES
 from gatecast.data.panel import Panel
-from gatecast.errors import TrainError
+from gatecast.feed.panel_feed import PanelFeed
+from gatecast.feed.sampling import batches, validation_windows
+from gatecast.feed.scaling import fit_scaling
+from gatecast.feed.spec import input_spec
 from gatecast.models.build import build
-from gatecast.training import runtime, trainer
-from gatecast.training.feed import PanelFeed, batches, fit_scaling, input_spec, validation_windows
+from gatecast.models.config import Model
+from gatecast.training import trainer
+from gatecast.training.config import Fit
 
 TINY = Model(cell="gru", units=8, steps=3, forks=2)
 LINEAR = Model(kind="linear")
@@ -27,7 +33,9 @@ LINEAR = Model(kind="linear")
 _CHILD = """
 import sys
 from pathlib import Path
-from gatecast.config import QUANTILES, Fit, Model
+from gatecast.core.forecast import QUANTILES
+from gatecast.training.config import Fit
+from gatecast.models.config import Model
 from gatecast.data.panel import Panel
 from gatecast.training import trainer
 
@@ -301,7 +309,7 @@ def test_every_precision_learns_and_ships_float32(
     precision: str, workplace: Path, demo_panel: Panel, smoke: Fit
 ) -> None:
     usual = trainer.train("v", demo_panel, TINY, smoke, seed=1)
-    if precision == "bf16-mixed" and not runtime.cpu_has_bfloat16():
+    if precision == "bf16-mixed" and not process.cpu_has_bfloat16():
         with pytest.raises(TrainError, match=r"PRECISION[\s\S]*32-true"):
             trainer.train("v", demo_panel, TINY, replace(smoke, precision=precision), seed=1)
         return

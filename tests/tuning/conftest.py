@@ -11,11 +11,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from gatecast.config import Feed, Fit, Model, Range, Search, Splits, Task
 from gatecast.data import panel
+from gatecast.data.config import Feed, Splits, Task
 from gatecast.data.panel import Panel
-from gatecast.registry import tracking
+from gatecast.models.config import Model
+from gatecast.registry.mlflow import tracking
+from gatecast.training.config import Fit
 from gatecast.tuning import study
+from gatecast.tuning.config import Range, Search
 from gatecast.tuning.space import Space
 
 GRU = Model(cell="gru", units=4, steps=3, forks=2, dropout=0.1)

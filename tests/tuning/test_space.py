@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 import yaml
 
-from gatecast.config import Fit, Model, Range, Search
-from gatecast.errors import ConfigError
+from gatecast.core.errors import ConfigError
+from gatecast.models.config import Model
+from gatecast.training.config import Fit
+from gatecast.tuning.config import Range, Search
 from gatecast.tuning.space import Space
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -11,12 +11,14 @@ import optuna
 import pytest
 import yaml
 
-from gatecast.config import Fit, Model, Range
+from gatecast.core.errors import TuneError
 from gatecast.data.panel import Panel
-from gatecast.errors import TuneError
-from gatecast.registry import tracking
+from gatecast.models.config import Model
+from gatecast.registry.mlflow import tracking
 from gatecast.training import trainer
+from gatecast.training.config import Fit
 from gatecast.tuning import recipe, study
+from gatecast.tuning.config import Range
 
 Search = Callable[..., study.Found]
 FIT = Fit(accelerator="cpu", max_epochs=2, steps_per_epoch=3, batch_size=8, threads=1)

@@ -5,23 +5,16 @@ Keys and types are Hydra's to check, against :mod:`gatecast.config`. Nothing her
 
 from __future__ import annotations
 
-from gatecast import crontab
 from gatecast.checks.feed import check_feed
 from gatecast.checks.model import check_fit, check_model, check_search
 from gatecast.checks.rules import one_of, require
-from gatecast.config import (
-    BASELINES,
-    ENGINES,
-    FALLBACKS,
-    METRICS,
-    PERSISTENCE,
-    SINKS,
-    Config,
-    Promote,
-    Schedule,
-    Score,
-)
-from gatecast.errors import ConfigError
+from gatecast.config import Config
+from gatecast.core.errors import ConfigError
+from gatecast.evaluation.config import BASELINES, METRICS, PERSISTENCE
+from gatecast.registry.config import Promote
+from gatecast.schedule import crontab
+from gatecast.schedule.config import Schedule
+from gatecast.scoring.config import ENGINES, FALLBACKS, SINKS, Score
 
 
 def check(config: Config, recipes: dict[str, str] | None = None) -> None:

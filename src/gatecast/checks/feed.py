@@ -5,9 +5,7 @@ from __future__ import annotations
 import re
 
 from gatecast.checks.rules import finite, one_of, require
-from gatecast.config import (
-    Feed,
-)
+from gatecast.data.config import Feed
 
 
 def check_feed(feed: Feed, where: str) -> None:

@@ -6,7 +6,8 @@ from dataclasses import fields
 
 from gatecast.checks.feed import check_event
 from gatecast.checks.rules import one_of, require, typed
-from gatecast.config import (
+from gatecast.core.errors import ConfigError
+from gatecast.models.config import (
     ACTIVATIONS,
     ATTENTIONS,
     CELLS,
@@ -16,14 +17,11 @@ from gatecast.config import (
     HEADS,
     KINDS,
     LOSSES,
-    PRECISIONS,
-    Fit,
     Model,
-    Range,
-    Search,
     members,
 )
-from gatecast.errors import ConfigError
+from gatecast.training.config import PRECISIONS, Fit
+from gatecast.tuning.config import Range, Search
 
 
 def check_model(model: Model, where: str) -> None:

@@ -5,10 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from gatecast.config import (
-    Model,
-)
-from gatecast.errors import ConfigError, did_you_mean
+from gatecast.core.errors import ConfigError, did_you_mean
+from gatecast.models.config import Model
 
 
 def require(ok: bool, where: str, key: str, value: Any, rule: str) -> None:

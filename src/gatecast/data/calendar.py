@@ -11,7 +11,7 @@ from collections.abc import Iterable
 import numpy as np
 import pandas as pd
 
-from gatecast.errors import IngestError
+from gatecast.core.errors import IngestError
 
 MAX_AXIS = 50_000_000
 

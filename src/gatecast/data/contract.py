@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from gatecast.config import Feed
+from gatecast.core.errors import IngestError
 from gatecast.data import calendar, stamps
+from gatecast.data.config import Feed
 from gatecast.data.rows import KEY, Rows
-from gatecast.errors import IngestError
 
 
 @dataclass

@@ -14,10 +14,10 @@ from typing import Any
 
 import pandas as pd
 
-from gatecast import atomic
-from gatecast.config import Feed
+from gatecast.core import atomic
+from gatecast.core.errors import IngestError
 from gatecast.data import contract, sources
-from gatecast.errors import IngestError
+from gatecast.data.config import Feed
 
 
 def check_feed(feed: Feed, as_of: str | None, horizon: int) -> contract.Checked:

@@ -23,12 +23,13 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from gatecast import atomic
-from gatecast.config import QUANTILES, Feed, Splits
+from gatecast.core import atomic
+from gatecast.core.errors import PanelError
+from gatecast.core.forecast import QUANTILES
 from gatecast.data import calendar
-from gatecast.errors import PanelError
+from gatecast.data.config import Feed, Splits
 
-TARGET, PAST, FUTURE = "target", "past", "future"
+TARGET, PAST, FUTURE, STATIC = "target", "past", "future", "static"
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,21 @@ class Channel:
     name: str
     role: str
     categories: list[str] | None = None
+
+
+def numeric(channels: list[Channel], role: str) -> list[int]:
+    """Places of the channels of a role that hold numbers."""
+    return [i for i, c in enumerate(channels) if c.role == role and c.categories is None]
+
+
+def coded(channels: list[Channel], role: str) -> list[int]:
+    """Places of the channels of a role that hold codes of categories."""
+    return [i for i, c in enumerate(channels) if c.role == role and c.categories is not None]
+
+
+def cardinalities(channels: list[Channel], role: str) -> list[int]:
+    """Number of codes (unknown included) of each categorical channel of a role."""
+    return [len(channels[i].categories or []) + 1 for i in coded(channels, role)]
 
 
 @dataclass(frozen=True)
@@ -344,7 +360,7 @@ def _static_channels(static: pd.DataFrame, feed: Feed) -> list[Channel]:
         )
 
     return [
-        Channel(n, "static", _categories(static[n]) if is_text(n) else None)
+        Channel(n, STATIC, _categories(static[n]) if is_text(n) else None)
         for n in feed.covariates.static
     ]
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
-from gatecast.config import Feed
-from gatecast.errors import IngestError
+from gatecast.core.errors import IngestError
+from gatecast.data.config import Feed
 
 KEY = ["unique_id", "ds"]
 

@@ -7,9 +7,9 @@ from collections.abc import Callable
 import numpy as np
 import pandas as pd
 
+from gatecast.core.errors import IngestError
 from gatecast.data import calendar
 from gatecast.data.rows import KEY, Rows
-from gatecast.errors import IngestError
 
 
 def instant(text: str, timezone: str | None = None) -> pd.Timestamp:

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from gatecast.core.errors import EvaluationError
+from gatecast.core.forecast import Forecast, Predictor
 from gatecast.data.panel import Panel
 from gatecast.data.windows import Windows, rolling_origins, targets
-from gatecast.errors import EvaluationError
 from gatecast.evaluation import metrics
-from gatecast.forecast import Forecast, Predictor
 
 
 @dataclass(frozen=True)

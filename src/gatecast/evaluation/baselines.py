@@ -11,10 +11,9 @@ from statistics import NormalDist
 
 import numpy as np
 
-from gatecast.config import QUANTILES
+from gatecast.core.forecast import QUANTILES, Forecast
 from gatecast.data.panel import Panel
 from gatecast.data.windows import Windows, history, last_known
-from gatecast.forecast import Forecast
 
 _SEASONS = 8  # how far back a missing season is looked for, and errors are measured
 _CHUNK = 4096

@@ -17,11 +17,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from gatecast.core.forecast import Forecast
 from gatecast.data.panel import Panel
 from gatecast.data.windows import Windows
 from gatecast.evaluation import metrics
 from gatecast.evaluation.backtest import Backtest
-from gatecast.forecast import Forecast
 
 DRAWS = 1000
 _AT_ONCE = 1 << 20  # weights in memory at a time

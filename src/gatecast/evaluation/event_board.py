@@ -17,10 +17,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from gatecast import atomic
-from gatecast.config import EVENT_BASELINES
+from gatecast.core import atomic
 from gatecast.data.panel import Panel
 from gatecast.evaluation import leaderboard, plots
+from gatecast.evaluation.config import EVENT_BASELINES
 from gatecast.evaluation.events import EventBacktest, EventResult, baselines, say
 from gatecast.evaluation.predictor import NetPredictor
 

@@ -21,16 +21,19 @@ import numpy as np
 import pandas as pd
 import torch
 
-from gatecast.config import LOGISTIC, PERSISTENCE, Fit, Model
+from gatecast.core.errors import EvaluationError
+from gatecast.core.forecast import Forecast, Predictor
 from gatecast.data.panel import Panel
 from gatecast.data.windows import Windows, history, rolling_origins, targets
-from gatecast.errors import EvaluationError
 from gatecast.evaluation.backtest import check_whole
+from gatecast.evaluation.config import LOGISTIC, PERSISTENCE
 from gatecast.evaluation.predictor import NetPredictor
-from gatecast.forecast import Forecast, Predictor
+from gatecast.feed.sampling import all_training_windows
+from gatecast.feed.spec import input_spec
+from gatecast.models.config import Model
 from gatecast.models.events import labels
 from gatecast.training import trainer
-from gatecast.training.feed import all_training_windows, input_spec
+from gatecast.training.config import Fit
 
 _LEVELS = 20  # of the newest value, that persistence tells apart
 _MOST = 100_000  # windows of a test, and of persistence's training

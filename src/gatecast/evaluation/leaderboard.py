@@ -15,10 +15,10 @@ from typing import Any
 
 import pandas as pd
 
-from gatecast import atomic
-from gatecast.config import BASELINES
+from gatecast.core import atomic
 from gatecast.data.panel import Panel
 from gatecast.evaluation.backtest import Backtest, Result
+from gatecast.evaluation.config import BASELINES
 
 BRIEF = ("mase", "smape", "wql")
 SHOWN = [

@@ -36,18 +36,19 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from gatecast import atomic
-from gatecast.config import MEDIAN
+from gatecast.core import atomic
+from gatecast.core.errors import EvaluationError
+from gatecast.core.forecast import MEDIAN
 from gatecast.data.panel import Panel
 from gatecast.data.windows import Windows, history
-from gatecast.errors import EvaluationError
 from gatecast.evaluation.predictor import NetPredictor
+from gatecast.feed.panel_feed import PanelFeed
+from gatecast.feed.sampling import batches
 from gatecast.models.ensemble import EnsembleForecaster
 from gatecast.models.forecaster import RecurrentForecaster
 from gatecast.models.heads import NegativeBinomial
 from gatecast.models.inputs import Batch
 from gatecast.models.sequential import AutoregressiveDecoder
-from gatecast.training.feed import PanelFeed, batches
 
 WINDOWS = 256  # of the validation span, evenly spread
 SHARE = 0.9

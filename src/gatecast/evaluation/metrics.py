@@ -22,9 +22,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from gatecast.config import QUANTILES
+from gatecast.core.forecast import QUANTILES, Forecast
 from gatecast.data.panel import Panel
-from gatecast.forecast import Forecast
 
 _Q = np.array(QUANTILES)
 INTERVALS = {

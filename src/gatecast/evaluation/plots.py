@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from gatecast.config import BASELINES, EVENT_BASELINES, QUANTILES
+from gatecast.core.forecast import QUANTILES
 from gatecast.data.panel import Panel
 from gatecast.data.windows import history
 from gatecast.evaluation.backtest import Backtest, Result
+from gatecast.evaluation.config import BASELINES, EVENT_BASELINES
 from gatecast.evaluation.metrics import INTERVALS
 
 if TYPE_CHECKING:

@@ -6,18 +6,20 @@ import numpy as np
 import torch
 from torch import nn
 
+from gatecast.core.errors import EvaluationError
+from gatecast.core.forecast import Forecast
 from gatecast.data.panel import Panel, PanelMeta
 from gatecast.data.windows import Windows
-from gatecast.errors import EvaluationError
-from gatecast.forecast import Forecast
+from gatecast.feed.panel_feed import PanelFeed
+from gatecast.feed.sampling import at_once
+from gatecast.feed.scaling import Scaling
 from gatecast.models.inputs import InputSpec
-from gatecast.training.feed import PanelFeed, Scaling, at_once
 
 _WIDER = 16  # times as many windows in a batch as keep a processor's cache: a GPU wants many
 
 
 class NetPredictor:
-    """Wraps a net with ``quantiles(batch)`` as a :class:`gatecast.forecast.Predictor`; of an event ``probabilities``.
+    """A net as a :class:`gatecast.core.forecast.Predictor`, by its ``quantiles`` or, of an event, ``probabilities``.
 
     Args:
         name: of the variant.

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from gatecast.config import MEDIAN, QUANTILES, Covariates, Feed, Splits, Task
+from gatecast.core.errors import IngestError, did_you_mean
+from gatecast.core.forecast import MEDIAN, QUANTILES, Forecast
 from gatecast.data import contract, panel
+from gatecast.data.config import Covariates, Feed, Splits, Task
 from gatecast.data.panel import FUTURE, PAST, TARGET, Panel, PanelMeta
-from gatecast.errors import IngestError, did_you_mean
-from gatecast.forecast import Forecast
 
 MODEL = "gatecast"
 PROBABILITY = "probability"  # that the event has happened by this row's time

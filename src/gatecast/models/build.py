@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import nn
 
-from gatecast.config import Model
+from gatecast.models.config import Model
 from gatecast.models.ensemble import EnsembleForecaster
 from gatecast.models.forecaster import RecurrentForecaster
 from gatecast.models.inputs import InputSpec

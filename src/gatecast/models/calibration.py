@@ -13,7 +13,7 @@ from math import ceil
 import torch
 from torch import Tensor, nn
 
-from gatecast.config import MEDIAN, QUANTILES
+from gatecast.core.forecast import MEDIAN, QUANTILES
 from gatecast.models.inputs import Batch, InputSpec
 
 _ENOUGH = 4000  # residuals behind a factor: fewer windows share theirs among neighbouring steps

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn.functional import dropout as drop
 from torch.nn.functional import relu
 
-from gatecast.config import Model
+from gatecast.models.config import Model
 from gatecast.models.heads import Head
 from gatecast.models.inputs import InputSpec
 from gatecast.models.normalisation import Frame, widths

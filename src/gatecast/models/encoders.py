@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import dropout, pad
 
-from gatecast.config import Model
 from gatecast.models.cells import CELLS, Layers, Options
+from gatecast.models.config import Model
 
 
 class RecurrentEncoder(nn.Module):
@@ -50,7 +50,7 @@ class RecurrentEncoder(nn.Module):
             origins: K, the last steps whose states are wanted; None: every step.
 
         Returns:
-            (B, K, n), n as :attr:`gatecast.config.Model.state_units`; with a backward direction its half comes second.
+            (B, K, n), n as :attr:`gatecast.models.config.Model.state_units`; the backward direction is the second half.
         """
         steps = self.project(x).transpose(0, 1).contiguous()  # (T, B, n_inputs)
         n, k = len(steps), origins or len(steps)

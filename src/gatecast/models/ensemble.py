@@ -12,8 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from gatecast.config import MEDIAN, Model, members
+from gatecast.core.forecast import MEDIAN
 from gatecast.models.calibration import Calibrated
+from gatecast.models.config import Model, members
 from gatecast.models.events import labels
 from gatecast.models.inputs import Batch, InputSpec
 from gatecast.models.normalisation import location_scale

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
-from gatecast.config import Model
-from gatecast.errors import ConfigError
+from gatecast.core.errors import ConfigError
+from gatecast.models.config import Model
 from gatecast.models.heads import Head
 from gatecast.models.inputs import InputSpec
 from gatecast.models.normalisation import Frame, to_space

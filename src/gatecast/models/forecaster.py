@@ -10,9 +10,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from gatecast.config import Model
 from gatecast.models import normalisation
 from gatecast.models.calibration import Calibrated
+from gatecast.models.config import Model
 from gatecast.models.decoders import Decoder, DirectDecoder, ExpertsDecoder, Origins
 from gatecast.models.encoders import RecurrentEncoder
 from gatecast.models.events import Event, limit

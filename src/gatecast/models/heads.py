@@ -18,7 +18,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import huber_loss, softplus
 
-from gatecast.config import MEDIAN, QUANTILES, Model
+from gatecast.core.forecast import MEDIAN, QUANTILES
+from gatecast.models.config import Model
 from gatecast.models.inputs import InputSpec
 from gatecast.models.normalisation import Frame, normalise, to_space
 

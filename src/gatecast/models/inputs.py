@@ -15,8 +15,8 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
-from gatecast.config import Model
-from gatecast.errors import ConfigError
+from gatecast.core.errors import ConfigError
+from gatecast.models.config import Model
 
 _SEASONS = 30  # that a sequence looks back at most, unless a recipe says otherwise
 _AHEAD = 672  # steps that the forks of a sequence forecast together
@@ -30,7 +30,7 @@ class InputSpec:
     ``nonnegative``: training targets come close to zero but never cross it, so forecasts do not either.
     ``log_floor``: smallest value whose logarithm is taken; 0: the target is used as it is.
     ``log_shift``: added to the target before its logarithm is taken, where it may be 0.
-    ``normalisation``, ``reads``: as in :class:`gatecast.config.Model`, resolved.
+    ``normalisation``, ``reads``: as in :class:`gatecast.models.config.Model`, resolved.
     ``volume``: mean magnitude of the training targets, by which those of a series are weighed; 0: all count alike.
     ``mirror``: training shows sequences upside down, too.
     ``event``: forecast is its probability, ``{above: …}`` or ``{below: …}``; empty: quantiles are.

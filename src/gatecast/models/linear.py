@@ -15,8 +15,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from gatecast.config import MEDIAN, QUANTILES, Model
+from gatecast.core.forecast import MEDIAN, QUANTILES
 from gatecast.models.calibration import Calibrated
+from gatecast.models.config import Model
 from gatecast.models.inputs import Batch, InputSpec
 from gatecast.models.normalisation import frame, from_space, normalise, to_space, widths
 

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool1d, binary_cross_entropy_with_logits, one_hot
 
-from gatecast.config import Model
+from gatecast.models.config import Model
 from gatecast.models.events import labels
 from gatecast.models.inputs import Batch, InputSpec
 

@@ -19,7 +19,8 @@ from torch import Tensor, nn
 from torch.nn.functional import dropout as drop
 from torch.nn.functional import pad
 
-from gatecast.config import QUANTILES, Model
+from gatecast.core.forecast import QUANTILES
+from gatecast.models.config import Model
 from gatecast.models.decoders import Decoder, Origins, linear_skip
 from gatecast.models.heads import Distribution, Head
 from gatecast.models.inputs import InputSpec

@@ -15,11 +15,11 @@ import json
 from datetime import datetime
 from typing import Any
 
-from gatecast import failpoints
-from gatecast.errors import RegistryError
-from gatecast.forecast import Kind
-from gatecast.ledger import Entry, Lease, Ledger, who
-from gatecast.registry import gate, tracking
+from gatecast.core import failpoints
+from gatecast.core.errors import RegistryError
+from gatecast.core.forecast import Kind
+from gatecast.core.ledger import Entry, Lease, Ledger, who
+from gatecast.registry import gate
 from gatecast.registry.champion import (
     CHAMPION,
     PREVIOUS,
@@ -28,6 +28,7 @@ from gatecast.registry.champion import (
     champion,
     version_at,
 )
+from gatecast.registry.mlflow import tracking
 
 KIND, DONE = "promotion", "promotion_done"
 MOVES = (gate.PROMOTE, gate.ROLLBACK, gate.BY_HAND)

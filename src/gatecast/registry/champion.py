@@ -10,11 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gatecast import atomic
-from gatecast.errors import RegistryError
+from gatecast.core import atomic
+from gatecast.core.errors import RegistryError
+from gatecast.core.forecast import Kind
 from gatecast.evaluation.predictor import NetPredictor
-from gatecast.forecast import Kind
-from gatecast.registry import package, tracking
+from gatecast.registry import package
+from gatecast.registry.mlflow import tracking
 
 CHAMPION, PREVIOUS = "champion", "previous"
 

@@ -11,14 +11,14 @@ from typing import Protocol
 
 import numpy as np
 
-from gatecast.config import Promote
+from gatecast.core.forecast import Kind, Predictor
 from gatecast.data.panel import Panel
 from gatecast.evaluation import baselines, comparison, events
 from gatecast.evaluation.backtest import Backtest
 from gatecast.evaluation.comparison import Cells, Segment
 from gatecast.evaluation.events import Event, EventBacktest
-from gatecast.forecast import Kind, Predictor
 from gatecast.registry import gate
+from gatecast.registry.config import Promote
 
 BOARDS: dict[Kind, str] = {"quantile": "leaderboard.json", "event": "events.json"}
 

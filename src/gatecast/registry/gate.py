@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from gatecast.config import Promote
 from gatecast.evaluation.comparison import Segment, gain
+from gatecast.registry.config import Promote
 
 PROMOTE, KEEP, CURRENT = "promoted", "not_better", "already_champion"
 ROLLED_BACK, NOT_COMPARABLE = "rolled_back", "not_comparable"

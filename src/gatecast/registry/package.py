@@ -14,14 +14,15 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gatecast import __version__, atomic
-from gatecast.config import Model
+from gatecast import __version__
+from gatecast.core import atomic
+from gatecast.core.errors import RegistryError
 from gatecast.data.panel import PanelMeta
-from gatecast.errors import RegistryError
 from gatecast.evaluation.predictor import NetPredictor
+from gatecast.feed.scaling import Scaling
 from gatecast.models.build import build
+from gatecast.models.config import Model
 from gatecast.models.inputs import InputSpec
-from gatecast.training.feed import Scaling
 
 if TYPE_CHECKING:
     from gatecast.training.trainer import Trained

@@ -15,18 +15,19 @@ from typing import Any
 
 import pandas as pd
 
-from gatecast import failpoints
-from gatecast.config import Promote
+from gatecast.core import failpoints
+from gatecast.core.errors import EvaluationError, RegistryError, TrainError
+from gatecast.core.forecast import KINDS, Kind
+from gatecast.core.ledger import Ledger, who
+from gatecast.core.numbers import finite
 from gatecast.data.panel import Panel
-from gatecast.errors import EvaluationError, RegistryError, TrainError
 from gatecast.evaluation import comparison
 from gatecast.evaluation.events import say
 from gatecast.evaluation.predictor import NetPredictor
-from gatecast.forecast import KINDS, Kind
-from gatecast.ledger import Ledger, who
-from gatecast.registry import aliases, contest, gate, package, retention, tracking
+from gatecast.registry import aliases, contest, gate, package, retention
 from gatecast.registry.champion import CHAMPION, Champion, answering, champion, version_at
-from gatecast.registry.report import finite
+from gatecast.registry.config import Promote
+from gatecast.registry.mlflow import tracking
 
 Sits = tuple[int, str | None] | None  # version and digest of the champion
 

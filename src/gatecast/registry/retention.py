@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from gatecast.ledger import Ledger, who
-from gatecast.registry import aliases, tracking
+from gatecast.core.ledger import Ledger, who
+from gatecast.registry import aliases
+from gatecast.registry.mlflow import tracking
 
 ARCHIVED = "gatecast.archived"
 

@@ -29,7 +29,7 @@ class Job:
         fallback: what becomes of a series that the model cannot forecast: seasonal_naive | quarantine.
         provenance: columns that every row carries: model_name, model_version, model_digest, data_hash, run_key,
             scored_at (ISO, UTC).
-        device, precision: as in :class:`gatecast.config.Score`, ``auto`` resolved.
+        device, precision: as in :class:`gatecast.scoring.config.Score`, ``auto`` resolved.
         threads: CPU threads of a process.
     """
 

@@ -16,11 +16,11 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from gatecast.core.errors import ScoringError
+from gatecast.core.forecast import Forecast
 from gatecast.data.panel import Panel
 from gatecast.data.windows import Windows
-from gatecast.errors import ScoringError
 from gatecast.evaluation.table import MODEL, stamps_of, value_columns
-from gatecast.forecast import Forecast
 from gatecast.scoring.job import Part
 from gatecast.scoring.places import Folder, Place
 

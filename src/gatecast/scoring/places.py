@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
-from gatecast import atomic
-from gatecast.errors import ScoringError
+from gatecast.core import atomic
+from gatecast.core.errors import ScoringError
 
 
 class Place(Protocol):

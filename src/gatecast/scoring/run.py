@@ -15,16 +15,18 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from gatecast import __version__, failpoints
-from gatecast import config as schema
-from gatecast.config import Config, Feed
+from gatecast import __version__
+from gatecast.config import Config
+from gatecast.core import failpoints
+from gatecast.core.errors import ScoringError
+from gatecast.core.ledger import Ledger
+from gatecast.data.config import Feed
 from gatecast.data.panel import Panel
-from gatecast.errors import ScoringError
 from gatecast.evaluation.table import stamps_of
-from gatecast.ledger import Ledger
 from gatecast.registry import aliases
 from gatecast.registry import champion as registry
 from gatecast.registry.champion import Champion
+from gatecast.scoring import config as schema
 from gatecast.scoring import engines, parts, sinks, snapshots, store
 from gatecast.scoring.job import Job, Part, number_of_shards
 from gatecast.scoring.places import place

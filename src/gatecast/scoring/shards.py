@@ -12,13 +12,12 @@ from typing import Any
 
 import numpy as np
 
-from gatecast import failpoints
-from gatecast.config import QUANTILES
+from gatecast.core import failpoints
+from gatecast.core.forecast import QUANTILES, Forecast
 from gatecast.data.panel import FUTURE, Panel
 from gatecast.data.windows import Windows, gather
 from gatecast.evaluation.baselines import seasonal_naive
 from gatecast.evaluation.predictor import NetPredictor
-from gatecast.forecast import Forecast
 from gatecast.scoring import parts
 from gatecast.scoring.job import Job, Part, number_of_shards
 from gatecast.scoring.places import place

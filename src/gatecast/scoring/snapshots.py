@@ -15,10 +15,10 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-from gatecast import atomic
-from gatecast.config import Feed
+from gatecast.core import atomic
+from gatecast.core.errors import PanelError
 from gatecast.data import ingest, panel
-from gatecast.errors import PanelError
+from gatecast.data.config import Feed
 from gatecast.registry.champion import Champion
 from gatecast.scoring import shards
 

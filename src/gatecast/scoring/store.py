@@ -8,9 +8,8 @@ from typing import Any
 
 import pandas as pd
 
-from gatecast import config
-from gatecast.errors import ScoringError
-from gatecast.scoring import sinks
+from gatecast.core.errors import ScoringError
+from gatecast.scoring import config, sinks
 from gatecast.scoring.sinks import Sink
 
 

@@ -12,8 +12,8 @@ from typing import Any
 import torch
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 
-from gatecast import atomic
-from gatecast.errors import TrainError
+from gatecast.core import atomic
+from gatecast.core.errors import TrainError
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 

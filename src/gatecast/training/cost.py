@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import torch
 
-from gatecast.config import Fit
+from gatecast.training.config import Fit
 
 
 def stopwatch(fit: Fit, devices: int) -> Callable[[], dict[str, float]]:

@@ -17,9 +17,9 @@ from multiprocessing.context import SpawnProcess
 from pathlib import Path
 from typing import Any
 
-from gatecast.config import Fit
-from gatecast.errors import GatecastError, TrainError
-from gatecast.training import runtime
+from gatecast.core import process
+from gatecast.core.errors import GatecastError, TrainError
+from gatecast.training.config import Fit
 
 Task = Callable[[], Any]
 
@@ -31,7 +31,7 @@ def places(fit: Fit) -> list[int | None]:
 
         if torch.cuda.is_available():
             return list(range(torch.cuda.device_count()))
-    return [None] * max(1, runtime.available_cores() // (fit.threads or 1))
+    return [None] * max(1, process.available_cores() // (fit.threads or 1))
 
 
 def run(tasks: dict[str, Task], where: list[int | None]) -> dict[str, Any]:
@@ -93,7 +93,7 @@ def _received(answer: Connection, name: str, process: SpawnProcess) -> Any:
 
 def _work(task: Task, place: int | None, answer: Connection, parent: int) -> None:
     """In the process of a task: end with the parent, leave Ctrl-C to it, see one device, be nobody's rank, answer."""
-    runtime.die_with(parent)
+    process.die_with(parent)
     os.environ.pop("TORCHELASTIC_RUN_ID", None)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if place is not None:

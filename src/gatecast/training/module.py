@@ -20,11 +20,12 @@ import torch.distributed as dist
 from pytorch_lightning.utilities.exceptions import SIGTERMException
 from torch import Tensor
 
-from gatecast.config import Fit, Model
-from gatecast.errors import TrainError
+from gatecast.core.errors import TrainError
+from gatecast.models.config import Model
 from gatecast.models.forecaster import RecurrentForecaster
 from gatecast.models.inputs import Batch, InputSpec
-from gatecast.training.runtime import Ranks
+from gatecast.training.config import Fit
+from gatecast.training.distributed import Ranks
 
 _WARMUP = 50
 

@@ -24,21 +24,17 @@ from pytorch_lightning.strategies import DDPStrategy
 from pytorch_lightning.utilities.exceptions import SIGTERMException
 from torch import nn
 
-from gatecast import atomic
-from gatecast.config import Fit, Model
+from gatecast.core import atomic, process
+from gatecast.core.errors import TrainError
 from gatecast.data.panel import Panel
-from gatecast.errors import TrainError
+from gatecast.feed.panel_feed import PanelFeed
+from gatecast.feed.sampling import TrainingWindows, at_once, batches, validation_windows
+from gatecast.feed.scaling import Scaling
+from gatecast.models.config import Model
 from gatecast.models.inputs import Batch, InputSpec
-from gatecast.training import runtime
+from gatecast.training import distributed
 from gatecast.training.checkpoints import AtomicCheckpointIO, disk_errors, readable
-from gatecast.training.feed import (
-    PanelFeed,
-    Scaling,
-    TrainingWindows,
-    at_once,
-    batches,
-    validation_windows,
-)
+from gatecast.training.config import Fit
 from gatecast.training.module import Diverged, ForecasterModule
 from gatecast.training.progress import Progress
 
@@ -55,7 +51,7 @@ class Job:
     seed: int
     spec: InputSpec
     scaling: Scaling
-    ranks: runtime.Ranks
+    ranks: distributed.Ranks
     folder: Path
     label: str = ""
 
@@ -91,12 +87,12 @@ def lead(
     Raises:
         TrainError, SystemExit: see :func:`gatecast.training.trainer.train`.
     """
-    runtime.tune_allocator()
+    process.tune_allocator()
     if job.complete.is_file() and readable(job.best):
         print(f"  {job.label}resuming from {job.folder}, which is complete")
     else:
         trainer = _trainer(job, logger, callbacks)
-        with runtime.launching(), _reported(job, trainer):
+        with distributed.launching(), _reported(job, trainer):
             _fit(job, trainer)
         score = trainer.checkpoint_callback.best_model_score  # type: ignore[union-attr]
         outcome = {
@@ -114,7 +110,7 @@ def lead(
 
 def follow(job: Job) -> None:
     """Fit as another rank; what stops all ranks alike is reported by rank 0."""
-    runtime.tune_allocator()
+    process.tune_allocator()
     if not (job.complete.is_file() and readable(job.best)):
         with suppress(Diverged, SIGTERMException):
             _fit(job, _trainer(job))
@@ -174,7 +170,7 @@ def _precision(fit: Fit) -> Any:
         TrainError: PRECISION.
     """
     on_cpu = _accelerator(fit.accelerator) == "cpu"
-    if fit.precision == "bf16-mixed" and on_cpu and not runtime.cpu_has_bfloat16():
+    if fit.precision == "bf16-mixed" and on_cpu and not process.cpu_has_bfloat16():
         raise TrainError(
             "PRECISION",
             "`precision: bf16-mixed` needs a processor that computes in bfloat16; this one does not.",
@@ -273,7 +269,7 @@ def _reported(job: Job, trainer: pl.Trainer) -> Iterator[None]:
     try:
         yield
     except BaseException as error:
-        lost = runtime.end_ranks(_children(trainer), 1.0)
+        lost = distributed.end_ranks(_children(trainer), 1.0)
         if isinstance(error, SIGTERMException):
             said, code = "stopped by SIGTERM", 143
         elif isinstance(error, SystemExit) and isinstance(error.__context__, KeyboardInterrupt):
@@ -286,7 +282,7 @@ def _reported(job: Job, trainer: pl.Trainer) -> Iterator[None]:
             raise
         print(f"{said} in epoch {trainer.current_epoch + 1}; {again}", file=sys.stderr)
         raise SystemExit(code) from None
-    runtime.end_ranks(_children(trainer), 60.0)
+    distributed.end_ranks(_children(trainer), 60.0)
 
 
 def _children(trainer: pl.Trainer) -> Any:

@@ -21,22 +21,18 @@ import torch
 from torch import nn
 
 from gatecast import __version__
-from gatecast.config import Fit, Model
+from gatecast.core import process
 from gatecast.data.panel import Panel
+from gatecast.feed.panel_feed import PanelFeed
+from gatecast.feed.sampling import all_training_windows, at_once, batches, validation_windows
+from gatecast.feed.scaling import Scaling, fit_scaling
+from gatecast.feed.spec import input_spec
 from gatecast.models import calibration
 from gatecast.models.build import build
+from gatecast.models.config import Model
 from gatecast.models.inputs import InputSpec
-from gatecast.training import cost, runtime
-from gatecast.training.feed import (
-    PanelFeed,
-    Scaling,
-    all_training_windows,
-    at_once,
-    batches,
-    fit_scaling,
-    input_spec,
-    validation_windows,
-)
+from gatecast.training import cost, distributed
+from gatecast.training.config import Fit
 
 CHECKPOINTS = Path("checkpoints")
 _LINEAR_WINDOWS = 100_000  # that the closed form is fitted to, at most
@@ -89,9 +85,9 @@ def train(
             is not there.
         SystemExit: 143 after SIGTERM, 130 after Ctrl-C; the last checkpoint is kept.
     """
-    runtime.follow_launcher()
-    ranks = runtime.ranks(fit)
-    runtime.set_threads(fit.threads, ranks.local)
+    distributed.follow_launcher()
+    ranks = distributed.ranks(fit)
+    process.set_threads(fit.threads, ranks.local)
     spec, scaling = input_spec(panel, model), fit_scaling(panel)
     held = {"recurrent": ranks.world, "ensemble": torch.cuda.device_count()}.get(model.kind, 0)
     used = cost.stopwatch(fit, held)
@@ -126,11 +122,11 @@ def assist(variant: str, panel: Panel, model: Model, fit: Fit, seed: int) -> Non
     Args:
         variant, panel, model, fit, seed: as rank 0 was told.
     """
-    runtime.follow_launcher()
+    distributed.follow_launcher()
     if model.kind != "recurrent":
         return
-    ranks = runtime.ranks(fit)
-    runtime.set_threads(fit.threads, ranks.local)
+    ranks = distributed.ranks(fit)
+    process.set_threads(fit.threads, ranks.local)
     from gatecast.training import recurrent
 
     spec, scaling = input_spec(panel, model), fit_scaling(panel)

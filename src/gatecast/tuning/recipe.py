@@ -8,9 +8,10 @@ from typing import Any
 
 import yaml
 
-from gatecast import atomic
-from gatecast.config import Fit, Model
-from gatecast.errors import TuneError
+from gatecast.core import atomic
+from gatecast.core.errors import TuneError
+from gatecast.models.config import Model
+from gatecast.training.config import Fit
 from gatecast.training.trainer import OF_THE_MACHINE
 from gatecast.tuning.space import settings_of_trainer
 from gatecast.tuning.study import Found

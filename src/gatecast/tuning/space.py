@@ -23,9 +23,12 @@ from optuna.distributions import (
 )
 
 from gatecast import checks
-from gatecast.config import Config, Fit, Model, Range, Search
-from gatecast.errors import ConfigError, did_you_mean
+from gatecast.config import Config
+from gatecast.core.errors import ConfigError, did_you_mean
+from gatecast.models.config import Model
+from gatecast.training.config import Fit
 from gatecast.training.trainer import OF_THE_MACHINE
+from gatecast.tuning.config import Range, Search
 
 _FIXED = {  # what the model is for, what scores it, and the machine
     *("kind", "members", "seeds", "ridge", "event"),

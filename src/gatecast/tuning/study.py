@@ -30,17 +30,22 @@ from sqlalchemy.exc import SQLAlchemyError
 from torch import nn
 
 from gatecast import __version__
-from gatecast.config import Fit, Model, Search
+from gatecast.core import process
+from gatecast.core.errors import GatecastError, TuneError
 from gatecast.data.panel import Panel
 from gatecast.data.windows import targets
-from gatecast.errors import GatecastError, TuneError
 from gatecast.evaluation import metrics
 from gatecast.evaluation.backtest import Backtest
 from gatecast.evaluation.predictor import NetPredictor
+from gatecast.feed.sampling import validation_windows
+from gatecast.feed.scaling import Scaling, fit_scaling
+from gatecast.feed.spec import input_spec
+from gatecast.models.config import Model
 from gatecast.models.inputs import InputSpec
-from gatecast.registry import processes, tracking
+from gatecast.registry.mlflow import tracking
 from gatecast.training import trainer
-from gatecast.training.feed import Scaling, fit_scaling, input_spec, validation_windows
+from gatecast.training.config import Fit
+from gatecast.tuning.config import Search
 from gatecast.tuning.space import Space
 
 STORE, LOCK = Path("tune.db"), Path(".tune.lock")
@@ -211,7 +216,7 @@ def _under_way(study: optuna.Study) -> list[FrozenTrial]:
 
 def _lost(trial: FrozenTrial) -> bool:
     process = trial.user_attrs["process"]
-    return process["gatecast.host"] == socket.gethostname() and processes.gone(process)
+    return process["gatecast.host"] == socket.gethostname() and process.gone(process)
 
 
 def _again(
@@ -237,7 +242,7 @@ def _counted(study: optuna.Study) -> list[FrozenTrial]:
 def _trial(job: Job, study: optuna.Study, parent: str) -> None:
     """Run one trial, whatever becomes of it, and say so in a line."""
     trial = study.ask(job.space.distributions)
-    trial.set_user_attr("process", processes.this_process())
+    trial.set_user_attr("process", process.this_process())
     start = time.perf_counter()
     value, state = None, TrialState.FAIL
     try:

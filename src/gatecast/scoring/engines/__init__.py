@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Protocol
 
-from gatecast.config import Score
-from gatecast.errors import ScoringError
+from gatecast.core.errors import ScoringError
+from gatecast.scoring.config import Score
 from gatecast.scoring.job import Job, Part
 
 

@@ -30,7 +30,7 @@ from multiprocessing.connection import wait
 from multiprocessing.context import ForkServerContext
 from typing import TYPE_CHECKING, Any
 
-from gatecast.errors import ScoringError
+from gatecast.core.errors import ScoringError
 from gatecast.scoring.job import SHARDS, Job, Part
 from gatecast.scoring.shards import score_shard
 
@@ -47,7 +47,7 @@ def engine(workers: int | None) -> Engine:
     Args:
         workers: processes, this one among them; None: the cores that this process may use.
     """
-    from gatecast.training.runtime import available_cores
+    from gatecast.core.process import available_cores
 
     return partial(compute, workers=workers or available_cores())
 
@@ -69,7 +69,7 @@ def compute(job: Job, numbers: Sequence[int], workers: int = 1) -> Iterator[Part
     """
     import torch
 
-    from gatecast.training.runtime import tune_allocator
+    from gatecast.core.process import tune_allocator
 
     tune_allocator()
     if (
@@ -170,7 +170,7 @@ def _begin(threads: int) -> None:
     """First thing in a worker: its threads; an interrupt is the parent's to see; it ends when the parent does."""
     import torch
 
-    from gatecast.training.runtime import tune_allocator
+    from gatecast.core.process import tune_allocator
 
     tune_allocator()
     torch.set_num_threads(threads)

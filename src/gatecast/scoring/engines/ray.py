@@ -17,7 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gatecast.errors import ScoringError
+from gatecast.core.errors import ScoringError
 from gatecast.scoring.job import Job, Part
 from gatecast.scoring.places import place
 
@@ -82,7 +82,7 @@ class Scorer:
     def __init__(self, threads: int) -> None:
         import torch
 
-        from gatecast.training.runtime import tune_allocator
+        from gatecast.core.process import tune_allocator
 
         tune_allocator()
         torch.set_num_threads(threads)

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 import pandas as pd
 
-from gatecast.config import Sink as Recipe
+from gatecast.scoring.config import Sink as Recipe
 
 DETAIL = ("parts", "quarantine")  # members of a manifest that grow with the series
 

@@ -23,8 +23,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from gatecast import failpoints
-from gatecast.errors import ScoringError
+from gatecast.core import failpoints
+from gatecast.core.errors import ScoringError
 from gatecast.evaluation.table import KEYS, PROBABILITY, quantile_columns
 from gatecast.scoring import parts
 from gatecast.scoring.sinks import DETAIL, facts

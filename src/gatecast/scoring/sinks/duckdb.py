@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from gatecast.errors import ScoringError
+from gatecast.core.errors import ScoringError
 from gatecast.scoring.sinks.database import FORECASTS, RUNS, DatabaseSink
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 
-from gatecast.errors import ScoringError
+from gatecast.core.errors import ScoringError
 from gatecast.scoring import parts
 from gatecast.scoring.parts import MANIFEST
 from gatecast.scoring.places import place

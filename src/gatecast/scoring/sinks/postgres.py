@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as csv
 
-from gatecast.errors import ScoringError
+from gatecast.core.errors import ScoringError
 from gatecast.scoring import parts
 from gatecast.scoring.sinks.database import COLUMNS, FORECASTS, INSTANT, RUNS, TEXT, DatabaseSink
 

@@ -1,0 +1,40 @@
+"""Sources: where raw feeds come from. One class per kind of source, by the name that a recipe's ``kind`` gives it.
+
+    sources.read(feed)               the long table of the whole raw feed
+    sources.fingerprint(feed, None)  what the raw feed is now, without reading its rows
+
+A new source is a module beside ``files.py`` with a class that follows :class:`Source`, and a line in ``SOURCES``.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+
+from gatecast.data.config import Feed
+from gatecast.data.sources.base import Source
+from gatecast.data.sources.demo import DemoSource
+from gatecast.data.sources.files import FileSource
+
+SOURCES: dict[str, type[Source]] = {"files": FileSource, "demo": DemoSource}
+
+
+def source(feed: Feed) -> Source:
+    """The source that a recipe describes."""
+    return SOURCES[feed.kind](feed)
+
+
+def read(feed: Feed, as_of: str | None = None, horizon: int = 0) -> pd.DataFrame:
+    """Read the whole raw feed; see :meth:`Source.read`."""
+    return source(feed).read(as_of, horizon)
+
+
+def read_actuals(feed: Feed) -> pd.DataFrame | None:
+    """Values that came after the feed's end, or None if the recipe names none; see :meth:`Source.read_actuals`."""
+    return source(feed).read_actuals()
+
+
+def fingerprint(feed: Feed, as_of: str | None) -> dict[str, Any]:
+    """What the raw feed is now. Holds no path of this machine, so that it can be compared between machines."""
+    return {"source": feed.name, "as_of": as_of, "files": source(feed).fingerprint()}

@@ -1,0 +1,20 @@
+"""Settings of the comparison, and the names that are taken: metrics, baselines."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+BASELINES = ("naive", "seasonal_naive")
+
+
+PERSISTENCE, LOGISTIC = EVENT_BASELINES = ("persistence", "logistic")
+
+
+METRICS = ("mase", "smape", "rmsse", "wape", "wql")
+
+
+@dataclass
+class Backtest:
+    """Rolling origins of the comparison: rows between two origins (null: the recipe's, else the horizon)."""
+
+    stride: int | None = None

@@ -1,0 +1,131 @@
+"""The MLflow model of a package: what it consists of beside the package, and how MLflow saves it."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from gatecast.data.panel import FUTURE, PAST, Channel, PanelMeta
+from gatecast.evaluation.table import KEYS, value_columns
+from gatecast.registry import package
+
+_PACKAGES = ("mlflow", "torch", "numpy", "pandas", "pyarrow", "pandera", "safetensors", "holidays")
+_CODE = (  # what forecasts, without what trains, searches, scores and keeps books
+    *("__init__.py", "core/__init__.py", "core/atomic.py", "core/errors.py", "core/forecast.py"),
+    *("data", "models", "feed", "evaluation/__init__.py"),
+    *("evaluation/predictor.py", "evaluation/table.py", "registry/__init__.py"),
+    *("registry/package.py", "registry/mlflow/__init__.py", "registry/mlflow/pyfunc.py"),
+)
+
+
+@dataclass(frozen=True)
+class Flavor:
+    """MLflow's pyfunc flavor with the parts of a package's model, for :meth:`mlflow.models.Model.log`.
+
+    ``mlflow.pyfunc.log_model`` would note the digest as a parameter of the run, and load the model to predict its
+    own example.
+
+    Attributes:
+        folder: the package.
+    """
+
+    folder: Path
+
+    def save_model(self, path: str, mlflow_model: Any, **_: Any) -> None:
+        """Save the model into a folder, where :meth:`mlflow.models.Model.log` picks it up."""
+        import mlflow
+
+        content = package.describe(self.folder)
+        with code() as part:
+            mlflow.pyfunc.save_model(
+                path,
+                mlflow_model=mlflow_model,
+                python_model=str(part / "registry" / "mlflow" / "pyfunc.py"),
+                artifacts={"package": str(self.folder)},
+                code_paths=[str(part)],
+                model_config={"digest": package.digest(self.folder)},
+                pip_requirements=requirements(),
+                signature=signature(content),
+                input_example=example(content),
+            )
+
+
+def requirements() -> list[str]:
+    """Lines of a ``requirements.txt`` with the versions of this process."""
+    return [f"{name}=={version(name).split('+')[0]}" for name in _PACKAGES]
+
+
+@contextmanager
+def code() -> Iterator[Path]:
+    """A copy of the part of gatecast that a model needs; gone when the block ends."""
+    import gatecast
+
+    whole = Path(gatecast.__file__).parent
+    with tempfile.TemporaryDirectory() as folder:
+        part = Path(folder) / "gatecast"
+        for name in _CODE:
+            source, target = whole / name, part / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            if source.is_dir():
+                shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
+            else:
+                shutil.copyfile(source, target)
+        yield part
+
+
+def _covariates(meta: PanelMeta) -> list[Channel]:
+    return [*meta.static, *(c for c in meta.channels if c.role in (PAST, FUTURE))]
+
+
+def signature(content: dict[str, Any]) -> Any:
+    """An MLflow ``ModelSignature``: the long table in, the forecast table out, ``cutoff`` beside it.
+
+    Args:
+        content: of ``package.json``.
+    """
+    from mlflow.models import ModelSignature
+    from mlflow.types import ColSpec, ParamSchema, ParamSpec, Schema
+
+    inputs: list[Any] = [
+        ColSpec("string", "unique_id"),
+        ColSpec("datetime", "ds"),
+        ColSpec("double", "y", required=False),
+    ]
+    inputs += [
+        ColSpec("double" if c.categories is None else "string", c.name, required=False)
+        for c in _covariates(PanelMeta.from_json(content["panel"]))
+    ]
+    kinds = dict(zip(KEYS, ("string", "datetime", "datetime", "integer"), strict=True))
+    outputs: list[Any] = [ColSpec(kind, name) for name, kind in kinds.items()] + [
+        ColSpec("float", name)
+        for name in value_columns("event" if content["spec"].get("event") else "quantile")
+    ]
+    params = ParamSchema([ParamSpec("cutoff", "string", "")])
+    return ModelSignature(Schema(inputs), Schema(outputs), params)
+
+
+def example(content: dict[str, Any]) -> pd.DataFrame:
+    """Two rows of two series.
+
+    Args:
+        content: of ``package.json``.
+    """
+    meta = PanelMeta.from_json(content["panel"])
+    table = pd.DataFrame(
+        {
+            "unique_id": ["a", "a", "b", "b"],
+            "ds": list(pd.date_range(meta.first, periods=2, freq=meta.frequency)) * 2,
+            "y": [1.0, 2.0, 3.0, 4.0],
+        }
+    )
+    for c in _covariates(meta):
+        table[c.name] = 0.0 if c.categories is None else c.categories[0] if c.categories else ""
+    return table

@@ -1,0 +1,61 @@
+"""The last scoring runs of a source as a table: published, failed, and begun but not ended."""
+
+from __future__ import annotations
+
+from io import StringIO
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from gatecast.core.ledger import Ledger
+from gatecast.scoring.run import BEGUN, FAILED, KIND
+from gatecast.scoring.sinks import Sink
+
+PUBLISHED, TOO_FEW, OPEN = "published", "failed: too few", "not finished"
+_NUMBERS = ("series", "fallbacks", "quarantined", "version", "revision", "seconds")
+
+
+def last(source: str, sink: Sink, ledger: Ledger, count: int = 10) -> list[dict[str, Any]]:
+    """The newest runs, newest first.
+
+    Returns:
+        Manifests with ``when`` (UTC) and ``state``. What failed published nothing; what is not finished is at work,
+        or was killed and is taken up again by the next command.
+    """
+    published = [m | {"state": PUBLISHED, "when": m["scored_at"]} for m in sink.manifests(source)]
+    failed = [
+        e.facts | {"state": TOO_FEW, "when": e.at, "revision": None}
+        for e in ledger.entries(FAILED, source)
+    ]
+    ended = {run["run_key"] for run in (*published, *failed)}
+    ended |= {e.facts["run_key"] for e in ledger.entries(KIND, source)}  # in another sink
+    opened = [
+        e.facts | {"state": OPEN, "when": e.at}
+        for e in ledger.entries(BEGUN, source)
+        if e.facts["run_key"] not in ended
+    ]
+    every = sorted([*published, *failed, *opened], key=lambda run: run["when"][:19])
+    return every[::-1][:count]
+
+
+def render(runs: list[dict[str, Any]]) -> str:
+    """The table as text."""
+    view = Table(box=box.SIMPLE_HEAD, title="scoring runs, newest first", title_justify="left")
+    for name in ("when", "kind", "cutoff", *_NUMBERS, "state", "run"):
+        view.add_column(name, no_wrap=True, justify="right" if name in _NUMBERS else "left")
+    for run in runs:
+        shown = [_shown(name, run.get(name)) for name in ("kind", "cutoff", *_NUMBERS, "state")]
+        view.add_row(run["when"][:16], *shown, run["run_key"])
+    buffer = StringIO()
+    Console(file=buffer, width=150, force_terminal=False).print(view)
+    return buffer.getvalue().rstrip()
+
+
+def _shown(name: str, value: Any) -> str:
+    if value is None:
+        return "-"
+    if name == "version":
+        return f"v{value}"
+    return f"{value:,}" if isinstance(value, int | float) else str(value)

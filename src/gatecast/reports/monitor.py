@@ -1,0 +1,153 @@
+"""What came true: published forecasts beside the actuals that have arrived since."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from gatecast.core import atomic
+from gatecast.core.errors import ScoringError
+from gatecast.core.forecast import Forecast
+from gatecast.data import ingest, panel, sources
+from gatecast.data.config import Feed
+from gatecast.data.panel import Panel
+from gatecast.data.sources.files import start_axis
+from gatecast.data.windows import Windows, targets
+from gatecast.evaluation import metrics
+from gatecast.evaluation.table import from_table
+from gatecast.scoring import store
+from gatecast.scoring.sinks import Sink
+
+REPORT = Path("reports/actuals.json")
+
+
+def monitor(feed: Feed, as_of: str | None = None, sink: Sink | None = None) -> dict[str, Any]:
+    """Score every published run of a source against the values known by now.
+
+    Values come from the feed as it is now and, where the recipe names one, from its ``actuals`` file.
+
+    Returns:
+        ``{"source": …, "runs": [{"run_key", "version", "cutoff", "scores" or null, …}]}``, also in
+        ``reports/actuals.json``. ``scores`` is null while nothing has come true.
+
+    Raises:
+        ScoringError: NO-FORECASTS.
+    """
+    published = store.runs(feed.name, sink)
+    if not published:
+        raise ScoringError(
+            "NO-FORECASTS",
+            f"there are no published forecasts of {feed.name}.",
+            "Run `python pipelines/score.py` first.",
+        )
+    checked = ingest.check_feed(feed, as_of, 0)
+    known = checked.observations[["unique_id", "ds", "y"]]
+    extra = _actuals(feed, known)
+    if extra is not None:
+        known = pd.concat([known, extra], ignore_index=True).sort_values(
+            ["unique_id", "ds"], ignore_index=True
+        )
+    bare = Feed(
+        name=feed.name,
+        frequency=feed.frequency,
+        timezone=feed.timezone,
+        task=feed.task,
+        calendar=False,
+    )
+    ids = known[["unique_id"]].drop_duplicates()
+    panels: dict[tuple[int, int], Panel] = {}
+    report = []
+    for run in published:
+        task = run["horizon"], run["season_length"]
+        if task not in panels:
+            panels[task] = panel.build(known, ids, bare, *task, feasible=False)
+        facts = ("run_key", "model", "version", "variant", "cutoff", "scored_at")
+        table = store.opened(sink).read(run)
+        scores = _scores(panels[task], table, run["horizon"])
+        kind = {"kind": run.get("kind", "live")}
+        report.append({k: run[k] for k in facts} | kind | scores)
+    content = {"source": feed.name, "runs": report}
+    atomic.write_json(REPORT, content)
+    return content
+
+
+def _actuals(feed: Feed, known: pd.DataFrame) -> pd.DataFrame | None:
+    """The recipe's actuals; those of a feed without stamps follow each series' last value."""
+    from gatecast.data import contract
+
+    raw = sources.read_actuals(feed)
+    if raw is None:
+        return None
+    bare = Feed(
+        name=feed.name,
+        frequency=feed.frequency,
+        timezone=feed.timezone,
+        time_format=feed.time_format,
+        time=feed.time,
+        target=feed.target,
+    )
+    rows = contract.check(raw, bare).observations
+    if feed.start is None:
+        return rows[["unique_id", "ds", "y"]]
+    longest = int(known.groupby("unique_id").size().max() + rows.groupby("unique_id").size().max())
+    axis = start_axis(feed, longest + 1)
+    last = known[known["y"].notna()].groupby("unique_id")["ds"].max()
+    rows = rows[rows["unique_id"].isin(last.index)]
+    after = axis.get_indexer(pd.DatetimeIndex(rows["unique_id"].map(last))) + 1
+    return rows.assign(ds=axis[after + axis.get_indexer(pd.DatetimeIndex(rows["ds"]))])
+
+
+def _scores(now: Panel, table: pd.DataFrame, horizon: int) -> dict[str, Any]:
+    """Scores of one run's table on a panel that holds what is known now."""
+    table = table.sort_values(["unique_id", "step"], kind="stable")
+    first = table.iloc[::horizon]
+    code = pd.Index(now.ids).get_indexer(first["unique_id"])
+    cutoff = (
+        first["cutoff"].dt.tz_convert("UTC").dt.tz_localize(None)
+        if first["cutoff"].dt.tz is not None
+        else first["cutoff"]
+    )
+    place = now.axis.get_indexer(pd.DatetimeIndex(cutoff))
+    found = (code >= 0) & (place >= 0)
+    windows = Windows(code[found], place[found] + 1 - now.position[code[found]])
+    forecast = Forecast(from_table(table, horizon)[found], windows)
+    y = targets(now, windows)
+    arrived = int((~np.isnan(y)).sum())
+    out: dict[str, Any] = {"forecasts": len(table), "actuals": arrived, "scores": None}
+    if arrived:
+        end = np.zeros(now.n_series, np.int64)
+        end[windows.series] = windows.origin
+        stats = metrics.statistics(
+            y, forecast, metrics.scales(now, end)
+        )  # yardsticks from before the cutoff
+        pooled = metrics.pooled(metrics.per_series(stats, windows.series))
+        out["scores"] = {
+            k: round(float(v), 6) if np.isfinite(v) else None
+            for k, v in pooled.items()
+            if not k.endswith("_z")
+        }
+    return out
+
+
+def line(content: dict[str, Any]) -> str:
+    """One line a run for the terminal."""
+    lines = []
+    for run in content["runs"]:
+        text = (
+            f"{run['model']} v{run['version']} ({run['variant']}) from {run['cutoff']}:"
+            f" {run['actuals']:,} of {run['forecasts']:,} forecasts have come true"
+        )
+        if s := run["scores"]:
+            text += (
+                f"; sMAPE {_show(s['smape'], 2)}, MASE {_show(s['mase'])}, WAPE {_show(s['wape'])},"
+                f" 95 % interval holds {100 * s['coverage_95']:.1f} %"
+            )
+        lines.append(text)
+    return "\n".join(lines)
+
+
+def _show(value: float | None, digits: int = 3) -> str:
+    return "-" if value is None else f"{value:.{digits}f}"

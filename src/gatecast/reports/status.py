@@ -1,0 +1,167 @@
+"""What there is, for somebody who has just sat down: one line a thing, and what to do where it is missing."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from datetime import UTC, datetime
+from io import StringIO
+from pathlib import Path
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from gatecast.core.errors import GatecastError
+from gatecast.core.forecast import Kind
+from gatecast.core.ledger import Entry, Ledger, shown
+from gatecast.data import sources
+from gatecast.data.config import Feed
+from gatecast.evaluation import event_board, leaderboard
+from gatecast.evaluation.config import PERSISTENCE
+from gatecast.registry import aliases, gate
+from gatecast.registry.champion import Champion, champion
+from gatecast.registry.mlflow import tracking
+from gatecast.reports import history
+from gatecast.scoring import config, sinks
+
+_DECISIONS = 5  # of the history that are shown
+
+
+def report(feed: Feed, as_of: str | None = None, recipe: config.Sink | None = None) -> str:
+    """Lines for the terminal. Never raises for what is merely missing."""
+    lines: dict[str, Callable[[], str]] = {
+        "source": lambda: _source(feed, as_of),
+        "panel": lambda: _panel(feed),
+        "leaderboard": lambda: _leaderboard(feed),
+        "champion": lambda: _champion(feed, "quantile"),
+        "event": lambda: _champion(feed, "event"),
+        "forecasts": lambda: _forecasts(feed, recipe or config.Sink()),
+        "store": lambda: _store(feed),
+        "free disk": lambda: f"{shutil.disk_usage('.').free / 2**30:.1f} GiB",
+    }
+    out = []
+    for name, say in lines.items():
+        try:
+            text = say()
+        except GatecastError as error:
+            text = str(error)
+        out += [f"{name:12s} {text}"] if text else []
+    return "\n".join(out)
+
+
+def _source(feed: Feed, as_of: str | None) -> str:
+    found = sources.fingerprint(feed, as_of)["files"]
+    said = [
+        f"{f['name']} ({f['bytes'] / 1e6:.1f} MB)" if "bytes" in f else f"{f['name']} (embedded)"
+        for f in found
+    ]
+    return f"{feed.name}: {', '.join(said)}"
+
+
+def _panel(feed: Feed) -> str:
+    from gatecast.data.panel import Panel
+
+    panel = Panel.load(Path("data/panel"))
+    m = panel.meta
+    other = "" if m.source == feed.name else f" (of source {m.source}: run `dvc repro`)"
+    return f"{panel.n_series:,} series to {panel.axis[panel.last - 1]}, horizon {m.horizon}, every {m.frequency}{other}"
+
+
+def _leaderboard(feed: Feed) -> str:
+    path = Path("reports/leaderboard.json")
+    if not path.is_file():
+        return "none yet: run `dvc repro`"
+    board = json.loads(path.read_text(encoding="utf-8"))
+    table = leaderboard.read(Path("reports"))
+    title = f"{board['source']}, {board['origins']:,} windows, horizon {board['horizon']}, by {board['metric']}"
+    return "\n\n" + leaderboard.render(table, title) + "\n" + _events()
+
+
+def _events() -> str:
+    """The board of events, if any variant forecasts one."""
+    reports = Path("reports")
+    if not (reports / "events.csv").is_file() or (table := event_board.read(reports)).empty:
+        return ""
+    return "\n" + event_board.render(table, "events, by brier") + "\n"
+
+
+def _store(feed: Feed) -> str:
+    tracking.close_dead_runs(feed.name)
+    return f"{shown(tracking.uri())} (ledger: {shown(Ledger().uri)})"
+
+
+def _champion(feed: Feed, kind: Kind) -> str:
+    """Who sits, since when and why; of events nothing before one was at the gate."""
+    best, ledger = champion(feed.name, kind=kind), Ledger()
+    model = tracking.model_name(feed.name, kind)
+    past = ledger.entries(aliases.KIND, model)
+    if best is None and kind == "event" and not past:
+        return ""
+    if best is None:
+        says = f"none: nothing of {feed.name} has been promoted"
+    else:
+        says = (
+            f"{best.model} v{best.version} ({best.variant}, {best.digest[:12]}){_since(past, best)}"
+        )
+    if left := aliases.interrupted(ledger, model):
+        says += f"; a move to v{left.facts['champion']} was interrupted: `dvc repro` finishes it"
+    return says + (f"\n\n{_history(past)}\n" if past else "")
+
+
+def _since(past: list[Entry], best: Champion) -> str:
+    """How long the champion has been that, and its scores when it was promoted."""
+    mine = [e for e in past if e.facts.get("champion") == best.version]
+    moved = [e for e in mine if e.facts["verdict"] in aliases.MOVES]
+    scored = [e for e in mine if e.facts["verdict"] == gate.PROMOTE]
+    says = f", champion for {_age(moved[-1].at)}" if moved else ""
+    if scored:
+        facts = scored[-1].facts
+        scores = facts["scores"]
+        floor = next(name for name in ("seasonal_naive", PERSISTENCE) if name in scores)
+        says += (
+            f"; {facts['metric']} {scores['challenger']:.3f} when promoted"
+            f" ({floor.replace('_', ' ')} {scores[floor]:.3f})"
+        )
+    return says
+
+
+def _age(at: str) -> str:
+    seconds = (datetime.now(UTC) - datetime.fromisoformat(at)).total_seconds()
+    for unit, length in (("days", 86_400), ("hours", 3_600), ("minutes", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds // length:.0f} {unit}"
+    return f"{seconds:.0f} seconds"
+
+
+def _history(past: list[Entry]) -> str:
+    """The last decisions, newest first."""
+    view = Table(box=box.SIMPLE_HEAD, title="decisions, newest first", title_justify="left")
+    for name in ("when", "variant", "verdict", "champion", "by", "why"):
+        view.add_column(name, overflow="ellipsis", no_wrap=name != "why")
+    for e in reversed(past[-_DECISIONS:]):
+        number = e.facts.get("champion")
+        by, _, _ = str(e.facts.get("by", "")).partition(",")
+        cells = (
+            e.facts.get("challenger") or "-",
+            e.facts["verdict"],
+            f"v{number}" if number else "-",
+        )
+        view.add_row(e.at[:16], *cells, by, e.facts["reason"])
+    buffer = StringIO()
+    Console(file=buffer, width=150, force_terminal=False).print(view)
+    return buffer.getvalue().rstrip()
+
+
+def _forecasts(feed: Feed, recipe: config.Sink) -> str:
+    sink = sinks.sink(recipe)
+    published = sink.manifests(feed.name)
+    says = "none yet: run `python pipelines/score.py`"
+    if published:
+        m = published[-1]
+        last = f"{m['series']:,} series from {m['cutoff']} by v{m['version']}"
+        where = sink.where(m["source"], m["run_key"])
+        says = f"{len(published)} runs; last {m['scored_at'][:19]}: {last} -> {where}"
+    runs = history.last(feed.name, sink, Ledger())
+    return says + (f"\n\n{history.render(runs)}\n" if runs else "")

@@ -1,0 +1,150 @@
+"""Past slots scored as of their time: a backfill by the model of that time, a hindcast by the one of now.
+
+A slot that was scored before with the same model and data is a no-op, so a backfill that was killed goes on where it
+was when it is started again.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+import traceback
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+from gatecast.config import Config
+from gatecast.core.errors import ConfigError, GatecastError, ScoringError
+from gatecast.core.ledger import Ledger
+from gatecast.data import calendar, stamps
+from gatecast.registry import aliases
+from gatecast.registry import champion as registry
+from gatecast.registry.champion import Champion
+from gatecast.registry.mlflow import tracking
+from gatecast.schedule.slots import Timetable, clock_zone, feed_clock, stamp
+from gatecast.scoring import run
+
+SCORED, BEFORE, NOBODY = "scored", "published before", "without a champion then"
+
+
+@dataclass
+class Done:
+    """What a backfill did: ``kind`` (backfill | hindcast), slots by what became of them."""
+
+    kind: str
+    first: datetime
+    last: datetime
+    slots: Counter[str] = field(default_factory=Counter)
+    failed: list[datetime] = field(default_factory=list)
+
+    def text(self) -> str:
+        """A line for the terminal."""
+        parts = [f"{n:,} {what}" for what, n in self.slots.items()]
+        parts += [f"{len(self.failed):,} failed"] if self.failed else []
+        total = self.slots.total() + len(self.failed)
+        span = f"{stamp(self.first)} to {stamp(self.last)}"
+        return f"{self.kind} of {total:,} slots, {span}: {', '.join(parts)}"
+
+
+def run_span(config: Config) -> Done:
+    """Score every slot from ``config.begin`` to ``config.end``, oldest first.
+
+    Raises:
+        ConfigError: SPAN if there is no slot in it.
+        ScoringError: NO-CHAMPION; SLOTS if slots could not be scored: the same command tries them again.
+        RegistryError: LEDGER, STORE.
+    """
+    from tqdm import tqdm
+
+    assert config.feed is not None
+    slots = list(past_slots(config))
+    if not slots:
+        raise ConfigError(
+            "SPAN",
+            f"the schedule has no slot from {config.begin} to {config.end}.",
+            "Choose a longer span; `from` comes first.",
+        )
+    kind = "hindcast" if config.hindcast else "backfill"
+    done, models = Done(kind, slots[0], slots[-1]), Models(config)
+    zone = clock_zone(config)
+    with tqdm(slots, unit="slot", desc=kind, disable=None) as bar:
+        for slot in bar:
+            try:
+                best = models.at(slot)
+                if best is None:
+                    done.slots[NOBODY] += 1
+                    bar.write(f"slot {stamp(slot)}: no model was champion then; left out")
+                    continue
+                as_of = feed_clock(config.feed, zone, slot)
+                summary = run.score(config.feed, config, as_of, best, kind)
+            except Exception as error:  # a slot that nobody foresaw must not hold up the others
+                done.failed.append(slot)
+                known = isinstance(error, GatecastError)
+                said = str(error) if known else traceback.format_exc()
+                bar.write(f"slot {stamp(slot)}: {said}", file=sys.stderr)
+                continue
+            done.slots[SCORED if summary.fresh else BEFORE] += 1
+    if done.failed:
+        raise ScoringError(
+            "SLOTS",
+            f"{done.text()}.",
+            "What each of them needs stands above; the same command tries them again.",
+        )
+    return done
+
+
+class Models:
+    """Who scores a slot: the champion of its time, or the one of now; each version is loaded once."""
+
+    def __init__(self, config: Config) -> None:
+        self._source, self._ledger = config.source, Ledger()
+        self._model = tracking.model_name(config.source)
+        self._now = registry.champion(config.source) if config.hindcast else None
+        self._loaded: tuple[int, Champion] | None = None
+        if config.hindcast and self._now is None:
+            raise ScoringError(
+                "NO-CHAMPION",
+                f"no model of source '{config.source}' has been promoted.",
+                "Run `dvc repro` first; reports/promotion.json says why nothing was promoted.",
+            )
+
+    def at(self, slot: datetime) -> Champion | None:
+        """The version that scores a slot; None if none was champion then."""
+        if self._now is not None:
+            return self._now
+        number = aliases.champion_then(self._ledger, self._model, slot)
+        if number is None:
+            return None
+        if self._loaded is None or self._loaded[0] != number:
+            self._loaded = number, registry.numbered(self._source, number)
+        return self._loaded[1]
+
+
+def past_slots(config: Config) -> Iterator[datetime]:
+    """The slots of a backfill: the schedule's, or moments a horizon apart where there is no schedule."""
+    assert config.feed is not None
+    zone = clock_zone(config)
+    begin, end = moment(str(config.begin), zone), moment(str(config.end), zone, whole_day=True)
+    if config.schedule.cron is not None:
+        yield from Timetable.of(config).between(begin, end)
+        return
+    feed = config.feed
+    step = (config.horizon or feed.task.horizon) * calendar.offset(feed.frequency)
+    # Days and months are steps of the wall clock, hours are steps of time.
+    wall = "UTC" if calendar.is_subdaily(str(feed.frequency)) else zone
+    slot = begin.astimezone(ZoneInfo(wall)).replace(tzinfo=None)
+    while (now := stamps.instant(str(slot), wall).tz_localize(UTC).to_pydatetime()) <= end:
+        yield now
+        slot = slot + step
+
+
+def moment(text: str, zone: str, whole_day: bool = False) -> datetime:
+    """A time that a user wrote, local to a zone unless it has an offset; a bare date may mean all of it."""
+    bare = re.fullmatch(r"\d{4}-\d{2}-\d{2}", text.strip())
+    found = stamps.instant(text, zone).tz_localize(UTC).to_pydatetime()
+    if whole_day and bare:
+        tomorrow = str(datetime.fromisoformat(text.strip()) + timedelta(days=1))
+        found = moment(tomorrow, zone) - timedelta(seconds=1)
+    return found
