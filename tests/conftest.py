@@ -120,7 +120,7 @@ def belt(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Clone:
         return clone
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def clone_into() -> Callable[[Path], Clone]:
     """:func:`make_clone`, for tests that choose the folder."""
     return make_clone
