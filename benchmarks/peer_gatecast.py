@@ -16,7 +16,7 @@ import pandas as pd  # noqa: E402
 
 from benchmarks.recipes import read  # noqa: E402
 from benchmarks.training import peers_net  # noqa: E402
-from gatecast.core.forecast import MEDIAN  # noqa: E402
+from gatecast.core.forecast import QuantileForecast  # noqa: E402
 from gatecast.data import panel  # noqa: E402
 from gatecast.data.config import Feed, Splits, Task  # noqa: E402
 from gatecast.data.windows import latest  # noqa: E402
@@ -70,9 +70,10 @@ measured["windows_per_step"] = windows
 
 with P.span() as predict:
     predictor = NetPredictor("peer", fitted.net, fitted.spec, fitted.scaling, data.meta)
-    forecast = predictor.predict(data, latest(data)).values[..., MEDIAN]
+    predicted = predictor.predict(data, latest(data))
+assert isinstance(predicted, QuantileForecast)
 order = {name: k for k, name in enumerate(data.ids)}
-forecast = np.stack([forecast[order[i]] for i in ids])
+forecast = np.stack([predicted.median[order[i]] for i in ids])
 
 P.report(
     a,

@@ -12,7 +12,7 @@ from gatecast.config import Config
 
 @entry(groups=("sink",))
 def main(config: Config) -> None:
-    from gatecast.core.forecast import KINDS
+    from gatecast.core.forecast import TASKS
     from gatecast.registry import retention
     from gatecast.registry.mlflow import tracking
     from gatecast.reports import lineage
@@ -22,13 +22,13 @@ def main(config: Config) -> None:
     rules, sink = config.registry, sinks.sink(config.storage)
     if config.apply:
         tracking.close_dead_runs(config.source)
-    for kind in KINDS:
-        name = tracking.model_name(config.source, kind)
+    for task in TASKS:
+        name = tracking.model_name(config.source, task)
         used = {}
-        if kind == "quantile":
+        if task == "quantile":
             used = lineage.recently_used(config.source, rules.days, sink)
         steps = retention.plan(name, rules.keep, used)
-        if not steps and kind == "event":
+        if not steps and task == "event":
             continue
         for step in steps:
             done = step.action

@@ -16,7 +16,7 @@ from gatecast.config import Config
 @entry(groups=("source", "sink"))
 def main(config: Config) -> None:
     from gatecast.core.errors import ConfigError
-    from gatecast.core.forecast import Kind
+    from gatecast.core.forecast import Task
     from gatecast.reports import lineage
     from gatecast.scoring import sinks
 
@@ -27,13 +27,13 @@ def main(config: Config) -> None:
         )
     assert config.storage is not None
     sink = sinks.sink(config.storage)
-    kind: Kind = "event" if config.event else "quantile"
+    task: Task = "event" if config.event else "quantile"
     if config.run_key is not None:
         facts = lineage.of_forecast(None, config.run_key, sink)
     elif config.version is not None:
-        facts = lineage.of_version(config.source, config.version, sink, kind)
+        facts = lineage.of_version(config.source, config.version, sink, task)
     else:
-        facts = lineage.of_digest(config.source, str(config.digest), sink, kind)
+        facts = lineage.of_digest(config.source, str(config.digest), sink, task)
     print(json.dumps(facts, indent=2) if config.format == "json" else lineage.render(facts))
 
 

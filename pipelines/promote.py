@@ -15,15 +15,15 @@ PANEL, REPORTS, MODELS = Path("data/panel"), Path("reports"), Path("models")
 
 @entry(modes=("promote", "rollback"))
 def main(config: Config) -> None:
-    from gatecast.core.forecast import Kind
+    from gatecast.core.forecast import Task
     from gatecast.data.panel import Panel
     from gatecast.registry import aliases, gate, promotion
     from gatecast.registry.mlflow import tracking
     from gatecast.reports import promotion as report
 
     if config.mode == "rollback":
-        kind: Kind = "event" if config.event else "quantile"
-        moved = aliases.rollback(config.source, config.reason, kind)
+        task: Task = "event" if config.event else "quantile"
+        moved = aliases.rollback(config.source, config.reason, task)
         print(f"promote: champion of {moved['model']} is version {moved['champion']} again")
         print(f"promote: previous is version {moved['champion_before']}: {moved['reason']}")
         return

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from gatecast.core.forecast import QUANTILES, Forecast
+from gatecast.core.forecast import QUANTILES, QuantileForecast
 from gatecast.data import ingest, panel
 from gatecast.data.config import Covariates, Demo, Feed, Splits, Task
 from gatecast.data.panel import Panel
@@ -97,12 +97,12 @@ class Shaped:
     name: str = "shaped"
     poison: int | None = None  # number of the series whose forecast is NaN
 
-    def predict(self, panel: Panel, windows: Windows) -> Forecast:
+    def predict(self, panel: Panel, windows: Windows) -> QuantileForecast:
         step = self.base + 1 + np.arange(self.horizon)
         values = step[None, :, None] + 4 * (np.array(QUANTILES) - 0.5)
         values = np.repeat(values, len(windows), 0).astype(np.float32)
         values[windows.series == self.poison] = np.nan
-        return Forecast(values, windows)
+        return QuantileForecast(values, windows)
 
 
 @pytest.fixture(scope="session")

@@ -24,7 +24,7 @@ def point(make_panel: Panels, values: list[float], horizon: int, season: int) ->
     panel = make_panel({"a": [*values, 0.0]}, horizon=horizon, feasible=False)
     window = Windows(np.array([0]), np.array([len(values)]))
     model = baselines.SeasonalNaive(horizon, season, "test")
-    return model.predict(panel, window).point[0].tolist()
+    return model.predict(panel, window).median[0].tolist()
 
 
 def test_naive_repeats_the_last_value(make_panel: Panels) -> None:
@@ -68,7 +68,7 @@ def test_a_series_that_has_no_value_yet_has_no_forecast(make_panel: Panels) -> N
 def test_no_series_is_forecast_from_its_neighbour(make_panel: Panels) -> None:
     panel = make_panel({"a": [1.0, 2.0, 3.0], "b": [50.0, NAN, 70.0]}, feasible=False)
     forecast = baselines.naive(3).predict(panel, Windows(np.array([1, 0]), np.array([2, 2])))
-    assert forecast.point[:, 0].tolist() == [50, 2]
+    assert forecast.median[:, 0].tolist() == [50, 2]
 
 
 def test_intervals_grow_with_the_root_of_the_step(make_panel: Panels) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from gatecast.core.forecast import QUANTILES, Forecast
+from gatecast.core.forecast import QUANTILES, QuantileForecast
 from gatecast.data import panel
 from gatecast.data.config import Covariates, Feed, Splits, Task
 from gatecast.data.panel import Panel
@@ -51,13 +51,13 @@ def backtest(source: Panel) -> Backtest:
     return Backtest.of(source)
 
 
-def noisy(backtest: Backtest, size: float | np.ndarray, seed: int = 0) -> Forecast:
+def noisy(backtest: Backtest, size: float | np.ndarray, seed: int = 0) -> QuantileForecast:
     """The truth and an error of this size ((n, 1) or a number), with an interval around it."""
     r = np.random.default_rng(seed)
     error = r.normal(size=backtest.targets.shape) * size
     point = np.nan_to_num(backtest.targets) + error
     steps = np.linspace(-1, 1, len(QUANTILES))
-    return Forecast((point[..., None] + steps).astype(np.float32), backtest.windows)
+    return QuantileForecast((point[..., None] + steps).astype(np.float32), backtest.windows)
 
 
 class Always:
@@ -65,10 +65,10 @@ class Always:
 
     name, horizon = "always", H
 
-    def __init__(self, forecast: Forecast) -> None:
+    def __init__(self, forecast: QuantileForecast) -> None:
         self.forecast = forecast
 
-    def predict(self, *_: object) -> Forecast:
+    def predict(self, *_: object) -> QuantileForecast:
         return self.forecast
 
 
@@ -100,11 +100,15 @@ def test_a_series_drawn_twice_counts_as_if_it_were_there_twice(
         times = (series[backtest.windows.series, 0] * origins[block, 0]).astype(int)
         rows = np.repeat(np.arange(len(block)), times)
         again = replace(backtest, windows=backtest.windows[rows], targets=backtest.targets[rows])
-        expected = again.run(Always(Forecast(forecast.values[rows], again.windows))).pooled[metric]
+        expected = again.run(Always(QuantileForecast(forecast.values[rows], again.windows))).pooled[
+            metric
+        ]
     else:
         rows = np.repeat(np.arange(len(block)), origins[block, 0].astype(int))
         again = replace(backtest, windows=backtest.windows[rows], targets=backtest.targets[rows])
-        table = again.run(Always(Forecast(forecast.values[rows], again.windows))).series[metric]
+        table = again.run(Always(QuantileForecast(forecast.values[rows], again.windows))).series[
+            metric
+        ]
         weight = series[:, 0] * table.notna()
         expected = float((table.fillna(0) * weight).sum() / weight.sum())
     assert every.score(series, origins) == pytest.approx([expected], rel=1e-6)

@@ -15,7 +15,7 @@ from sklearn.metrics import brier_score_loss, roc_auc_score
 from sklearn.metrics import log_loss as reference_log_loss
 
 from gatecast.core.errors import EvaluationError
-from gatecast.core.forecast import Forecast
+from gatecast.core.forecast import EventForecast
 from gatecast.data.panel import Panel
 from gatecast.data.windows import Windows, targets
 from gatecast.evaluation import events
@@ -121,8 +121,8 @@ def test_baselines_answer_probabilities_that_do_not_fall_and_beat_a_coin(
     persistence, logistic = (backtest.run(p, event) for p in events.baselines(panel, event))
     assert (persistence.name, logistic.name) == ("persistence", "logistic")
     for result in (persistence, logistic):
-        p = result.forecast.values[..., 0]
-        assert result.forecast.kind == "event"
+        p = result.forecast.probability
+        assert isinstance(result.forecast, EventForecast)
         assert p.shape == (len(backtest.windows), 3)
         assert ((p >= 0) & (p <= 1)).all()
         assert (np.diff(p, axis=1) >= 0).all()
@@ -146,7 +146,7 @@ def test_persistence_is_the_share_that_followed_by_hand(make_panel: Panels) -> N
         np.zeros(4, np.int64), np.array([1, 2, 3, 4])
     )  # newest: 0 9 9 0, next: 9 9 0 0
     net = Persistence(1, {"above": 5.0}).fit(panel, windows, targets(panel, windows))
-    p = net.predict(panel, windows).values[:, 0, 0]
+    p = net.predict(panel, windows).probability[:, 0]
     np.testing.assert_allclose(p, (1 + 0.5) / 3)
 
 
@@ -154,7 +154,7 @@ def test_persistence_tells_newest_values_apart(make_panel: Panels) -> None:
     panel = make_panel({"a": [0, 3, 6, 9] * 10}, horizon=1)  # only a 6 is followed by a 9
     windows = Windows(np.zeros(36, np.int64), np.arange(1, 37))
     net = Persistence(1, {"above": 7.0}).fit(panel, windows, targets(panel, windows))
-    p = net.predict(panel, windows[:4]).values[:, 0, 0]
+    p = net.predict(panel, windows[:4]).probability[:, 0]
     assert p.argmax() == 2
     assert p[2] > 0.9
     assert p[[0, 1, 3]].max() < 0.1
@@ -172,7 +172,7 @@ def test_a_baseline_sees_nothing_after_the_training_span_or_the_origin(
     pairs = zip(*(events.baselines(p, {"above": 5.0}) for p in (panel, other)), strict=True)
     for a, b in pairs:
         np.testing.assert_array_equal(
-            a.predict(panel, before).values, b.predict(other, before).values
+            a.predict(panel, before).probability, b.predict(other, before).probability
         )
 
 
@@ -181,8 +181,8 @@ class Broken:
 
     name, horizon = "broken", 3
 
-    def predict(self, panel: Panel, windows: Windows) -> Forecast:
-        return Forecast(np.full((len(windows), 3, 1), np.nan, np.float32), windows, (0.5,), "event")
+    def predict(self, panel: Panel, windows: Windows) -> EventForecast:
+        return EventForecast(np.full((len(windows), 3), np.nan, np.float32), windows)
 
 
 def test_a_probability_that_is_no_number_names_the_series(panel: Panel) -> None:

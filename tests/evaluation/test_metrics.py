@@ -12,7 +12,7 @@ import utilsforecast.losses as losses
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gatecast.core.forecast import MEDIAN, QUANTILES, Forecast
+from gatecast.core.forecast import MEDIAN, QUANTILES, QuantileForecast
 from gatecast.data.config import Splits
 from gatecast.data.panel import Panel
 from gatecast.data.windows import Windows, rolling_origins, targets
@@ -29,7 +29,7 @@ class Scored:
 
     panel: Panel
     y: np.ndarray
-    forecast: Forecast
+    forecast: QuantileForecast
     stats: dict[str, np.ndarray]
     table: pd.DataFrame  # a row per known target: unique_id, y, a column per level
     train: pd.DataFrame  # what precedes the test span
@@ -55,7 +55,7 @@ def score(panel: Panel, seed: int, missing: float) -> Scored:
     y[r.random(y.shape) < missing] = np.nan
     centre = np.nan_to_num(y, nan=5.0)[..., None] + r.normal(0, 3, (*y.shape, 1))
     values = centre + np.sort(r.normal(0, 3, (*y.shape, len(QUANTILES))), -1)
-    forecast = Forecast(values.astype(np.float32), windows)
+    forecast = QuantileForecast(values.astype(np.float32), windows)
     stats = metrics.statistics(y, forecast, metrics.scales(panel))
     ids = np.repeat(panel.ids[windows.series], H)
     table = pd.DataFrame({"unique_id": ids, "y": y.ravel().astype(float)})
@@ -198,7 +198,7 @@ def test_a_missing_target_counts_nowhere(make_panel: Panels) -> None:
     second = np.where(np.isnan(y)[..., None], 1e9, first)
     found = []
     for values in (first, second):
-        stats = metrics.statistics(y, Forecast(values, windows), metrics.scales(panel))
+        stats = metrics.statistics(y, QuantileForecast(values, windows), metrics.scales(panel))
         by_series = metrics.per_series(stats, windows.series)
         found.append((metrics.pooled(by_series), metrics.per_step(stats, windows.series)))
     assert found[0][0] == found[1][0]
@@ -210,7 +210,9 @@ def hand(
 ) -> dict[str, float]:
     windows = Windows(np.array(series), np.full(len(series), 40))
     values = np.repeat(np.array(point, float)[..., None], len(QUANTILES), -1)
-    stats = metrics.statistics(np.array(y), Forecast(values, windows), metrics.scales(panel))
+    stats = metrics.statistics(
+        np.array(y), QuantileForecast(values, windows), metrics.scales(panel)
+    )
     return metrics.pooled(metrics.per_series(stats, windows.series))
 
 
@@ -328,6 +330,6 @@ def test_the_point_forecast_is_the_median(make_panel: Panels) -> None:
     panel = make_panel({"a": np.arange(60.0)})
     values = np.zeros((1, 3, len(QUANTILES)))
     values[..., MEDIAN], values[..., MEDIAN + 1 :] = 5.0, 100.0
-    forecast = Forecast(values, Windows(np.array([0]), np.array([40])))
+    forecast = QuantileForecast(values, Windows(np.array([0]), np.array([40])))
     stats = metrics.statistics(np.full((1, 3), 7.0), forecast, metrics.scales(panel))
     assert stats["abs"].tolist() == [[2.0, 2.0, 2.0]]

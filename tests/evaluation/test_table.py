@@ -12,12 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gatecast.core.errors import IngestError
-from gatecast.core.forecast import QUANTILES, Forecast
+from gatecast.core.forecast import QUANTILES, QuantileForecast
 from gatecast.data.config import Covariates, Feed
 from gatecast.data.panel import Panel
 from gatecast.data.windows import Windows, latest
 from gatecast.evaluation.predictor import NetPredictor
-from gatecast.evaluation.table import feed_of, from_table, panel_of, quantile_columns, to_table
+from gatecast.evaluation.table import feed_of, from_table, panel_of, to_table
 from gatecast.feed.scaling import fit_scaling
 from gatecast.feed.spec import input_spec
 from gatecast.models.build import build
@@ -41,14 +41,14 @@ def predictor(panel: Panel, recipe: Model | None = None) -> NetPredictor:
     return NetPredictor("net", build(recipe, spec), spec, fit_scaling(panel), panel.meta)
 
 
-def random_forecast(panel: Panel, windows: Windows, horizon: int = 3) -> Forecast:
+def random_forecast(panel: Panel, windows: Windows, horizon: int = 3) -> QuantileForecast:
     values = np.sort(rng().normal(size=(len(windows), horizon, len(QUANTILES))), -1)
-    return Forecast(values.astype(np.float32), windows)
+    return QuantileForecast(values.astype(np.float32), windows)
 
 
 def test_columns_are_named_as_utilsforecast_reads_them() -> None:
-    names = quantile_columns()
-    assert {n: QUANTILES[q] for n, q in names.items()} == {
+    levels = {name: QUANTILES[QuantileForecast.level(name)] for name in QuantileForecast.columns}
+    assert levels == {
         "gatecast": 0.5,
         "gatecast-lo-95": 0.025,
         "gatecast-hi-95": 0.975,
@@ -72,7 +72,7 @@ def test_a_row_says_series_cutoff_time_step_and_quantiles(make_panel: Panels) ->
     hour = pd.Timedelta(hours=1)
     assert table["cutoff"].tolist() == [START + 34 * hour] * 3 + [START + 49 * hour] * 3
     assert (table["ds"] == table["cutoff"] + table["step"] * hour).all()
-    assert table["gatecast"].tolist() == forecast.point.ravel().tolist()
+    assert table["gatecast"].tolist() == forecast.median.ravel().tolist()
     assert table["gatecast-hi-95"].tolist() == forecast.values[..., -1].ravel().tolist()
 
 
@@ -90,7 +90,9 @@ def test_quantiles_survive_the_table(n: int, seed: int, make_panel: Panels) -> N
     r = rng(seed)
     windows = Windows(np.sort(r.integers(0, 2, n)), r.integers(1, 60, n))
     values = r.normal(size=(n, 3, len(QUANTILES))).astype(np.float32)
-    np.testing.assert_array_equal(from_table(to_table(panel, Forecast(values, windows)), 3), values)
+    np.testing.assert_array_equal(
+        from_table(to_table(panel, QuantileForecast(values, windows)), 3), values
+    )
 
 
 def test_quantiles_survive_a_file(tmp_path: object, make_panel: Panels) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from gatecast.core.forecast import EventForecast
 from gatecast.core.ledger import Ledger
 from gatecast.data.panel import Panel
 from gatecast.data.windows import latest
@@ -40,8 +41,8 @@ def test_a_package_knows_its_event_and_answers_probabilities(folder: Path, tiny:
     predictor = package.load(folder)
     forecast = predictor.predict(tiny, latest(tiny))
     assert predictor.spec.event == {"above": 33.0}
-    assert forecast.kind == "event"
-    assert forecast.values.shape == (4, tiny.meta.horizon, 1)
+    assert isinstance(forecast, EventForecast)
+    assert forecast.shape == (4, tiny.meta.horizon)
     table = to_table(tiny, forecast)
     assert list(table.columns) == ["unique_id", "cutoff", "ds", "step", "probability"]
     assert (table.groupby("unique_id")["probability"].diff().dropna() >= 0).all()

@@ -123,17 +123,19 @@ def test_the_champion_of_events_gives_the_probabilities_of_its_package(
     send: Send, made: tuple[Path, Places], tiny: Panel
 ) -> None:
     send(GOOD)
-    found = champion.champion("tiny", kind="event")
+    found = champion.champion("tiny", task="event")
     assert found is not None
     assert champion.champion("tiny") is None
     windows = EventBacktest.of(tiny).windows
     own = package.load(made[1]["own", GOOD] / "models/mine").predict(tiny, windows)
-    np.testing.assert_array_equal(found.predictor.predict(tiny, windows).values, own.values)
+    np.testing.assert_array_equal(
+        found.predictor.predict(tiny, windows).probability, own.probability
+    )
 
 
 def test_a_better_net_takes_the_place_of_the_champion_of_events(send: Send, tiny: Panel) -> None:
     send(FAIR)
-    sitting = champion.champion("tiny", kind="event")
+    sitting = champion.champion("tiny", task="event")
     assert sitting is not None
     facts = send(GOOD)
     assert (facts["verdict"], facts["champion"], facts["champion_before"]) == ("promoted", 2, 1)
@@ -168,8 +170,8 @@ def test_a_net_no_better_than_the_sitting_champion_of_events_is_not_promoted(
 @pytest.mark.parametrize(
     ("change", "code"),
     [
-        (lambda f: replace(f, values=np.full_like(f.values, np.nan)), "NAN-FORECAST"),
-        (lambda f: replace(f, values=f.values[:-10], windows=f.windows[:-10]), "MISSING-FORECAST"),
+        (lambda f: replace(f, probability=np.full_like(f.probability, np.nan)), "NAN-FORECAST"),
+        (lambda f: f[:-10], "MISSING-FORECAST"),
     ],
     ids=["no number", "missing"],
 )
@@ -224,7 +226,7 @@ def test_the_champion_of_events_is_rolled_back_and_stays_so(send: Send) -> None:
     assert sits() == {"champion": 1, "previous": 2}
     assert send(GOOD)["verdict"] == "rolled_back"
     assert sits() == {"champion": 1, "previous": 2}
-    assert aliases.rollback("tiny", kind="event")["champion"] == 2
+    assert aliases.rollback("tiny", task="event")["champion"] == 2
     with pytest.raises(RegistryError, match="gatecast-tiny has no champion"):
         aliases.rollback("tiny")
 
@@ -247,7 +249,7 @@ def test_a_reader_of_status_lineage_and_housekeeping_finds_the_champion_of_event
     assert re.search(r"^event +gatecast-tiny-event v1 \(mine, ", said, re.M)
     assert "(persistence 0.183)" in said
     assert "none: nothing of tiny has been promoted" in said
-    facts = lineage.of_version("tiny", 1, kind="event")
+    facts = lineage.of_version("tiny", 1, task="event")
     assert (facts["variant"], facts["aliases"]) == ("mine", ["champion"])
     assert [d["verdict"] for d in facts["decisions"]] == ["promoted"]
     assert retention.plan(MODEL, 1, {}) == [retention.Step(1, "keep", "it is @champion")]

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from gatecast.core.errors import EvaluationError, GatecastError, RegistryError
-from gatecast.core.forecast import Forecast
+from gatecast.core.forecast import QuantileForecast
 from gatecast.core.ledger import Ledger
 from gatecast.data import ingest, panel
 from gatecast.data.config import Covariates, Demo, Feed, Splits, Task
@@ -78,7 +78,7 @@ def test_an_old_score_of_the_champion_is_not_used(
 def test_an_evaluation_that_raises_promotes_nobody(
     nth: int, sits: Any, tiny: Panel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(_: Forecast) -> Forecast:
+    def fail(_: QuantileForecast) -> QuantileForecast:
         raise RuntimeError("out of memory")
 
     answer(monkeypatch, nth, fail)
@@ -89,7 +89,7 @@ def test_an_evaluation_that_raises_promotes_nobody(
 def test_a_forecast_that_is_no_number_promotes_nobody(
     nth: int, sits: Any, tiny: Panel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def spoil(forecast: Forecast) -> Forecast:
+    def spoil(forecast: QuantileForecast) -> QuantileForecast:
         values = forecast.values.copy()
         values[3, 2] = np.nan
         return replace(forecast, values=values)
@@ -102,8 +102,8 @@ def test_a_forecast_that_is_no_number_promotes_nobody(
 def test_a_forecast_that_lacks_series_promotes_nobody(
     nth: int, sits: Any, tiny: Panel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def shorten(forecast: Forecast) -> Forecast:
-        return Forecast(forecast.values[:-10], forecast.windows[:-10])
+    def shorten(forecast: QuantileForecast) -> QuantileForecast:
+        return QuantileForecast(forecast.values[:-10], forecast.windows[:-10])
 
     answer(monkeypatch, nth, shorten)
     refuses(sits, tiny, EvaluationError, "MISSING-FORECAST")
@@ -148,7 +148,7 @@ def test_a_loss_in_one_segment_is_a_verdict_and_no_error(
 ) -> None:
     """Better for the three others, worse for series b, one of two of its kind, and of the third of low volume."""
 
-    def worse(forecast: Forecast) -> Forecast:
+    def worse(forecast: QuantileForecast) -> QuantileForecast:
         its = (forecast.windows.series == 1)[:, None, None]
         return replace(forecast, values=forecast.values + 2 * its.astype(np.float32))
 

@@ -15,7 +15,7 @@ import pytest
 
 from gatecast.config import Config
 from gatecast.core.errors import ScoringError
-from gatecast.core.forecast import Forecast
+from gatecast.core.forecast import QuantileForecast
 from gatecast.data import panel as panels
 from gatecast.data.config import Covariates, Feed, Task
 from gatecast.data.panel import Panel
@@ -91,7 +91,7 @@ def published(project: Path) -> Publish:
         reason = np.where(np.isin(built.ids, fallbacks), shards.NAIVE, "").astype(object)
         files = []
         for number, some in enumerate(np.array_split(there, cut)):
-            forecast = Forecast(values[some], Windows(some, built.history[some] - back))
+            forecast = QuantileForecast(values[some], Windows(some, built.history[some] - back))
             table = parts.encode(built, forecast, reason[some], {"run_key": key})
             at = place(sink.parts("shops", key))
             files.append(parts.write(at, table, parts.name_of(number, 1)))

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from gatecast.core.forecast import Forecast
+from gatecast.core.forecast import EventForecast, QuantileForecast
 from gatecast.data import panel
 from gatecast.data.config import Feed, Task
 from gatecast.data.windows import latest
@@ -55,9 +55,10 @@ def stage(
     }
     where, written = place(sink.parts(manifest["source"], key)), []
     for number, windows in enumerate([latest(built)[::2], latest(built)[1::2]]):
-        shape = (len(windows), 2, 1 if event else 11)
-        values = rng.normal(size=shape).astype(np.float32)
-        made = Forecast(values, windows, kind="event" if event else "quantile")
+        values = rng.normal(size=(len(windows), 2, 1 if event else 11)).astype(np.float32)
+        made = (
+            EventForecast(values[..., 0], windows) if event else QuantileForecast(values, windows)
+        )
         reason = np.array(["", "no finite number"])[np.arange(len(windows)) % 2]
         table = parts.encode(built, made, reason, provenance)
         written.append(parts.write(where, table, parts.name_of(number, 1)))

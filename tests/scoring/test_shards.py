@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from gatecast.config import Config
 from gatecast.core.errors import ScoringError
-from gatecast.core.forecast import Forecast
+from gatecast.core.forecast import QuantileForecast
 from gatecast.core.ledger import Ledger
 from gatecast.data import ingest
 from gatecast.data.config import Feed, RawFile
@@ -44,7 +44,7 @@ def broken(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     real = NetPredictor.predict
 
     def make(*names: str) -> None:
-        def predict(self: NetPredictor, panel: Panel, windows: Windows) -> Forecast:
+        def predict(self: NetPredictor, panel: Panel, windows: Windows) -> QuantileForecast:
             found = real(self, panel, windows)
             found.values[np.isin(panel.ids[windows.series].astype(str), names), 2] = np.nan
             return found
@@ -134,7 +134,7 @@ def test_a_series_that_the_model_cannot_forecast_gets_seasonal_naive_and_says_so
     (folder,) = snapshots.SNAPSHOTS.glob("*/panel")
     panel = Panel.load(folder)
     naive = seasonal_naive(7, 7).predict(panel, Windows(np.array([2]), panel.history[[2]]))
-    np.testing.assert_array_equal(table.loc[mine, "gatecast"], naive.point[0])
+    np.testing.assert_array_equal(table.loc[mine, "gatecast"], naive.median[0])
 
 
 def test_a_series_in_quarantine_is_listed_and_not_in_the_table(
@@ -158,7 +158,7 @@ def test_a_series_that_seasonal_naive_cannot_forecast_either_is_in_quarantine(
     broken("s1", "s2")
 
     class OnlyTheFirst:
-        def predict(self, panel: Panel, windows: Windows) -> Forecast:
+        def predict(self, panel: Panel, windows: Windows) -> QuantileForecast:
             found = seasonal_naive(7, 7).predict(panel, windows)
             found.values[1:] = np.inf
             return found

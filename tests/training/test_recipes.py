@@ -48,5 +48,5 @@ def test_a_model_of_an_event_trains(
     fit = replace(smoke, max_epochs=1, steps_per_epoch=2)
     trained = trainer.train("event", demo_panel, model, fit, 1)
     net = NetPredictor("event", trained.net, trained.spec, trained.scaling, demo_panel.meta)
-    p = net.predict(demo_panel, latest(demo_panel)).values[..., 0]
+    p = net.predict(demo_panel, latest(demo_panel)).probability
     assert (np.diff(p, axis=1) >= 0).all()

@@ -8,15 +8,18 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import pandas as pd
 
 from gatecast.core.errors import EvaluationError
-from gatecast.core.forecast import Forecast, Predictor
+from gatecast.core.forecast import EventForecast, Forecast, Predictor, QuantileForecast
 from gatecast.data.panel import Panel
 from gatecast.data.windows import Windows, rolling_origins, targets
 from gatecast.evaluation import metrics
+
+F = TypeVar("F", QuantileForecast, EventForecast)
 
 
 @dataclass(frozen=True)
@@ -27,18 +30,29 @@ class Result:
     pooled: dict[str, float]
     series: pd.DataFrame
     steps: pd.DataFrame
-    forecast: Forecast
+    forecast: QuantileForecast
     seconds: float
 
 
-def check_whole(name: str, forecast: Forecast, targets: np.ndarray) -> None:
-    """Raise MISSING-FORECAST unless there is a forecast for every window and step of the (n, H) targets."""
-    if forecast.values.shape[:2] != targets.shape:
+def check_whole(name: str, forecast: Forecast, targets: np.ndarray, wanted: type[F]) -> F:
+    """The forecast, if it is of the wanted type and covers every window and step of the (n, H) targets.
+
+    Raises:
+        EvaluationError: TASK if it is of the other type; MISSING-FORECAST if windows or steps are missing.
+    """
+    if not isinstance(forecast, wanted):
+        raise EvaluationError(
+            "TASK",
+            f"{name} forecasts the task '{forecast.task}', not '{wanted.task}'.",
+            "Variants with `head: event` are scored on the board of events, all others on the leaderboard.",
+        )
+    if forecast.shape != targets.shape:
         raise EvaluationError(
             "MISSING-FORECAST",
-            f"{name} answers {forecast.values.shape[:2]} windows and steps, not {targets.shape}.",
+            f"{name} answers {forecast.shape} windows and steps, not {targets.shape}.",
             "Leave the variant out of `variants`: its scores would be of other series than the others'.",
         )
+    return forecast
 
 
 @dataclass(frozen=True)
@@ -76,8 +90,8 @@ class Backtest:
         start = time.perf_counter()
         forecast = predictor.predict(self.panel, self.windows)
         seconds = time.perf_counter() - start
-        check_whole(predictor.name, forecast, self.targets)
-        broken = ~np.isfinite(forecast.values).all(-1) & ~np.isnan(self.targets)
+        forecast = check_whole(predictor.name, forecast, self.targets, QuantileForecast)
+        broken = ~forecast.finite & ~np.isnan(self.targets)
         if broken.any():
             at = int(np.flatnonzero(broken.any(1))[0])
             series = self.panel.ids[self.windows.series[at]]

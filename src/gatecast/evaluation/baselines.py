@@ -11,7 +11,7 @@ from statistics import NormalDist
 
 import numpy as np
 
-from gatecast.core.forecast import QUANTILES, Forecast
+from gatecast.core.forecast import QUANTILES, QuantileForecast, Task
 from gatecast.data.panel import Panel
 from gatecast.data.windows import Windows, history, last_known
 
@@ -27,15 +27,18 @@ class SeasonalNaive:
     """
 
     def __init__(self, horizon: int, season_length: int, name: str) -> None:
-        self.name, self.horizon, self.season_length = name, horizon, season_length
+        self.name = name
+        self.horizon = horizon
+        self.season_length = season_length
+        self.task: Task = "quantile"
 
-    def predict(self, panel: Panel, windows: Windows) -> Forecast:
+    def predict(self, panel: Panel, windows: Windows) -> QuantileForecast:
         """Forecast windows; a window without any known value before it yields NaN."""
         parts = [
             self._chunk(panel, windows[b : b + _CHUNK]) for b in range(0, len(windows), _CHUNK)
         ]
         empty = np.empty((0, self.horizon, len(QUANTILES)), np.float32)
-        return Forecast(np.concatenate(parts or [empty]), windows)
+        return QuantileForecast(np.concatenate(parts or [empty]), windows)
 
     def _chunk(self, panel: Panel, windows: Windows) -> np.ndarray:
         m = self.season_length

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gatecast.core.forecast import Forecast
+from gatecast.core.forecast import QuantileForecast
 from gatecast.data.panel import Panel
 from gatecast.data.windows import Windows
 from gatecast.evaluation import metrics
@@ -50,7 +50,7 @@ class Cells:
     size: np.ndarray
 
     @classmethod
-    def of(cls, backtest: Backtest, forecast: Forecast, metric: str) -> Cells:
+    def of(cls, backtest: Backtest, forecast: QuantileForecast, metric: str) -> Cells:
         """Add up the windows of a backtest; rows are its series, ascending."""
         stats = metrics.statistics(backtest.targets, forecast, backtest.scales)
         found = stats[_STATISTIC[metric]] * (2 if metric == "wql" else 1)

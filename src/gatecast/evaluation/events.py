@@ -22,7 +22,7 @@ import pandas as pd
 import torch
 
 from gatecast.core.errors import EvaluationError
-from gatecast.core.forecast import Forecast, Predictor
+from gatecast.core.forecast import EventForecast, Predictor, Task
 from gatecast.data.panel import Panel
 from gatecast.data.windows import Windows, history, rolling_origins, targets
 from gatecast.evaluation.backtest import check_whole
@@ -120,7 +120,10 @@ class Persistence:
     """
 
     def __init__(self, horizon: int, event: Event, name: str = PERSISTENCE) -> None:
-        self.name, self.horizon, self.event = name, horizon, event
+        self.name = name
+        self.horizon = horizon
+        self.event = event
+        self.task: Task = "event"
         self.edges = np.empty(0)
         self.share = np.full((2, horizon), 0.5)  # of each class, then of windows without a value
 
@@ -139,10 +142,10 @@ class Persistence:
             self.share[k] = np.maximum.accumulate(rate)
         return self
 
-    def predict(self, panel: Panel, windows: Windows) -> Forecast:
-        """(n, H, 1) P(by each step)."""
-        values = self.share[self._class(_newest(panel, windows))][..., None].astype(np.float32)
-        return Forecast(values, windows, (0.5,), "event")
+    def predict(self, panel: Panel, windows: Windows) -> EventForecast:
+        """Forecast windows, those without any value of the last season, too."""
+        share = self.share[self._class(_newest(panel, windows))].astype(np.float32)
+        return EventForecast(share, windows, self.event)
 
     def _class(self, newest: np.ndarray) -> np.ndarray:
         none = len(self.edges) + 1
@@ -194,7 +197,7 @@ class EventResult:
     pooled: dict[str, float]
     steps: pd.DataFrame
     curve: pd.DataFrame
-    forecast: Forecast
+    forecast: EventForecast
     seconds: float
 
     @property
@@ -237,8 +240,8 @@ class EventBacktest:
         start = time.perf_counter()
         forecast = predictor.predict(self.panel, self.windows)
         seconds = time.perf_counter() - start
-        check_whole(predictor.name, forecast, self.targets)
-        p, label = forecast.values[..., 0].astype(np.float64), happened(self.targets, event)
+        forecast = check_whole(predictor.name, forecast, self.targets, EventForecast)
+        p, label = forecast.probability.astype(np.float64), happened(self.targets, event)
         broken = ~np.isfinite(p).all(1)
         if broken.any():
             series = self.panel.ids[self.windows.series[int(np.flatnonzero(broken)[0])]]

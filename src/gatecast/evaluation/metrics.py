@@ -22,7 +22,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from gatecast.core.forecast import QUANTILES, Forecast
+from gatecast.core.forecast import QUANTILES, QuantileForecast
 from gatecast.data.panel import Panel
 
 _Q = np.array(QUANTILES)
@@ -75,7 +75,7 @@ def scales(panel: Panel, end: np.ndarray | None = None) -> Scales:
     return Scales(*(np.where(s > 0, s, np.nan) for s in (absolute, squared, spread)))
 
 
-def statistics(y: np.ndarray, forecast: Forecast, scale: Scales) -> dict[str, np.ndarray]:
+def statistics(y: np.ndarray, forecast: QuantileForecast, scale: Scales) -> dict[str, np.ndarray]:
     """Statistics of every (window, step), NaN where the target is unknown.
 
     Args:
@@ -88,7 +88,7 @@ def statistics(y: np.ndarray, forecast: Forecast, scale: Scales) -> dict[str, np
     """
     y = np.asarray(y, np.float64)
     values = np.asarray(forecast.values, np.float64)
-    point, s = forecast.point.astype(np.float64), forecast.windows.series
+    point, s = forecast.median.astype(np.float64), forecast.windows.series
     error = y - point
     out = {"y": np.abs(y), "abs": np.abs(error), "bias": -error}
     with np.errstate(invalid="ignore", divide="ignore"):

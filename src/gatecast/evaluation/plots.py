@@ -119,7 +119,7 @@ def _fan(ax, panel: Panel, backtest: Backtest, result: Result, at: int) -> None:
             linewidth=0,
             label=f"{name} %",
         )
-    ax.plot(ahead, result.forecast.point[at], color="C0", linewidth=1.6, label="median")
+    ax.plot(ahead, result.forecast.median[at], color="C0", linewidth=1.6, label="median")
     ax.tick_params(axis="x", rotation=25, labelsize=7)
 
 

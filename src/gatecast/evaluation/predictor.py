@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 from torch import nn
 
 from gatecast.core.errors import EvaluationError
-from gatecast.core.forecast import Forecast
+from gatecast.core.forecast import QUANTILES, EventForecast, Forecast, QuantileForecast, Task
 from gatecast.data.panel import Panel, PanelMeta
 from gatecast.data.windows import Windows
 from gatecast.feed.panel_feed import PanelFeed
@@ -32,23 +34,25 @@ class NetPredictor:
     def __init__(
         self, name: str, net: nn.Module, spec: InputSpec, scaling: Scaling, meta: PanelMeta
     ) -> None:
-        self.name, self.net, self.spec, self.scaling, self.meta = (
-            name,
-            net.eval(),
-            spec,
-            scaling,
-            meta,
-        )
+        self.name = name
+        self.net = net.eval()
+        self.spec = spec
+        self.scaling = scaling
+        self.meta = meta
         self.horizon = spec.horizon
+        self.task: Task = "event" if spec.event else "quantile"
         self._fed: tuple[Panel, PanelFeed] | None = None
-        self.device, self.precision = torch.device("cpu"), "32-true"
+        self.device = torch.device("cpu")
+        self.precision = "32-true"
 
     def on(self, device: str, precision: str = "32-true") -> NetPredictor:
         """This predictor, which from now on computes on a device (``cpu``, ``cuda``) and in a precision.
 
         ``bf16-mixed`` multiplies matrices in bfloat16, and does the rest as ever.
         """
-        self.device, self.precision, self._fed = torch.device(device), precision, None
+        self.device = torch.device(device)
+        self.precision = precision
+        self._fed = None
         self.net.to(self.device)
         return self
 
@@ -71,19 +75,24 @@ class NetPredictor:
                 f" the panel asks for {m.horizon} of {m.frequency} (zone {m.timezone}).",
                 "Train it again for this task.",
             )
-        feed = self._feed(panel)
-        event = bool(self.spec.event)
-        answer = self.net.probabilities if event else self.net.quantiles
-        out = np.empty((len(windows), self.horizon, 1 if event else len(m.quantiles)), np.float32)
+        feed, shape = self._feed(panel), (len(windows), self.horizon)
+        if self.task == "event":
+            probability = np.empty(shape, np.float32)
+            self._fill(probability, self.net.probabilities, feed, windows)
+            return EventForecast(probability, windows, self.spec.event)
+        values = np.empty((*shape, len(QUANTILES)), np.float32)
+        self._fill(values, self.net.quantiles, feed, windows)
+        return QuantileForecast(values, windows)
+
+    def _fill(self, out: np.ndarray, answer: Any, feed: PanelFeed, windows: Windows) -> None:
+        """Write what a method of the net returns for each batch into the rows of ``out``."""
         size = at_once(self.horizon) * (1 if self.device.type == "cpu" else _WIDER)
         reduced = self.precision == "bf16-mixed"
-        kind = self.device.type
-        with torch.inference_mode(), torch.autocast(kind, torch.bfloat16, enabled=reduced):
+        device = self.device.type
+        with torch.inference_mode(), torch.autocast(device, torch.bfloat16, enabled=reduced):
             for begin in range(0, len(windows), size):
                 batch = feed.batch(windows[begin : begin + size])
-                found = answer(batch).float().cpu().numpy()  # type: ignore[operator]
-                out[begin : begin + size] = found[..., None] if event else found
-        return Forecast(out, windows, (0.5,), "event") if event else Forecast(out, windows)
+                out[begin : begin + size] = answer(batch).float().cpu().numpy()
 
     def _feed(self, panel: Panel) -> PanelFeed:
         """The feed of a panel; that of the last one is kept, for it is asked for again and again."""

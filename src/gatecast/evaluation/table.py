@@ -6,29 +6,10 @@ import numpy as np
 import pandas as pd
 
 from gatecast.core.errors import IngestError, did_you_mean
-from gatecast.core.forecast import MEDIAN, QUANTILES, Forecast
+from gatecast.core.forecast import QUANTILES, Forecast, QuantileForecast
 from gatecast.data import contract, panel
 from gatecast.data.config import Covariates, Feed, Splits, Task
 from gatecast.data.panel import FUTURE, PAST, TARGET, Panel, PanelMeta
-
-MODEL = "gatecast"
-PROBABILITY = "probability"  # that the event has happened by this row's time
-KEYS = ["unique_id", "cutoff", "ds", "step"]
-
-
-def quantile_columns() -> dict[str, int]:
-    """Column name to place on the quantile grid: ``gatecast`` (median), ``gatecast-lo-95``, ``gatecast-hi-95``, …"""
-    columns = {MODEL: MEDIAN}
-    for low, level in enumerate(QUANTILES[:MEDIAN]):
-        width = round(100 * (1 - 2 * level))
-        columns[f"{MODEL}-lo-{width}"] = low
-        columns[f"{MODEL}-hi-{width}"] = len(QUANTILES) - 1 - low
-    return columns
-
-
-def value_columns(kind: str) -> dict[str, int]:
-    """Column name to place in ``Forecast.values``, by the kind of forecast."""
-    return {PROBABILITY: 0} if kind == "event" else quantile_columns()
 
 
 def stamps_of(source: Panel) -> pd.DatetimeIndex:
@@ -41,11 +22,11 @@ def to_table(source: Panel, forecast: Forecast) -> pd.DataFrame:
     """One row per (window, step).
 
     Returns:
-        ``unique_id``, ``cutoff`` (last stamp before the forecast), ``ds``, ``step`` (from 1) and the quantile
-        columns; of an event ``probability``, that it has happened by ``ds``. Stamps carry the source's time zone if
-        it declares one.
+        ``unique_id``, ``cutoff`` (last stamp before the forecast), ``ds``, ``step`` (from 1) and the columns of the
+        forecast: quantiles, or the ``probability`` that the event has happened by ``ds``. Stamps carry the source's
+        time zone if it declares one.
     """
-    n, horizon = forecast.values.shape[:2]
+    n, horizon = forecast.shape
     windows = forecast.windows
     place = source.position[windows.series] + windows.origin
     stamps = stamps_of(source)
@@ -56,16 +37,14 @@ def to_table(source: Panel, forecast: Forecast) -> pd.DataFrame:
         "ds": stamps[np.repeat(place, horizon) + step],
         "step": (step + 1).astype(np.int32),
     }
-    flat = forecast.values.reshape(n * horizon, -1)
-    columns |= {name: flat[:, q] for name, q in value_columns(forecast.kind).items()}
+    columns |= {name: forecast.column(name).ravel() for name in forecast.columns}
     return pd.DataFrame(columns)
 
 
 def from_table(table: pd.DataFrame, horizon: int) -> np.ndarray:
     """(n, horizon, Q) quantiles of a table whose rows are complete and sorted by window, then step."""
-    grid = np.empty((len(table), len(QUANTILES)), np.float32)
-    for name, q in quantile_columns().items():
-        grid[:, q] = table[name].to_numpy()
+    columns = sorted(QuantileForecast.columns, key=QuantileForecast.level)
+    grid = table[columns].to_numpy(np.float32)
     return grid.reshape(-1, horizon, len(QUANTILES))
 
 

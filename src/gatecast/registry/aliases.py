@@ -17,7 +17,7 @@ from typing import Any
 
 from gatecast.core import failpoints
 from gatecast.core.errors import RegistryError
-from gatecast.core.forecast import Kind
+from gatecast.core.forecast import Task
 from gatecast.core.ledger import Entry, Lease, Ledger, who
 from gatecast.registry import gate
 from gatecast.registry.champion import (
@@ -171,7 +171,7 @@ def _say(version: int | None) -> str:
     return "no version" if version is None else f"version {version}"
 
 
-def rollback(source: str, reason: str = "", kind: Kind = "quantile") -> dict[str, Any]:
+def rollback(source: str, reason: str = "", task: Task = "quantile") -> dict[str, Any]:
     """Make the previous champion the champion again, and the champion the previous one.
 
     A rollback that was interrupted is finished, and that is all.
@@ -179,7 +179,7 @@ def rollback(source: str, reason: str = "", kind: Kind = "quantile") -> dict[str
     Args:
         source: whose model.
         reason: for the ledger.
-        kind: of its two models.
+        task: of its two models.
 
     Returns:
         The row of the ledger.
@@ -187,14 +187,14 @@ def rollback(source: str, reason: str = "", kind: Kind = "quantile") -> dict[str
     Raises:
         RegistryError: NO-PREVIOUS; LEASE; whatever :func:`champion` raises of a version that cannot be trusted.
     """
-    model, ledger = tracking.model_name(source, kind), Ledger()
+    model, ledger = tracking.model_name(source, task), Ledger()
     with ledger.lease(lease_name(model)) as lease:
         failpoints.reach("promotion: lease taken")
         finished = settle(ledger, lease, model)
         failpoints.reach("promotion: settled")
         if finished and finished.facts["verdict"] == gate.ROLLBACK:
             return finished.facts  # the one that was asked for, and killed
-        sitting, target = version_at(model, CHAMPION), champion(source, PREVIOUS, kind)
+        sitting, target = version_at(model, CHAMPION), champion(source, PREVIOUS, task)
         if sitting is None or target is None or int(sitting.version) == target.version:
             raise RegistryError(
                 "NO-PREVIOUS",

@@ -12,7 +12,7 @@ from typing import Any
 
 from gatecast.core import atomic
 from gatecast.core.errors import RegistryError
-from gatecast.core.forecast import Kind
+from gatecast.core.forecast import Task
 from gatecast.evaluation.predictor import NetPredictor
 from gatecast.registry import package
 from gatecast.registry.mlflow import tracking
@@ -66,13 +66,13 @@ def version_at(model: str, alias: str) -> Any | None:
             raise
 
 
-def champion(source: str, alias: str = CHAMPION, kind: Kind = "quantile") -> Champion | None:
-    """Resolve and load the version behind an alias; None if nothing of the kind was promoted yet.
+def champion(source: str, alias: str = CHAMPION, task: Task = "quantile") -> Champion | None:
+    """Resolve and load the version behind an alias; None if nothing of the task was promoted yet.
 
     Raises:
         RegistryError: STORE, FOREIGN, ARTIFACT, DIGEST, PACKAGE-…
     """
-    found = version_at(tracking.model_name(source, kind), alias)
+    found = version_at(tracking.model_name(source, task), alias)
     return None if found is None else _load(found)
 
 

@@ -1,4 +1,4 @@
-"""What the gate is shown of each kind of forecast, all of it measured now, on the same rolling origins.
+"""What the gate is shown of each task, all of it measured now, on the same rolling origins.
 
 quantile    the leaderboard's metric beside seasonal naive's, the coverage of the intervals, segments
 event       the Brier score beside persistence's, AUROC
@@ -11,7 +11,7 @@ from typing import Protocol
 
 import numpy as np
 
-from gatecast.core.forecast import Kind, Predictor
+from gatecast.core.forecast import Predictor, Task
 from gatecast.data.panel import Panel
 from gatecast.evaluation import baselines, comparison, events
 from gatecast.evaluation.backtest import Backtest
@@ -20,12 +20,12 @@ from gatecast.evaluation.events import Event, EventBacktest
 from gatecast.registry import gate
 from gatecast.registry.config import Promote
 
-BOARDS: dict[Kind, str] = {"quantile": "leaderboard.json", "event": "events.json"}
+BOARDS: dict[Task, str] = {"quantile": "leaderboard.json", "event": "events.json"}
 
 
-def metric(kind: Kind, rules: Promote) -> str:
-    """The score by which forecasts of a kind are compared."""
-    return "brier" if kind == "event" else rules.metric
+def metric(task: Task, rules: Promote) -> str:
+    """The score by which forecasts of a task are compared."""
+    return "brier" if task == "event" else rules.metric
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class Contest(Protocol):
         ...
 
     def quality(self, challenger: Showing, baseline: Showing) -> gate.Check:
-        """The check that only this kind of forecast has."""
+        """The check that only this task has."""
         ...
 
     def segments(self, challenger: Cells, champion: Cells) -> list[Segment]:
@@ -101,7 +101,7 @@ class _Events:
 
     def run(self, predictor: Predictor) -> Showing:
         found, test = self.backtest.run(predictor, self.event), self.backtest
-        p = found.forecast.values[:, -1, 0]
+        p = found.forecast.probability[:, -1]
         cells = Cells.of_events(test.panel, test.windows, p, self.label)
         return Showing(found.pooled[self.metric], cells, found.pooled["auroc"])
 

@@ -40,7 +40,7 @@ class Evidence:
         metric: what the scores are.
         against: whom every challenger must beat, seasonal naive or persistence.
         challenger, baseline: scores.
-        quality: the check that only this kind of forecast has, :func:`coverage` or :func:`ranks`.
+        quality: the check that only this task has, :func:`coverage` or :func:`ranks`.
         origins: matured origins that do not overlap.
         duel: against the champion; None without one.
     """

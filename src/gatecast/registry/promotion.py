@@ -17,7 +17,7 @@ import pandas as pd
 
 from gatecast.core import failpoints
 from gatecast.core.errors import EvaluationError, RegistryError, TrainError
-from gatecast.core.forecast import KINDS, Kind
+from gatecast.core.forecast import TASKS, Task
 from gatecast.core.ledger import Ledger, who
 from gatecast.core.numbers import finite
 from gatecast.data.panel import Panel
@@ -35,7 +35,7 @@ Sits = tuple[int, str | None] | None  # version and digest of the champion
 def decide(
     panel: Panel, reports: Path, models: Path, rules: Promote
 ) -> tuple[dict[str, Any], list[Exception]]:
-    """Send the best variant of each kind to the gate; an error of one does not keep the other from its decision.
+    """Send the best variant of each task to the gate; an error of one does not keep the other from its decision.
 
     Args:
         panel, models, rules: see :func:`promote`.
@@ -46,28 +46,28 @@ def decide(
         no variant forecasts one); and the errors. Who has one is ``failed``.
     """
     made, errors = {}, []
-    for kind in KINDS:
+    for task in TASKS:
         try:
-            made[kind] = promote(panel, reports / contest.BOARDS[kind], models, rules, kind)
+            made[task] = promote(panel, reports / contest.BOARDS[task], models, rules, task)
         except Exception as error:
             errors.append(error)
             what = " ".join(str(error).split()) or type(error).__name__
-            made[kind] = _facts(panel, rules, kind, gate.Verdict(gate.FAILED, what))
+            made[task] = _facts(panel, rules, task, gate.Verdict(gate.FAILED, what))
     event = made["event"]
     return made["quantile"] | {"event": None if event["verdict"] == gate.NOTHING else event}, errors
 
 
 def promote(
-    panel: Panel, board: Path, models: Path, rules: Promote, kind: Kind = "quantile"
+    panel: Panel, board: Path, models: Path, rules: Promote, task: Task = "quantile"
 ) -> dict[str, Any]:
-    """Compare the best variant of a kind with the champion and promote it if the gate lets it pass.
+    """Compare the best variant of a task with the champion and promote it if the gate lets it pass.
 
     Args:
         panel: data and task of the comparison.
         board: ``leaderboard.json`` of the evaluation, or ``events.json``.
         models: folder of the packages.
         rules: thresholds.
-        kind: of the forecasts.
+        task: of the forecasts.
 
     Returns:
         The facts of the decision.
@@ -77,7 +77,7 @@ def promote(
     """
     found = _read(board, panel)
     if found["best"] is None:
-        return _nothing(panel, rules, kind, found)
+        return _nothing(panel, rules, task, found)
     folder = models / found["best"]
     digest = package.digest(folder)
     if found["digests"].get(found["best"]) != digest:
@@ -87,13 +87,13 @@ def promote(
             "Run `dvc repro evaluate`.",
         )
     if os.environ.get("DVC_EXP_NAME"):
-        return _experiment(_judged(panel, rules, kind, found, folder, digest))
-    model, ledger = tracking.model_name(panel.meta.source, kind), Ledger()
+        return _experiment(_judged(panel, rules, task, found, folder, digest))
+    model, ledger = tracking.model_name(panel.meta.source, task), Ledger()
     with ledger.lease(aliases.lease_name(model)) as lease:
         failpoints.reach("promotion: lease taken")
         aliases.settle(ledger, lease, model)
         failpoints.reach("promotion: settled")
-        facts = _judged(panel, rules, kind, found, folder, digest)
+        facts = _judged(panel, rules, task, found, folder, digest)
         if facts["verdict"] == gate.PROMOTE and aliases.withdrawn(ledger, model, digest):
             reason = (
                 "it was champion and was rolled back, or replaced by hand; a rollback returns it"
@@ -112,13 +112,13 @@ def promote(
 
 
 def _judged(
-    panel: Panel, rules: Promote, kind: Kind, board: dict[str, Any], folder: Path, digest: str
+    panel: Panel, rules: Promote, task: Task, board: dict[str, Any], folder: Path, digest: str
 ) -> dict[str, Any]:
     """The comparison and its verdict; ``champion`` is the one that sits."""
-    sitting = champion(panel.meta.source, kind=kind)
+    sitting = champion(panel.meta.source, task=task)
     verdict, scores = _compare(panel, package.load(folder, digest), digest, sitting, rules)
     sits = (sitting.version, sitting.digest) if sitting else None
-    return _facts(panel, rules, kind, verdict, sits, board, digest, scores)
+    return _facts(panel, rules, task, verdict, sits, board, digest, scores)
 
 
 def _experiment(facts: dict[str, Any]) -> dict[str, Any]:
@@ -129,21 +129,21 @@ def _experiment(facts: dict[str, Any]) -> dict[str, Any]:
     return facts | {"verdict": gate.EXPERIMENT, "reason": reason}
 
 
-def _nothing(panel: Panel, rules: Promote, kind: Kind, board: dict[str, Any]) -> dict[str, Any]:
-    """The facts where no variant makes forecasts of the kind."""
-    sitting = version_at(tracking.model_name(panel.meta.source, kind), CHAMPION)
+def _nothing(panel: Panel, rules: Promote, task: Task, board: dict[str, Any]) -> dict[str, Any]:
+    """The facts where no variant makes forecasts of the task."""
+    sitting = version_at(tracking.model_name(panel.meta.source, task), CHAMPION)
     sits = (int(sitting.version), sitting.tags.get("gatecast.digest")) if sitting else None
     others = ", ".join(board.get("elsewhere", []))
     reason = "no variant forecasts an event"
-    if kind == "quantile":
+    if task == "quantile":
         reason = f"{others} forecast events, and no other variant was evaluated"
-    return _facts(panel, rules, kind, gate.Verdict(gate.NOTHING, reason), sits, board)
+    return _facts(panel, rules, task, gate.Verdict(gate.NOTHING, reason), sits, board)
 
 
 def _facts(
     panel: Panel,
     rules: Promote,
-    kind: Kind,
+    task: Task,
     verdict: gate.Verdict,
     sits: Sits = None,
     board: dict[str, Any] | None = None,
@@ -154,12 +154,12 @@ def _facts(
     board, (version, before) = board or {}, sits or (None, None)
     return finite(
         {
-            "model": tracking.model_name(panel.meta.source, kind),
+            "model": tracking.model_name(panel.meta.source, task),
             "source": panel.meta.source,
             "challenger": board.get("best"),
             "digest": digest,
             "data_hash": panel.meta.data_hash,
-            "metric": contest.metric(kind, rules),
+            "metric": contest.metric(task, rules),
             "scores": scores or {},
             "champion_before": version,
             "digest_before": before,

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from gatecast.core.errors import RegistryError, ScoringError
-from gatecast.core.forecast import Kind
+from gatecast.core.forecast import Task
 from gatecast.core.ledger import Ledger
 from gatecast.registry.mlflow import tracking
 from gatecast.scoring import config, sinks
@@ -57,14 +57,14 @@ def of_forecast(source: str | None, run_key: str, sink: Sink | None = None) -> d
 
 
 def of_digest(
-    source: str, digest: str, sink: Sink | None = None, kind: Kind = "quantile"
+    source: str, digest: str, sink: Sink | None = None, task: Task = "quantile"
 ) -> dict[str, Any]:
     """The lineage of the registered version of a package, named by its digest or the beginning of it.
 
     Raises:
         RegistryError: NO-VERSION unless it names one; as :func:`of_version`.
     """
-    name = tracking.model_name(source, kind)
+    name = tracking.model_name(source, task)
     versions = tracking.client().search_model_versions(f"name = '{name}'")
     found = [v for v in versions if v.tags.get("gatecast.digest", "").startswith(digest)]
     if len(found) != 1:
@@ -73,11 +73,11 @@ def of_digest(
             f"{len(found)} versions of {name} have a package {digest}.",
             "Give more of the digest, or `version=…`.",
         )
-    return of_version(source, int(found[0].version), sink, kind)
+    return of_version(source, int(found[0].version), sink, task)
 
 
 def of_version(
-    source: str, version: int, sink: Sink | None = None, kind: Kind = "quantile"
+    source: str, version: int, sink: Sink | None = None, task: Task = "quantile"
 ) -> dict[str, Any]:
     """The lineage of a registered version of one of the source's two models.
 
@@ -91,7 +91,7 @@ def of_version(
     """
     from mlflow.exceptions import MlflowException
 
-    client, name = tracking.client(), tracking.model_name(source, kind)
+    client, name = tracking.client(), tracking.model_name(source, task)
     try:
         found = client.get_model_version(name, str(version))
         run = client.get_run(found.run_id)

@@ -10,7 +10,7 @@ import pandas as pd
 
 from gatecast.core import atomic
 from gatecast.core.errors import ScoringError
-from gatecast.core.forecast import Forecast
+from gatecast.core.forecast import QuantileForecast
 from gatecast.data import ingest, panel, sources
 from gatecast.data.config import Feed
 from gatecast.data.panel import Panel
@@ -113,7 +113,7 @@ def _scores(now: Panel, table: pd.DataFrame, horizon: int) -> dict[str, Any]:
     place = now.axis.get_indexer(pd.DatetimeIndex(cutoff))
     found = (code >= 0) & (place >= 0)
     windows = Windows(code[found], place[found] + 1 - now.position[code[found]])
-    forecast = Forecast(from_table(table, horizon)[found], windows)
+    forecast = QuantileForecast(from_table(table, horizon)[found], windows)
     y = targets(now, windows)
     arrived = int((~np.isnan(y)).sum())
     out: dict[str, Any] = {"forecasts": len(table), "actuals": arrived, "scores": None}

@@ -16,8 +16,9 @@ import numpy as np
 import pandas as pd
 
 from gatecast.core.errors import PanelError, ScoringError
+from gatecast.core.forecast import MODEL
 from gatecast.data.panel import Panel
-from gatecast.evaluation.table import MODEL, stamps_of
+from gatecast.evaluation.table import stamps_of
 from gatecast.scoring import store
 from gatecast.scoring.shards import shard_of
 from gatecast.scoring.sinks import Sink

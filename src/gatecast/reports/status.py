@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from gatecast.core.errors import GatecastError
-from gatecast.core.forecast import Kind
+from gatecast.core.forecast import Task
 from gatecast.core.ledger import Entry, Ledger, shown
 from gatecast.data import sources
 from gatecast.data.config import Feed
@@ -92,12 +92,12 @@ def _store(feed: Feed) -> str:
     return f"{shown(tracking.uri())} (ledger: {shown(Ledger().uri)})"
 
 
-def _champion(feed: Feed, kind: Kind) -> str:
+def _champion(feed: Feed, task: Task) -> str:
     """Who sits, since when and why; of events nothing before one was at the gate."""
-    best, ledger = champion(feed.name, kind=kind), Ledger()
-    model = tracking.model_name(feed.name, kind)
+    best, ledger = champion(feed.name, task=task), Ledger()
+    model = tracking.model_name(feed.name, task)
     past = ledger.entries(aliases.KIND, model)
-    if best is None and kind == "event" and not past:
+    if best is None and task == "event" and not past:
         return ""
     if best is None:
         says = f"none: nothing of {feed.name} has been promoted"

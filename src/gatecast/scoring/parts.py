@@ -17,10 +17,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from gatecast.core.errors import ScoringError
-from gatecast.core.forecast import Forecast
+from gatecast.core.forecast import MODEL, Forecast
 from gatecast.data.panel import Panel
 from gatecast.data.windows import Windows
-from gatecast.evaluation.table import MODEL, stamps_of, value_columns
+from gatecast.evaluation.table import stamps_of
 from gatecast.scoring.job import Part
 from gatecast.scoring.places import Folder, Place
 
@@ -43,7 +43,7 @@ def encode(
         reason: (n,) why a series got seasonal naive, '' if it did not.
         provenance: value of each further column.
     """
-    n, horizon = forecast.values.shape[:2]
+    n, horizon = forecast.shape
     windows, stamps = forecast.windows, stamps_of(source)
     place = source.position[windows.series] + windows.origin
     stamp = pa.timestamp("us", source.meta.timezone)
@@ -58,10 +58,7 @@ def encode(
         "ds": when((place[:, None] + np.arange(horizon)).ravel()),
         "step": np.tile(np.arange(1, horizon + 1, dtype=np.int32), n),
     }
-    flat = forecast.values.reshape(n * horizon, forecast.values.shape[2])
-    columns |= {
-        name: np.ascontiguousarray(flat[:, q]) for name, q in value_columns(forecast.kind).items()
-    }
+    columns |= {name: forecast.column(name).ravel() for name in forecast.columns}
     columns["fallback"] = _repeated(pa.array(reasons, pa.large_string()), code, horizon)
     columns |= {name: _constant(value, n * horizon) for name, value in provenance.items()}
     return pa.table(columns)

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from gatecast.core import failpoints
-from gatecast.core.forecast import QUANTILES, Forecast
+from gatecast.core.forecast import QUANTILES, QuantileForecast
 from gatecast.data.panel import FUTURE, Panel
 from gatecast.data.windows import Windows, gather
 from gatecast.evaluation.baselines import seasonal_naive
@@ -55,7 +55,7 @@ def score_shard(job: Job, shard: int) -> Part:
     lost = ~np.isfinite(values).all((1, 2))
     why = NOTHING if job.fallback == "seasonal_naive" else LEFT_OUT
     left_out = [[name, why] for name in parts.names_of(panel, windows[lost]).to_pylist()]
-    kept, reason = Forecast(values[~lost], windows[~lost]), reason[~lost]
+    kept, reason = QuantileForecast(values[~lost], windows[~lost]), reason[~lost]
     scored_at = datetime.fromisoformat(job.provenance["scored_at"]).replace(tzinfo=None)
     columns = job.provenance | {"scored_at": scored_at}
     table = parts.encode(panel, kept, reason, columns)
@@ -110,7 +110,9 @@ def _forecast(
     predictor: NetPredictor, panel: Panel, windows: Windows, fallback: str
 ) -> tuple[np.ndarray, np.ndarray]:
     """Forecasts of windows, and (n,) why one is not the model's own ('' if it is)."""
-    values = predictor.predict(panel, windows).values
+    forecast = predictor.predict(panel, windows)
+    assert isinstance(forecast, QuantileForecast)
+    values = forecast.values
     broken = ~np.isfinite(values).all((1, 2))
     if fallback == "seasonal_naive" and broken.any():
         naive = seasonal_naive(panel.meta.horizon, panel.meta.season_length)

@@ -13,8 +13,8 @@ from typing import Any
 
 import pandas as pd
 
+from gatecast.core.forecast import FORECASTS, KEYS, Task
 from gatecast.data.panel import FUTURE, PAST, Channel, PanelMeta
-from gatecast.evaluation.table import KEYS, value_columns
 from gatecast.registry import package
 
 _PACKAGES = ("mlflow", "torch", "numpy", "pandas", "pyarrow", "pandera", "safetensors", "holidays")
@@ -104,9 +104,9 @@ def signature(content: dict[str, Any]) -> Any:
         for c in _covariates(PanelMeta.from_json(content["panel"]))
     ]
     kinds = dict(zip(KEYS, ("string", "datetime", "datetime", "integer"), strict=True))
+    task: Task = "event" if content["spec"].get("event") else "quantile"
     outputs: list[Any] = [ColSpec(kind, name) for name, kind in kinds.items()] + [
-        ColSpec("float", name)
-        for name in value_columns("event" if content["spec"].get("event") else "quantile")
+        ColSpec("float", name) for name in FORECASTS[task].columns
     ]
     params = ParamSchema([ParamSpec("cutoff", "string", "")])
     return ModelSignature(Schema(inputs), Schema(outputs), params)

@@ -26,7 +26,7 @@ from typing import Any
 
 from gatecast.core import process
 from gatecast.core.errors import RegistryError
-from gatecast.core.forecast import Kind
+from gatecast.core.forecast import Task
 from gatecast.core.ledger import shown
 from gatecast.data.panel import FUTURE, PAST, TARGET, Panel, PanelMeta
 
@@ -41,9 +41,9 @@ def uri() -> str:
     return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{STORE.absolute()}"
 
 
-def model_name(source: str, kind: Kind = "quantile") -> str:
+def model_name(source: str, task: Task = "quantile") -> str:
     """Registered model of a source, events apart; that of quantiles is also the name of its experiment."""
-    return f"gatecast-{source}" + ("-event" if kind == "event" else "")
+    return f"gatecast-{source}" + ("-event" if task == "event" else "")
 
 
 def client() -> Any:

@@ -25,7 +25,7 @@ import pyarrow.parquet as pq
 
 from gatecast.core import failpoints
 from gatecast.core.errors import ScoringError
-from gatecast.evaluation.table import KEYS, PROBABILITY, quantile_columns
+from gatecast.core.forecast import KEYS, PROBABILITY, QuantileForecast
 from gatecast.scoring import parts
 from gatecast.scoring.sinks import DETAIL, facts
 
@@ -39,7 +39,7 @@ COLUMNS: dict[str, pa.DataType] = {  # of a part; times have the source's zone t
     _CUTOFF: INSTANT,
     _DS: INSTANT,
     _STEP: pa.int32(),
-    **dict.fromkeys(quantile_columns(), pa.float32()),
+    **dict.fromkeys(QuantileForecast.columns, pa.float32()),
     PROBABILITY: pa.float32(),
     "fallback": TEXT,
     "model_name": TEXT,
