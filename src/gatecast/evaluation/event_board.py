@@ -18,6 +18,7 @@ import numpy as np
 import pandas as pd
 
 from gatecast.core import atomic
+from gatecast.core.numbers import finite
 from gatecast.data.panel import Panel
 from gatecast.evaluation import leaderboard, plots
 from gatecast.evaluation.config import EVENT_BASELINES
@@ -69,10 +70,7 @@ def write(folder: Path, results: list[EventResult], panel: Panel, digests: dict[
         "horizon": panel.meta.horizon,
         "origins": len(results[0].forecast.windows) if results else 0,
         "digests": digests,
-        "scores": {
-            name: {k: v if isinstance(v, str) else leaderboard.number(v) for k, v in row.items()}
-            for name, row in table.to_dict("index").items()
-        },
+        "scores": finite(table.to_dict("index"), digits=6),
     }
     atomic.write_json(folder / "events.json", content)
     plots.reliability(results, folder / "reliability.png")

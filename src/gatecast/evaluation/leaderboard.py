@@ -15,7 +15,8 @@ from typing import Any
 
 import pandas as pd
 
-from gatecast.core import atomic
+from gatecast.core import atomic, terminal
+from gatecast.core.numbers import finite
 from gatecast.data.panel import Panel
 from gatecast.evaluation.backtest import Backtest, Result
 from gatecast.evaluation.config import BASELINES
@@ -77,10 +78,7 @@ def write(
         "series": int(len(set(backtest.windows.series.tolist()))),
         "digests": digests,
         "elsewhere": elsewhere or [],
-        "scores": {
-            name: {k: number(v) for k, v in row.items()}
-            for name, row in stable.to_dict("index").items()
-        },
+        "scores": finite(stable.to_dict("index"), digits=6),
     }
     atomic.write_json(folder / "leaderboard.json", content)
     brief = {
@@ -99,12 +97,6 @@ def read(folder: Path) -> pd.DataFrame:
     return pd.read_csv(folder / "leaderboard.csv", index_col="variant")
 
 
-def number(value: Any) -> float | None:
-    """A JSON number, rounded; null where there is none."""
-    number = round(float(value), 6)
-    return number if math.isfinite(number) else None
-
-
 def winner(table: pd.DataFrame, baselines: tuple[str, ...] = BASELINES) -> str | None:
     """The best variant that is not a baseline; None if there is none."""
     return next((str(name) for name in table.index if name not in baselines), None)
@@ -117,24 +109,12 @@ def render(
     baselines: tuple[str, ...] = BASELINES,
 ) -> str:
     """A table of scores for the terminal, best first."""
-    from io import StringIO
-
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-
-    view = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left", title_style="bold")
-    view.add_column("variant")
-    for name in columns:
-        view.add_column(name, justify="right")
     best = winner(table, baselines)
-    for name, row in table.iterrows():
-        style = "bold" if name == best else "dim" if name in baselines else None
-        cells = [_cell(column, row[column]) for column in columns]
-        view.add_row(f"{name} *" if name == best else str(name), *cells, style=style)
-    buffer = StringIO()
-    Console(file=buffer, width=120, force_terminal=False).print(view)
-    return buffer.getvalue().rstrip()
+    rows = [
+        [f"{name} *" if name == best else str(name), *(_cell(c, row[c]) for c in columns)]
+        for name, row in table.iterrows()
+    ]
+    return terminal.table(title, ["variant", *columns], rows, numbers=columns, wrap=("variant",))
 
 
 def _cell(column: str, value: float | str) -> str:

@@ -36,7 +36,7 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from gatecast.core import atomic
+from gatecast.core import atomic, terminal
 from gatecast.core.errors import EvaluationError
 from gatecast.core.forecast import MEDIAN
 from gatecast.data.panel import Panel
@@ -218,22 +218,11 @@ def write(folder: Path, found: list[Sensitivity], left_out: dict[str, str], pane
 
 def render(found: list[Sensitivity], title: str) -> str:
     """Within how far back nine tenths lie, as a terminal table."""
-    from io import StringIO
-
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-
-    view = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left", title_style="bold")
-    view.add_column("variant")
-    for name in ("through all it reads", "through the state"):
-        view.add_column(name, justify="right")
+    numbers, rows = ("through all it reads", "through the state"), []
     for f in found:
         last = f.horizons
         state = "-"
         if f.steps is not None:
             state = f"{last['memory_steps']} of {len(f.steps)} steps of {f.rows} rows"
-        view.add_row(f.name, f"{last['memory_lags']:,} of {len(f.lags):,} rows", state)
-    buffer = StringIO()
-    Console(file=buffer, width=120, force_terminal=False).print(view)
-    return buffer.getvalue().rstrip()
+        rows.append((f.name, f"{last['memory_lags']:,} of {len(f.lags):,} rows", state))
+    return terminal.table(title, ("variant", *numbers), rows, numbers)

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from io import StringIO
 from typing import Any
 
-from rich import box
-from rich.console import Console
-from rich.table import Table
-
+from gatecast.core import terminal
 from gatecast.core.ledger import Ledger
 from gatecast.scoring.run import BEGUN, FAILED, KIND
 from gatecast.scoring.sinks import Sink
@@ -42,18 +38,15 @@ def last(source: str, sink: Sink, ledger: Ledger, count: int = 10) -> list[dict[
 
 def render(runs: list[dict[str, Any]]) -> str:
     """The table as text."""
-    view = Table(box=box.SIMPLE_HEAD, title="scoring runs, newest first", title_justify="left")
-    for name in ("when", "kind", "cutoff", *_NUMBERS, "state", "run"):
-        view.add_column(name, no_wrap=True, justify="right" if name in _NUMBERS else "left")
-    for run in runs:
-        shown = [_shown(name, run.get(name)) for name in ("kind", "cutoff", *_NUMBERS, "state")]
-        view.add_row(run["when"][:16], *shown, run["run_key"])
-    buffer = StringIO()
-    Console(file=buffer, width=150, force_terminal=False).print(view)
-    return buffer.getvalue().rstrip()
+    columns = ("when", "kind", "cutoff", *_NUMBERS, "state", "run")
+    rows = [
+        [run["when"][:16], *(_cell(c, run.get(c)) for c in columns[1:-1]), run["run_key"]]
+        for run in runs
+    ]
+    return terminal.table("scoring runs, newest first", columns, rows, _NUMBERS, width=150)
 
 
-def _shown(name: str, value: Any) -> str:
+def _cell(name: str, value: Any) -> str:
     if value is None:
         return "-"
     if name == "version":

@@ -6,13 +6,9 @@ import json
 import shutil
 from collections.abc import Callable
 from datetime import UTC, datetime
-from io import StringIO
 from pathlib import Path
 
-from rich import box
-from rich.console import Console
-from rich.table import Table
-
+from gatecast.core import terminal
 from gatecast.core.errors import GatecastError
 from gatecast.core.forecast import Task
 from gatecast.core.ledger import Entry, Ledger, shown
@@ -137,21 +133,15 @@ def _age(at: str) -> str:
 
 def _history(past: list[Entry]) -> str:
     """The last decisions, newest first."""
-    view = Table(box=box.SIMPLE_HEAD, title="decisions, newest first", title_justify="left")
-    for name in ("when", "variant", "verdict", "champion", "by", "why"):
-        view.add_column(name, overflow="ellipsis", no_wrap=name != "why")
-    for e in reversed(past[-_DECISIONS:]):
-        number = e.facts.get("champion")
-        by, _, _ = str(e.facts.get("by", "")).partition(",")
-        cells = (
-            e.facts.get("challenger") or "-",
-            e.facts["verdict"],
-            f"v{number}" if number else "-",
-        )
-        view.add_row(e.at[:16], *cells, by, e.facts["reason"])
-    buffer = StringIO()
-    Console(file=buffer, width=150, force_terminal=False).print(view)
-    return buffer.getvalue().rstrip()
+    columns = ("when", "variant", "verdict", "champion", "by", "why")
+    rows = []
+    for entry in reversed(past[-_DECISIONS:]):
+        facts = entry.facts
+        version, variant = facts.get("champion"), facts.get("challenger") or "-"
+        by, _, _ = str(facts.get("by", "")).partition(",")
+        champion = f"v{version}" if version else "-"
+        rows.append((entry.at[:16], variant, facts["verdict"], champion, by, facts["reason"]))
+    return terminal.table("decisions, newest first", columns, rows, wrap=("why",), width=150)
 
 
 def _forecasts(feed: Feed, recipe: config.Sink) -> str:

@@ -16,6 +16,7 @@ from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from gatecast.config import Config
+from gatecast.core import terminal
 from gatecast.core.errors import ConfigError, GatecastError, ScoringError
 from gatecast.core.ledger import Ledger
 from gatecast.data import calendar, stamps
@@ -56,8 +57,6 @@ def run_span(config: Config) -> Done:
         ScoringError: NO-CHAMPION; SLOTS if slots could not be scored: the same command tries them again.
         RegistryError: LEDGER, STORE.
     """
-    from tqdm import tqdm
-
     assert config.feed is not None
     slots = list(past_slots(config))
     if not slots:
@@ -68,24 +67,20 @@ def run_span(config: Config) -> Done:
         )
     kind = "hindcast" if config.hindcast else "backfill"
     done, models = Done(kind, slots[0], slots[-1]), Models(config)
-    zone = clock_zone(config)
-    with tqdm(slots, unit="slot", desc=kind, disable=None) as bar:
-        for slot in bar:
+    with terminal.bar(len(slots), "slot", kind) as bar:
+        for slot in slots:
             try:
-                best = models.at(slot)
-                if best is None:
-                    done.slots[NOBODY] += 1
-                    bar.write(f"slot {stamp(slot)}: no model was champion then; left out")
-                    continue
-                as_of = feed_clock(config.feed, zone, slot)
-                summary = run.score(config.feed, config, as_of, best, kind)
-            except Exception as error:  # a slot that nobody foresaw must not hold up the others
+                outcome = _score(config, models, slot, kind)
+            except Exception as error:  # an unforeseen one must not hold up the other slots
                 done.failed.append(slot)
                 known = isinstance(error, GatecastError)
-                said = str(error) if known else traceback.format_exc()
-                bar.write(f"slot {stamp(slot)}: {said}", file=sys.stderr)
-                continue
-            done.slots[SCORED if summary.fresh else BEFORE] += 1
+                text = str(error) if known else traceback.format_exc()
+                bar.write(f"slot {stamp(slot)}: {text}", file=sys.stderr)
+            else:
+                done.slots[outcome] += 1
+                if outcome == NOBODY:
+                    bar.write(f"slot {stamp(slot)}: no model was champion then; left out")
+            bar.update()
     if done.failed:
         raise ScoringError(
             "SLOTS",
@@ -93,6 +88,16 @@ def run_span(config: Config) -> Done:
             "What each of them needs stands above; the same command tries them again.",
         )
     return done
+
+
+def _score(config: Config, models: Models, slot: datetime, kind: str) -> str:
+    """Score one slot; what became of it."""
+    assert config.feed is not None
+    best = models.at(slot)
+    if best is None:
+        return NOBODY
+    as_of = feed_clock(config.feed, clock_zone(config), slot)
+    return SCORED if run.score(config.feed, config, as_of, best, kind).fresh else BEFORE
 
 
 class Models:

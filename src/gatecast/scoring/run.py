@@ -17,7 +17,7 @@ from typing import Any
 
 from gatecast import __version__
 from gatecast.config import Config
-from gatecast.core import failpoints
+from gatecast.core import failpoints, terminal
 from gatecast.core.errors import ScoringError
 from gatecast.core.ledger import Ledger
 from gatecast.data.config import Feed
@@ -222,9 +222,7 @@ def _absolute(address: str) -> str:
 
 def _watched(done: Iterator[Part], series: int) -> Iterator[Part]:
     """The parts, with a bar of series a second and the time left."""
-    from tqdm import tqdm
-
-    with tqdm(total=series, unit="series", desc="scoring", disable=None) as bar:
+    with terminal.bar(series, "series", "scoring") as bar:
         for part in done:
             bar.update(part.series)
             yield part

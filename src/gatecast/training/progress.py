@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from typing import Any
 
 import pytorch_lightning as pl
-from tqdm import tqdm
+
+from gatecast.core import terminal
 
 
 class Progress(pl.Callback):
@@ -19,14 +19,13 @@ class Progress(pl.Callback):
 
     def __init__(self, label: str = "") -> None:
         self._label = label
-        self._bar = tqdm(disable=True)
+        self._bar = terminal.bar(0, "step", hidden=True)
 
     def on_train_start(self, trainer: pl.Trainer, module: Any) -> None:
         self._start, self._first = time.perf_counter(), trainer.current_epoch
         total = (trainer.max_epochs or 0) * module.settings.steps_per_epoch
-        quiet = bool(self._label) or not sys.stderr.isatty()
-        self._bar = tqdm(
-            total=total, initial=trainer.global_step, unit="step", leave=False, disable=quiet
+        self._bar = terminal.bar(
+            total, "step", start=trainer.global_step, keep=False, hidden=bool(self._label)
         )
 
     def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
