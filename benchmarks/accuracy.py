@@ -46,7 +46,8 @@ _CHUNK = 1024
 
 def make_panel(source: str) -> Any:
     """The panel of a source for its benchmark."""
-    from gatecast.data import ingest, panel
+    from gatecast.data import ingest
+    from gatecast.data.build_panel import build_panel
 
     feed = read("source", source, Feed)
     feed.name = source
@@ -57,7 +58,7 @@ def make_panel(source: str) -> Any:
     if source == "etth1":
         feed.task.horizon = max(ETT_HORIZONS)
     checked = ingest.check_feed(feed, None, feed.task.horizon)
-    return panel.build(checked.observations, checked.static, feed, feasible=source != "m4_hourly")
+    return build_panel(checked.observations, checked.static, feed, feasible=source != "m4_hourly")
 
 
 def predictor_of(name: str, data: Any, seed: int) -> tuple[Any, float]:

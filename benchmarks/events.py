@@ -40,12 +40,13 @@ STRIDES = {"hourly": 1, "midnight": 24}
 
 def make_panel() -> Any:
     """The panel of the source, with the event of its recipe."""
-    from gatecast.data import ingest, panel
+    from gatecast.data import ingest
+    from gatecast.data.build_panel import build_panel
 
     feed = read("source", SOURCE, Feed)
     feed.name = SOURCE
     checked = ingest.check_feed(feed, None, feed.task.horizon)
-    return panel.build(checked.observations, checked.static, feed)
+    return build_panel(checked.observations, checked.static, feed)
 
 
 def run(seed: int, recipe: str, picture: Path) -> dict[str, Any]:

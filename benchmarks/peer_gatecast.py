@@ -17,7 +17,7 @@ import pandas as pd  # noqa: E402
 from benchmarks.recipes import read  # noqa: E402
 from benchmarks.training import peers_net  # noqa: E402
 from gatecast.core.forecast import QuantileForecast  # noqa: E402
-from gatecast.data import panel  # noqa: E402
+from gatecast.data.build_panel import build_panel  # noqa: E402
 from gatecast.data.config import Feed, Splits, Task  # noqa: E402
 from gatecast.data.windows import latest  # noqa: E402
 from gatecast.evaluation.predictor import NetPredictor  # noqa: E402
@@ -40,7 +40,7 @@ with P.span() as convert:
         calendar=False,
         task=Task(a.horizon, P.SEASON, splits=Splits("series_end", a.horizon, 1)),
     )
-    data = panel.build(
+    data = build_panel(
         pd.concat(frames, ignore_index=True), pd.DataFrame({"unique_id": ids}), feed, feasible=False
     )
 

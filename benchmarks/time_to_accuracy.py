@@ -61,11 +61,12 @@ class _Scores:
 
 def train(seed: int, precision: str) -> list[dict[str, float]]:
     """Train the shipped recipe in this process; scores after every epoch, and of what is shipped at the end."""
-    from gatecast.data import ingest, panel
+    from gatecast.data import ingest
+    from gatecast.data.build_panel import build_panel
 
     feed = read("source", "m4_hourly", Feed)
     checked = ingest.check_feed(feed, None, feed.task.horizon)
-    data = panel.build(checked.observations, checked.static, feed)
+    data = build_panel(checked.observations, checked.static, feed)
     scores = _Scores(data)  # the clock starts
     import pytorch_lightning as pl
 

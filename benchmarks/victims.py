@@ -27,7 +27,8 @@ from gatecast.config import Config
 from gatecast.core import failpoints
 from gatecast.core.errors import GatecastError, ScoringError
 from gatecast.core.ledger import Ledger
-from gatecast.data import ingest, panel
+from gatecast.data import ingest
+from gatecast.data.build_panel import build_panel
 from gatecast.data.config import Feed, RawFile, Splits, Task
 from gatecast.models.config import Model
 from gatecast.registry import package, promotion
@@ -70,7 +71,7 @@ def stage(folder: Path, store: Path | None = None) -> Iterator[Path]:
             os.environ.pop(name, None)
         write_feed(0.0)
         checked = ingest.check_feed(FEED, None, HORIZON)
-        built = panel.build(checked.observations, checked.static, FEED)
+        built = build_panel(checked.observations, checked.static, FEED)
         from gatecast.training import trainer
 
         model = Model(kind="linear")

@@ -17,7 +17,8 @@ OBSERVATIONS = Path("data/observations")
 @entry(groups=("source",))
 def main(config: Config) -> None:
     from gatecast.core import atomic
-    from gatecast.data import ingest, panel, sources
+    from gatecast.data import ingest, sources
+    from gatecast.data.build_panel import build_panel
 
     feed = config.feed
     assert feed is not None
@@ -28,7 +29,7 @@ def main(config: Config) -> None:
     checked = ingest.check_feed(feed, config.as_of, config.horizon or feed.task.horizon)
     print(ingest.summary(checked.report))
     if config.check:
-        built = panel.build(
+        built = build_panel(
             checked.observations, checked.static, feed, config.horizon, config.season_length
         )
         task = f"horizon {built.meta.horizon}, season {built.meta.season_length}"

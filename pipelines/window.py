@@ -12,12 +12,13 @@ PANEL = Path("data/panel")
 
 @entry(groups=("source",))
 def main(config: Config) -> None:
-    from gatecast.data import ingest, panel, windows
+    from gatecast.data import ingest, windows
+    from gatecast.data.build_panel import build_panel
 
     assert config.feed is not None
     start = time.perf_counter()
     observations, static = ingest.load(OBSERVATIONS, config.source)
-    built = panel.build(
+    built = build_panel(
         observations,
         static,
         config.feed,

@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gatecast.core.errors import GatecastError, IngestError
-from gatecast.data import contract, ingest, panel
+from gatecast.data import contract, ingest
+from gatecast.data.build_panel import build_panel
 from gatecast.data.config import Covariates, Demo, Feed, Splits, Task
 from gatecast.data.sources import demo
 
@@ -150,7 +151,7 @@ def test_the_demo_passes_its_own_contract(ingested: Ingested, recipe: Feed) -> N
 
 def test_the_demo_makes_a_panel_with_windows(recipe: Feed) -> None:
     checked = ingest.check_feed(recipe, None, 48)
-    built = panel.build(checked.observations, checked.static, recipe)
+    built = build_panel(checked.observations, checked.static, recipe)
     assert built.n_series == 100
     assert [c.name for c in built.meta.channels] == ["y", "temperature", "promotion", "holiday"]
     assert [c.categories for c in built.meta.static] == [

@@ -19,8 +19,9 @@ from hypothesis import strategies as st
 from gatecast.core.errors import GatecastError, PanelError
 from gatecast.core.forecast import QUANTILES
 from gatecast.data import contract, windows
+from gatecast.data.build_panel import build_panel
 from gatecast.data.config import Feed, Splits, Task
-from gatecast.data.panel import Panel, build, write_series
+from gatecast.data.panel import Panel, write_series
 
 MakeFeed = Callable[..., Feed]
 Ingested = Callable[..., contract.Checked]
@@ -34,7 +35,7 @@ def panel_of(ingested: Ingested) -> Build:
 
     def run(feed: Feed, feasible: bool = False, **task: Any) -> Panel:
         checked = ingested(feed)
-        return build(checked.observations, checked.static, feed, feasible=feasible, **task)
+        return build_panel(checked.observations, checked.static, feed, feasible=feasible, **task)
 
     return run
 
@@ -484,7 +485,7 @@ def test_a_fraction_is_at_least_one_horizon_long(make_feed: Callable[..., Feed])
     feed = make_feed(
         frequency="YS", task=Task(horizon=4, season_length=1, splits=Splits("time", 0.1, 0.1))
     )
-    built = build(rows, rows[["unique_id"]].drop_duplicates(), feed)
+    built = build_panel(rows, rows[["unique_id"]].drop_duplicates(), feed)
     train_end, validation_end, end = built.split_points
     assert (train_end[0], validation_end[0], end[0]) == (16, 20, 24)
 

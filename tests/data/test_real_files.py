@@ -12,7 +12,8 @@ import pandas as pd
 import pytest
 from omegaconf import OmegaConf
 
-from gatecast.data import contract, ingest, panel, sources, windows
+from gatecast.data import contract, ingest, sources, windows
+from gatecast.data.build_panel import build_panel
 from gatecast.data.config import Feed
 
 DATA = os.environ.get("GATECAST_DATA_DIR")
@@ -100,7 +101,7 @@ def test_etth1_has_the_test_windows_of_the_published_protocol(
     checked: Check, recipe: Recipe, horizon: int, count: int
 ) -> None:
     got = checked("etth1")
-    built = panel.build(got.observations, got.static, recipe("etth1"), horizon=horizon)
+    built = build_panel(got.observations, got.static, recipe("etth1"), horizon=horizon)
     found = windows.rolling_origins(built, "test")
     assert np.bincount(found.series).tolist() == [count] * 7
 
@@ -114,7 +115,7 @@ def test_bike_misses_165_hours(checked: Check) -> None:
 
 def test_the_hours_bike_misses_are_masked(checked: Check, recipe: Recipe) -> None:
     got = checked("bike_sharing")
-    built = panel.build(got.observations, got.static, recipe("bike_sharing"))
+    built = build_panel(got.observations, got.static, recipe("bike_sharing"))
     assert len(built.values) == 2 * 365 * 24 + 24  # 2012 is a leap year
     assert (~built.observed).sum() == 165
 
@@ -128,7 +129,7 @@ def test_pm25_misses_2067_values(checked: Check) -> None:
 
 def test_the_wind_of_pm25_is_a_category(checked: Check, recipe: Recipe) -> None:
     got = checked("beijing_pm25")
-    built = panel.build(got.observations, got.static, recipe("beijing_pm25"))
+    built = build_panel(got.observations, got.static, recipe("beijing_pm25"))
     wind = next(c for c in built.meta.channels if c.name == "cbwd")
     assert wind.categories == ["NE", "NW", "SE", "cv"]
 

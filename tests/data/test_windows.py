@@ -14,8 +14,9 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from gatecast.data import windows
+from gatecast.data.build_panel import build_panel
 from gatecast.data.config import Feed, Splits, Task
-from gatecast.data.panel import Panel, build
+from gatecast.data.panel import Panel
 from gatecast.data.windows import Windows
 
 ABSENT = "absent"  # no row; None is a row with an empty value
@@ -55,7 +56,7 @@ class Observed:
         table = pd.DataFrame(rows, columns=["unique_id", "ds", "y"]).astype({"unique_id": "str"})
         table["ds"] = table["ds"].astype("datetime64[us]")
         static = pd.DataFrame({"unique_id": table["unique_id"].unique()})
-        return build(table, static, self.feed, feasible=False)
+        return build_panel(table, static, self.feed, feasible=False)
 
 
 @st.composite

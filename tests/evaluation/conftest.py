@@ -11,7 +11,8 @@ import pandas as pd
 import pytest
 
 from gatecast.core.forecast import QUANTILES, QuantileForecast
-from gatecast.data import ingest, panel
+from gatecast.data import ingest
+from gatecast.data.build_panel import build_panel
 from gatecast.data.config import Covariates, Demo, Feed, Splits, Task
 from gatecast.data.panel import Panel
 from gatecast.data.windows import Windows
@@ -55,7 +56,7 @@ def make_panel() -> Callable[..., Panel]:
             task=Task(horizon, season_length, stride, splits or Splits("time", 0.2, 0.2)),
             **feed,
         )
-        return panel.build(pd.concat(frames, ignore_index=True), statics, recipe, feasible=feasible)
+        return build_panel(pd.concat(frames, ignore_index=True), statics, recipe, feasible=feasible)
 
     return make
 
@@ -85,7 +86,7 @@ def demo_frame(demo_feed: Feed) -> pd.DataFrame:
 @pytest.fixture(scope="session")
 def demo_panel(demo_feed: Feed) -> Panel:
     checked = ingest.check_feed(demo_feed, None, 24)
-    return panel.build(checked.observations, checked.static, demo_feed)
+    return build_panel(checked.observations, checked.static, demo_feed)
 
 
 @dataclass

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from gatecast.core.forecast import QUANTILES, QuantileForecast
-from gatecast.data import panel
+from gatecast.data.build_panel import build_panel
 from gatecast.data.config import Covariates, Feed, Splits, Task
 from gatecast.data.panel import Panel
 from gatecast.evaluation import comparison
@@ -43,7 +43,7 @@ def source() -> Panel:
         task=Task(H, 12, splits=Splits("time", 0.2, 0.3)),
     )
     static = table[["unique_id", "kind"]].drop_duplicates()
-    return panel.build(table.drop(columns="kind"), static, feed)
+    return build_panel(table.drop(columns="kind"), static, feed)
 
 
 @pytest.fixture(scope="module")

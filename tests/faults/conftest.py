@@ -17,7 +17,8 @@ import psutil
 import pytest
 import torch
 
-from gatecast.data import ingest, panel
+from gatecast.data import ingest
+from gatecast.data.build_panel import build_panel
 from gatecast.data.config import Covariates, Demo, Feed, Splits, Task
 from gatecast.data.panel import Panel
 from gatecast.models.config import Model
@@ -172,7 +173,7 @@ def small() -> Panel:
     rows = checked.observations
     first = rows["unique_id"] == rows["unique_id"].iloc[0]
     rows.loc[first & (rows.index % 3 != 0), "y"] = float("nan")
-    return panel.build(rows, checked.static, feed)
+    return build_panel(rows, checked.static, feed)
 
 
 @pytest.fixture

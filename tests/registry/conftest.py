@@ -16,7 +16,7 @@ import pytest
 import torch
 
 from gatecast.core.forecast import Forecast
-from gatecast.data import panel
+from gatecast.data.build_panel import build_panel
 from gatecast.data.config import Covariates, Feed, Splits, Task
 from gatecast.data.panel import Panel
 from gatecast.evaluation import baselines, leaderboard
@@ -69,7 +69,7 @@ def make_panel() -> Callable[..., Panel]:
             task=Task(horizon, 12, splits=Splits("time", 0.2, 0.2)),
         )
         static = table[["unique_id", "kind"]].drop_duplicates()
-        return panel.build(table.drop(columns="kind"), static, feed)
+        return build_panel(table.drop(columns="kind"), static, feed)
 
     return make
 

@@ -14,7 +14,8 @@ import torch
 from gatecast.core.errors import EvaluationError, GatecastError, RegistryError
 from gatecast.core.forecast import QuantileForecast
 from gatecast.core.ledger import Ledger
-from gatecast.data import ingest, panel
+from gatecast.data import ingest
+from gatecast.data.build_panel import build_panel
 from gatecast.data.config import Covariates, Demo, Feed, Splits, Task
 from gatecast.data.panel import Panel
 from gatecast.evaluation.backtest import Backtest
@@ -173,7 +174,7 @@ def dozen() -> Panel:
         task=Task(24, 24, splits=Splits("time", 0.15, 0.2)),
     )
     checked = ingest.check_feed(feed, None, 24)
-    return panel.build(checked.observations, checked.static, feed)
+    return build_panel(checked.observations, checked.static, feed)
 
 
 def retrain(source: Panel, nets: list[torch.nn.Module], like: trainer.Trained) -> tuple[int, int]:

@@ -16,7 +16,7 @@ import pytest
 from gatecast.config import Config
 from gatecast.core.errors import ScoringError
 from gatecast.core.forecast import QuantileForecast
-from gatecast.data import panel as panels
+from gatecast.data.build_panel import build_panel
 from gatecast.data.config import Covariates, Feed, Task
 from gatecast.data.panel import Panel
 from gatecast.data.windows import Windows
@@ -61,7 +61,7 @@ def shops(project: Path) -> Callable[..., Panel]:
             name="shops", frequency="h", timezone=timezone, task=Task(HORIZON, 24),
             covariates=Covariates(static=["region"], categorical=["region"]),
         )  # fmt: skip
-        built = panels.build(pd.concat(series, ignore_index=True), static, feed, feasible=False)
+        built = build_panel(pd.concat(series, ignore_index=True), static, feed, feasible=False)
         built.save(SNAPSHOTS / built.meta.data_hash[:16] / "panel")
         return built
 

@@ -19,7 +19,8 @@ import pyarrow as pa
 import pytest
 
 from gatecast.config import Config
-from gatecast.data import ingest, panel
+from gatecast.data import ingest
+from gatecast.data.build_panel import build_panel
 from gatecast.data.config import Feed, RawFile, Splits, Task
 from gatecast.evaluation import baselines, leaderboard
 from gatecast.evaluation.backtest import Backtest
@@ -92,7 +93,7 @@ def promote() -> Callable[[Feed], champion.Champion]:
 
     def run(feed: Feed) -> champion.Champion:
         checked = ingest.check_feed(feed, None, feed.task.horizon)
-        built = panel.build(checked.observations, checked.static, feed)
+        built = build_panel(checked.observations, checked.static, feed)
         model = Model(kind="linear")
         trained = trainer.train("linear", built, model, Fit(), 1)
         digest = package.write(Path("models/linear"), "linear", model, 1, built.meta, trained)

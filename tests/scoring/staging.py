@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from gatecast.core.forecast import EventForecast, QuantileForecast
-from gatecast.data import panel
+from gatecast.data.build_panel import build_panel
 from gatecast.data.config import Feed, Task
 from gatecast.data.windows import latest
 from gatecast.scoring import parts
@@ -40,7 +40,7 @@ def stage(
     feed = Feed(name="demo", frequency="D", timezone=zone, task=Task(horizon=2, season_length=1))
     series = pd.Series(sorted(ids), dtype="str").repeat(3)
     known = pd.DataFrame({"unique_id": series, "ds": np.tile(days, len(ids)), "y": 1.0})
-    built = panel.build(known, known[["unique_id"]].drop_duplicates(), feed, 2, 1, feasible=False)
+    built = build_panel(known, known[["unique_id"]].drop_duplicates(), feed, 2, 1, feasible=False)
     rng = np.random.default_rng(seed)
     manifest = {
         **{"source": "demo", "run_key": key, "model": "gatecast-demo", "version": 1},

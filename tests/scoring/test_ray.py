@@ -17,7 +17,7 @@ import pytest
 
 from gatecast.config import Config
 from gatecast.core.errors import ScoringError
-from gatecast.data import panel as panels
+from gatecast.data.build_panel import build_panel
 from gatecast.data.config import Feed, Task
 from gatecast.models.config import Model
 from gatecast.registry import package
@@ -63,7 +63,7 @@ def job(tmp_path_factory: pytest.TempPathFactory) -> Job:
     ]
     frame = pd.concat(rows, ignore_index=True)
     ids = pd.DataFrame({"unique_id": [f"s{i}" for i in range(SERIES)]})
-    built = panels.build(frame, ids, Feed(name="tiny", frequency="h", task=Task(HORIZON, 24)))
+    built = build_panel(frame, ids, Feed(name="tiny", frequency="h", task=Task(HORIZON, 24)))
     built.save(folder / "panel")
     model = Model(kind="linear")
     trained = trainer.train("linear", built, model, Fit(), 1)

@@ -19,8 +19,9 @@ from gatecast.core.errors import ScoringError
 from gatecast.core.forecast import QuantileForecast
 from gatecast.core.ledger import Ledger
 from gatecast.data import ingest
+from gatecast.data.build_panel import build_panel
 from gatecast.data.config import Feed, RawFile
-from gatecast.data.panel import Panel, build
+from gatecast.data.panel import Panel
 from gatecast.data.windows import Windows
 from gatecast.evaluation.baselines import seasonal_naive
 from gatecast.evaluation.predictor import NetPredictor
@@ -82,7 +83,7 @@ def test_a_snapshot_lies_shard_by_shard_and_is_the_same_data(
     monkeypatch.setattr(job, "SERIES", 1)
     taken = snapshots.take(daily_feed, promote(daily_feed), None) / "panel"
     lies, checked = Panel.load(taken), ingest.check_feed(daily_feed, None, 7)
-    built = build(checked.observations, checked.static, daily_feed, 7, 7, feasible=False)
+    built = build_panel(checked.observations, checked.static, daily_feed, 7, 7, feasible=False)
     assert (np.diff(shards.shard_of(lies.ids, 4)) >= 0).all()
     assert list(lies.ids) != list(built.ids)
     assert lies.meta == built.meta

@@ -10,7 +10,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from gatecast.data import ingest, panel
+from gatecast.data import ingest
+from gatecast.data.build_panel import build_panel
 from gatecast.data.config import Covariates, Demo, Feed, Splits, Task
 from gatecast.data.panel import Panel
 from gatecast.training.config import Fit
@@ -50,7 +51,7 @@ def make_panel() -> Callable[..., Panel]:
             covariates=covariates or Covariates(),
             task=Task(horizon, season_length, splits=splits or Splits("time", 0.2, 0.2)),
         )
-        return panel.build(pd.concat(frames, ignore_index=True), statics, feed, feasible=feasible)
+        return build_panel(pd.concat(frames, ignore_index=True), statics, feed, feasible=feasible)
 
     return make
 
@@ -69,7 +70,7 @@ def demo_panel() -> Panel:
         task=Task(24, 24, splits=Splits("time", 0.15, 0.2), event={"above": 150.0}),
     )
     checked = ingest.check_feed(feed, None, 24)
-    return panel.build(checked.observations, checked.static, feed)
+    return build_panel(checked.observations, checked.static, feed)
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from gatecast.data import panel
+from gatecast.data.build_panel import build_panel
 from gatecast.data.config import Feed, Splits, Task
 from gatecast.data.panel import Panel
 from gatecast.models.config import Model
@@ -45,7 +45,7 @@ def make_panel() -> Callable[..., Panel]:
         ]
         feed = Feed(name="tiny", frequency="h", task=Task(6, 12, splits=Splits("time", 0.2, 0.2)))
         statics = pd.DataFrame({"unique_id": list("abc")})
-        return panel.build(pd.concat(parts, ignore_index=True), statics, feed)
+        return build_panel(pd.concat(parts, ignore_index=True), statics, feed)
 
     return make
 

@@ -7,7 +7,8 @@ import pandas as pd
 
 from gatecast.core.errors import IngestError, did_you_mean
 from gatecast.core.forecast import QUANTILES, Forecast, QuantileForecast
-from gatecast.data import contract, panel
+from gatecast.data import contract
+from gatecast.data.build_panel import build_panel
 from gatecast.data.config import Covariates, Feed, Splits, Task
 from gatecast.data.panel import FUTURE, PAST, TARGET, Panel, PanelMeta
 
@@ -100,7 +101,7 @@ def panel_of(frame: pd.DataFrame, meta: PanelMeta, cutoff: str | None = None) ->
     checked = contract.check(raw, feed, cutoff, meta.horizon)
     if checked.observations.empty:
         raise _nothing_known()
-    return panel.build(checked.observations, checked.static, feed, feasible=False)
+    return build_panel(checked.observations, checked.static, feed, feasible=False)
 
 
 def _nothing_known() -> IngestError:

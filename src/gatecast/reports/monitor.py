@@ -11,7 +11,8 @@ import pandas as pd
 from gatecast.core import atomic
 from gatecast.core.errors import ScoringError
 from gatecast.core.forecast import QuantileForecast
-from gatecast.data import ingest, panel, sources
+from gatecast.data import ingest, sources
+from gatecast.data.build_panel import build_panel
 from gatecast.data.config import Feed
 from gatecast.data.panel import Panel
 from gatecast.data.sources.files import start_axis
@@ -63,7 +64,7 @@ def monitor(feed: Feed, as_of: str | None = None, sink: Sink | None = None) -> d
     for run in published:
         task = run["horizon"], run["season_length"]
         if task not in panels:
-            panels[task] = panel.build(known, ids, bare, *task, feasible=False)
+            panels[task] = build_panel(known, ids, bare, *task, feasible=False)
         facts = ("run_key", "model", "version", "variant", "cutoff", "scored_at")
         table = store.opened(sink).read(run)
         scores = _scores(panels[task], table, run["horizon"])

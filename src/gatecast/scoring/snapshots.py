@@ -18,6 +18,7 @@ from pathlib import Path
 from gatecast.core import atomic
 from gatecast.core.errors import PanelError
 from gatecast.data import ingest, panel
+from gatecast.data.build_panel import build_panel
 from gatecast.data.config import Feed
 from gatecast.registry.champion import Champion
 from gatecast.scoring import shards
@@ -42,7 +43,7 @@ def take(feed: Feed, best: Champion, as_of: str | None) -> Path:
     """
     task = best.predictor.meta
     checked = ingest.check_feed(feed, as_of, task.horizon)
-    current = panel.build(
+    current = build_panel(
         checked.observations,
         checked.static,
         feed,
