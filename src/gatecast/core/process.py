@@ -1,10 +1,10 @@
 """This process and others: memory and threads, workers that end with the process that started them, signs of life.
 
-    with process.starting_workers():      # in the process that waits for them
-        context.Process(target=work).start()
+with process.starting_workers():      # in the process that waits for them
+    context.Process(target=work).start()
 
-    def work() -> None:                   # in the worker
-        process.begin_worker()
+def work() -> None:                   # in the worker
+    process.begin_worker()
 """
 
 from __future__ import annotations
@@ -123,7 +123,7 @@ def starting_workers() -> Iterator[None]:
 
 
 def begin_worker() -> None:
-    """First call in a worker: it ends when its parent ends, however that ends, or on SIGTERM; Ctrl-C is the parent's."""
+    """First call in a worker: it ends when its parent ends, however that ends, and leaves Ctrl-C to it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     parent = multiprocessing.parent_process()
