@@ -89,27 +89,28 @@ def work(seed: int) -> dict[str, Any]:
         import mlflow  # noqa: F401
 
         from gatecast.registry import package, promotion
-        from gatecast.registry.mlflow import tracking
+        from gatecast.registry.mlflow import runs, store
+        from gatecast.registry.mlflow.model import log_package
     with _seconds(parts, "open"):
-        tracking.experiment(meta.source)
-    params = tracking.settings("lstm", seed, asdict(model), meta, fit=asdict(fit))
+        store.experiment(meta.source)
+    params = runs.settings("lstm", seed, asdict(model), meta, fit=asdict(fit))
     with _seconds(parts, "run"):
-        run = tracking.training_run(meta.source, tracking.run_name("lstm", seed), params, {})
+        run = runs.training_run(meta.source, runs.run_name("lstm", seed), params, {})
         run_id = run.__enter__()
-        tracking.log_panel(run_id, panel, "training")
-        logger = tracking.lightning_logger(meta.source, run_id)
+        runs.log_panel(run_id, panel, "training")
+        logger = runs.lightning_logger(meta.source, run_id)
         for epoch in range(_EPOCHS):
             logger.log_metrics({"train_loss": 1.0, "val_loss": 1.0, "epoch": epoch}, epoch)
-        tracking.log_params(run_id, {"spec": trained.spec.to_json()})
-        tracking.log_metrics(run_id, trained.cost)
+        runs.log_params(run_id, {"spec": trained.spec.to_json()})
+        runs.log_metrics(run_id, trained.cost)
     with _seconds(parts, "package"):
         package.write(folder, "lstm", model, seed, meta, trained)
     with _seconds(parts, "model"):
-        tracking.log_package(run_id, folder)
+        log_package(run_id, folder)
     with _seconds(parts, "run"):
         run.__exit__(None, None, None)
     with _seconds(parts, "register"):
-        promotion.register(folder, tracking.model_name(meta.source))
+        promotion.register(folder, store.model_name(meta.source))
     code = next(Path("mlartifacts").rglob("MLmodel")).parent / "code"
     return {
         "parts": {name: round(seconds, 3) for name, seconds in parts.items()},

@@ -32,7 +32,7 @@ from gatecast.data.build_panel import build_panel
 from gatecast.data.config import Feed, RawFile, Splits, Task
 from gatecast.models.config import Model
 from gatecast.registry import package, promotion
-from gatecast.registry.mlflow import tracking
+from gatecast.registry.mlflow import store as mlflow_store
 from gatecast.scoring import job, read_forecasts, run, store
 from gatecast.scoring.config import Score
 from gatecast.scoring.engines import local
@@ -56,16 +56,16 @@ QUIET = {
 
 
 @contextmanager
-def stage(folder: Path, store: Path | None = None) -> Iterator[Path]:
+def stage(folder: Path, empty_store: Path | None = None) -> Iterator[Path]:
     """A project with a feed of seven series, a champion and another version, scored nowhere yet.
 
     Args:
         folder: where it is made.
-        store: an empty MLflow store; None: make its tables.
+        empty_store: an MLflow store with its tables; None: make its tables.
     """
     folder.mkdir(parents=True)
-    if store:
-        shutil.copy(store, folder / tracking.STORE)
+    if empty_store:
+        shutil.copy(empty_store, folder / mlflow_store.DATABASE)
     with chdir(folder), patch.dict(os.environ, QUIET):
         for name in ("MLFLOW_TRACKING_URI", "GATECAST_LEDGER_URI", "GATECAST_DATA_DIR"):
             os.environ.pop(name, None)
@@ -112,7 +112,7 @@ def write_feed(correction: float) -> None:
 
 def name_champion(version: int) -> None:
     """Point the alias at a version."""
-    tracking.client().set_registered_model_alias("gatecast-sales", "champion", str(version))
+    mlflow_store.client().set_registered_model_alias("gatecast-sales", "champion", str(version))
 
 
 # What is done: scoring in a process of its own, which dies, stops or ends

@@ -21,13 +21,13 @@ def main(config: Config) -> None:
     from gatecast.evaluation import baselines, event_board, leaderboard, plots
     from gatecast.evaluation.backtest import Backtest
     from gatecast.registry import package
-    from gatecast.registry.mlflow import tracking
+    from gatecast.registry.mlflow import runs
     from gatecast.reports import card
 
     start = time.perf_counter()
     panel, metric = Panel.load(PANEL), config.promote.metric
     meta = panel.meta
-    tracking.close_dead_runs(meta.source)
+    runs.close_dead_runs(meta.source)
     backtest = Backtest.of(panel)
     folders = {variant: package.MODELS / variant for variant in config.variants}
     digests = {variant: package.digest(folder) for variant, folder in folders.items()}
@@ -60,9 +60,9 @@ def main(config: Config) -> None:
         for result in results:
             pictures = [REPORTS / "error_by_step.png", REPORTS / "calibration.png"]
             folder = folders.get(result.name)
-            run_id = tracking.log_evaluation(meta.source, result, folder, pictures, meta.data_hash)
-            tracking.log_panel(run_id, panel, "testing")
-            tracking.log_fan(run_id, REPORTS / "forecasts" / f"{result.name}.png")
+            run_id = runs.log_evaluation(meta.source, result, folder, pictures, meta.data_hash)
+            runs.log_panel(run_id, panel, "testing")
+            runs.log_fan(run_id, REPORTS / "forecasts" / f"{result.name}.png")
             if folder:
                 naive = next(r for r in results if r.name == "seasonal_naive")
                 parts = card.segments(backtest, result, naive)
@@ -70,8 +70,8 @@ def main(config: Config) -> None:
         for event in events:
             folder = folders.get(event.name)
             pictures = [REPORTS / "reliability.png"]
-            run_id = tracking.log_evaluation(meta.source, event, folder, pictures, meta.data_hash)
-            tracking.log_panel(run_id, panel, "testing")
+            run_id = runs.log_evaluation(meta.source, event, folder, pictures, meta.data_hash)
+            runs.log_panel(run_id, panel, "testing")
             if folder:
                 floor = next(r for r in events if r.event == event.event)
                 _card(folder, panel, event, floor, run_id, cards)
@@ -98,13 +98,13 @@ def _card(
     """Write the model card of a variant and log it to its run."""
     from gatecast.core import atomic
     from gatecast.registry import package
-    from gatecast.registry.mlflow import tracking
+    from gatecast.registry.mlflow import runs
     from gatecast.reports import card
 
     content, digest = package.describe(folder), package.digest(folder)
-    text = card.of(content, digest, panel, result, baseline, tracking.cost(run_id), segments)
+    text = card.of(content, digest, panel, result, baseline, runs.cost(run_id), segments)
     atomic.write_text(cards / f"{result.name}.md", text)
-    tracking.log_card(run_id, text)
+    runs.log_card(run_id, text)
 
 
 if __name__ == "__main__":

@@ -17,12 +17,12 @@ def main(config: Config) -> None:
     from gatecast.evaluation import memory, memory_plots
     from gatecast.feed.sampling import validation_windows
     from gatecast.registry import package
-    from gatecast.registry.mlflow import tracking
+    from gatecast.registry.mlflow import runs
 
     start = time.perf_counter()
     panel = Panel.load(PANEL)
     source, season = panel.meta.source, panel.meta.season_length
-    tracking.close_dead_runs(source)
+    runs.close_dead_runs(source)
     windows = validation_windows(panel, memory.WINDOWS)
     folders = {variant: package.MODELS / variant for variant in config.variants}
     predictors = {name: package.load(folder) for name, folder in folders.items()}
@@ -50,11 +50,11 @@ def main(config: Config) -> None:
             memory_plots.sensitivity(found, season, out / "sensitivity.png")
         memory.write(out, found, left_out, panel)
     for each in found:
-        run_id = tracking.ensure_run(folders[each.name])
+        run_id = runs.ensure(folders[each.name])
         names = ("sensitivity.png", f"gates_{each.name}.png")
         pictures = [REPORTS / name for name in names if (REPORTS / name).is_file()]
-        tracking.log_pictures(run_id, pictures)
-        tracking.log_metrics(run_id, each.horizons)
+        runs.log_pictures(run_id, pictures)
+        runs.log_metrics(run_id, each.horizons)
     task = f"{source}, {len(windows):,} validation windows"
     print(memory.render(found, f"{task}: {memory.SHARE:.0%} of the sensitivity lies within"))
     print(f"\nexplain: {len(found)} variants -> {REPORTS} in {time.perf_counter() - start:.1f} s")

@@ -14,16 +14,16 @@ from gatecast.config import Config
 def main(config: Config) -> None:
     from gatecast.core.forecast import TASKS
     from gatecast.registry import retention
-    from gatecast.registry.mlflow import tracking
+    from gatecast.registry.mlflow import runs, store
     from gatecast.reports import lineage
     from gatecast.scoring import sinks
 
     assert config.storage is not None
     rules, sink = config.registry, sinks.sink(config.storage)
     if config.apply:
-        tracking.close_dead_runs(config.source)
+        runs.close_dead_runs(config.source)
     for task in TASKS:
-        name = tracking.model_name(config.source, task)
+        name = store.model_name(config.source, task)
         used = {}
         if task == "quantile":
             used = lineage.recently_used(config.source, rules.days, sink)

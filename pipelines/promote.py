@@ -18,7 +18,7 @@ def main(config: Config) -> None:
     from gatecast.core.forecast import Task
     from gatecast.data.panel import Panel
     from gatecast.registry import aliases, gate, promotion
-    from gatecast.registry.mlflow import tracking
+    from gatecast.registry.mlflow import runs
     from gatecast.reports import promotion as report
 
     if config.mode == "rollback":
@@ -28,7 +28,7 @@ def main(config: Config) -> None:
         print(f"promote: previous is version {moved['champion_before']}: {moved['reason']}")
         return
     panel = Panel.load(PANEL)
-    tracking.close_dead_runs(panel.meta.source)
+    runs.close_dead_runs(panel.meta.source)
     facts, errors = promotion.decide(panel, REPORTS, MODELS, config.promote)
     report.write(REPORTS / "promotion.json", facts)
     for made in filter(None, (facts, facts["event"])):

@@ -18,10 +18,11 @@ PANEL = Path("data/panel")
 
 @entry(groups=("trainer", "model"))
 def main(config: Config) -> None:
-    from gatecast.core.ledger import shown
+    from gatecast.core.ledger import display
     from gatecast.data.panel import Panel
     from gatecast.registry import package
-    from gatecast.registry.mlflow import tracking
+    from gatecast.registry.mlflow import runs, store
+    from gatecast.registry.mlflow.model import log_package
     from gatecast.training import distributed, trainer
 
     model, fit, variant = config.model, config.fit, config.variant
@@ -32,13 +33,13 @@ def main(config: Config) -> None:
     if distributed.ranks(fit).rank > 0:
         return trainer.assist(variant, panel, model, fit, config.seed)
     meta = panel.meta
-    tracking.close_dead_runs(meta.source)
-    params = tracking.settings(variant, config.seed, asdict(model), meta, fit=asdict(fit))
+    runs.close_dead_runs(meta.source)
+    params = runs.settings(variant, config.seed, asdict(model), meta, fit=asdict(fit))
     tags = {"gatecast.variant": variant, "gatecast.data_hash": meta.data_hash}
-    name = tracking.run_name(variant, config.seed)
-    with tracking.training_run(meta.source, name, params, tags) as run_id:
-        tracking.log_panel(run_id, panel, "training")
-        where = f"MLflow run {run_id} in {shown(tracking.uri())}"
+    name = runs.run_name(variant, config.seed)
+    with runs.training_run(meta.source, name, params, tags) as run_id:
+        runs.log_panel(run_id, panel, "training")
+        where = f"MLflow run {run_id} in {display(store.uri())}"
         print(f"train: {variant} on {meta.source} ({panel.n_series:,} series), {where}")
         trained = trainer.train(
             variant,
@@ -46,15 +47,15 @@ def main(config: Config) -> None:
             model,
             fit,
             config.seed,
-            lambda: tracking.lightning_logger(meta.source, run_id),
+            lambda: runs.lightning_logger(meta.source, run_id),
         )
         gc.freeze()  # logging is short: what training has imported is not searched for garbage again
         folder = package.MODELS / variant
-        tracking.log_params(run_id, {"spec": trained.spec.to_json()})
+        runs.log_params(run_id, {"spec": trained.spec.to_json()})
         digest = package.write(folder, variant, model, config.seed, meta, trained)
         numbers = {f"train_{k}": float(v) for k, v in trained.outcome.items()} | trained.cost
-        tracking.log_metrics(run_id, numbers)
-        tracking.log_package(run_id, folder)
+        runs.log_metrics(run_id, numbers)
+        log_package(run_id, folder)
     trainer.discard_checkpoints(variant)
     facts = ", ".join(
         f"{k} {v:.4g}" if isinstance(v, float) else f"{k} {v:,}" for k, v in trained.outcome.items()

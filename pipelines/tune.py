@@ -21,10 +21,10 @@ PANEL, REPORTS = Path("data/panel"), Path("reports/tune")
 @entry(groups=("trainer", "model", "tune"))
 def main(config: Config) -> None:
     from gatecast.core import atomic
-    from gatecast.core.ledger import shown
+    from gatecast.core.ledger import display
     from gatecast.data.panel import Panel
     from gatecast.evaluation import plots
-    from gatecast.registry.mlflow import tracking
+    from gatecast.registry.mlflow import runs, store
     from gatecast.training import distributed
     from gatecast.tuning import recipe, study
     from gatecast.tuning.space import Space
@@ -41,7 +41,7 @@ def main(config: Config) -> None:
     panel = Panel.load(PANEL)
     meta = panel.meta
     job = study.Job(variant, panel, space, search, config.promote.metric, config.seed)
-    tracking.close_dead_runs(meta.source)
+    runs.close_dead_runs(meta.source)
     params = {
         "variant": variant,
         "seed": config.seed,
@@ -57,9 +57,9 @@ def main(config: Config) -> None:
         "gatecast.data_hash": meta.data_hash,
         "gatecast.study": job.name,
     }
-    with tracking.training_run(meta.source, f"{variant} tuning", params, tags) as run_id:
+    with runs.training_run(meta.source, f"{variant} tuning", params, tags) as run_id:
         print(
-            f"tune: {variant} on {meta.source}, study {job.name}, MLflow run {run_id} in {shown(tracking.uri())}"
+            f"tune: {variant} on {meta.source}, study {job.name}, MLflow run {run_id} in {display(store.uri())}"
         )
         for key, value in space.kept.items():
             print(f"tune: `{key}` stays {value}: it is no single number here; list `choices`")
@@ -70,9 +70,9 @@ def main(config: Config) -> None:
             found.scores, found.importances, found.base, f"{found.metric} of {variant}", picture
         )
         atomic.write_json(REPORTS / f"{variant}.json", recipe.summary(meta.source, variant, found))
-        tracking.log_metrics(run_id, {f"validation_{found.metric}": found.best})
+        runs.log_metrics(run_id, {f"validation_{found.metric}": found.best})
         for path in (*paths, picture):
-            tracking.client().log_artifact(run_id, str(path), "tune")
+            store.client().log_artifact(run_id, str(path), "tune")
     own = (
         f"the recipe itself has {found.base:.4f}"
         if found.base is not None

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
-from gatecast.registry.mlflow import tracking
+from gatecast.registry.mlflow import store
 from tests.servers import PG_CTL, Postgres
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -133,7 +133,7 @@ def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
-        tracking.client()
+        store.client()
     return folder / "mlflow.db"
 
 

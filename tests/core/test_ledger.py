@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gatecast.core.errors import RegistryError
-from gatecast.core.ledger import Entry, Ledger, shown
+from gatecast.core.ledger import Entry, Ledger, display
 
 
 @pytest.fixture
@@ -131,9 +131,9 @@ def test_processes_that_write_at_once_lose_no_row(address: str) -> None:
 
 
 def test_a_password_is_never_shown() -> None:
-    assert "secret" not in shown("postgresql://me:secret@db/ledger")
-    assert "secret" not in shown("https://me:secret@mlflow.example.org:5000/x")
-    assert shown("sqlite:///ledger.db") == "sqlite:///ledger.db"
+    assert "secret" not in display("postgresql://me:secret@db/ledger")
+    assert "secret" not in display("https://me:secret@mlflow.example.org:5000/x")
+    assert display("sqlite:///ledger.db") == "sqlite:///ledger.db"
 
 
 def test_the_oldest_and_the_newest_row_of_some_kinds_are_found(address: str) -> None:

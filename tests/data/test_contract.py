@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -370,12 +371,42 @@ def test_a_feed_whose_rows_are_all_bad_is_refused(
     refusal(make_feed(HEAD + row + row, bad_rows="quarantine"), "EMPTY-FEED")
 
 
-def test_observations_that_break_their_schema_are_refused(make_feed: MakeFeed) -> None:
-    stamps = pd.to_datetime(["2024-01-01", "2024-01-01"]).as_unit("us")
-    doubled = pd.DataFrame({"unique_id": ["a", "a"], "ds": stamps, "y": [1.0, 2.0]})
-    with pytest.raises(IngestError) as caught:
-        contract.validate(doubled, make_feed(GOOD))
+SOUND = {
+    "unique_id": ["a", "a", "b"],
+    "ds": pd.to_datetime(["2024-01-01", "2024-01-02", "2024-01-01"]).as_unit("us"),
+    "y": [1.0, np.nan, 3.0],
+}
+
+
+def test_observations_as_promised_are_accepted(make_feed: MakeFeed) -> None:
+    contract.validate(pd.DataFrame(SOUND), make_feed(GOOD))
+
+
+@pytest.mark.parametrize(
+    ("broken", "what"),
+    [
+        ({"y": [1, 2, 3]}, "column 'y' is int64"),
+        ({"y": [1.0, np.inf, 3.0]}, "not finite"),
+        ({"unique_id": [1, 1, 2]}, "column 'unique_id' is int64"),
+        ({"unique_id": ["b", "b", "a"]}, "series are not sorted"),
+        ({"unique_id": ["a", "a", None]}, "no series or no time"),
+        ({"ds": SOUND["ds"].as_unit("ns")}, "column 'ds' is datetime64"),
+        ({"ds": SOUND["ds"][[1, 0, 2]]}, "not sorted, or not unique"),
+        ({"ds": SOUND["ds"][[0, 0, 0]]}, "not sorted, or not unique"),
+        ({"ds": SOUND["ds"].where([True, True, False])}, "no series or no time"),
+    ],
+)
+def test_observations_that_break_their_contract_are_refused(
+    broken: dict[str, Any], what: str, make_feed: MakeFeed
+) -> None:
+    with pytest.raises(IngestError, match=what) as caught:
+        contract.validate(pd.DataFrame(SOUND | broken), make_feed(GOOD))
     assert caught.value.code == "CONTRACT"
+
+
+def test_observations_without_a_column_are_refused(make_feed: MakeFeed) -> None:
+    with pytest.raises(IngestError, match="no column 'y'"):
+        contract.validate(pd.DataFrame(SOUND).drop(columns="y"), make_feed(GOOD))
 
 
 @pytest.mark.parametrize(

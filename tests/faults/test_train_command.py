@@ -30,8 +30,8 @@ def runs(project: Any) -> list[dict[str, Any]]:
     """The MLflow runs of the project."""
     program = """
 import json
-from gatecast.registry.mlflow import tracking
-found = tracking.client().search_runs([tracking.experiment("demo")])
+from gatecast.registry.mlflow import store
+found = store.client().search_runs([store.experiment("demo")])
 print(json.dumps([{"status": r.info.status, **r.data.tags} for r in found]))
 """
     return list(json.loads(project.run("python", "-c", program).stdout.splitlines()[-1]))

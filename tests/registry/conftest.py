@@ -24,7 +24,7 @@ from gatecast.evaluation.backtest import Backtest
 from gatecast.evaluation.predictor import NetPredictor
 from gatecast.models.config import Model
 from gatecast.registry import package, promotion
-from gatecast.registry.mlflow import tracking
+from gatecast.registry.mlflow import runs
 from gatecast.training import trainer
 from gatecast.training.config import Fit
 from gatecast.training.trainer import Trained
@@ -180,7 +180,7 @@ def filled(
             place = folder / str(quality)
             write_package(place / "models/linear", tiny, quality)
             boards[quality] = evaluate(place, tiny)
-            tracking.ensure_run(place / "models/linear")
+            runs.ensure(place / "models/linear")
     return Shelf(folder, boards)
 
 

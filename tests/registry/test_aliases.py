@@ -17,14 +17,14 @@ from gatecast.core.errors import RegistryError
 from gatecast.core.ledger import Ledger, who
 from gatecast.data.panel import Panel
 from gatecast.registry import aliases, gate
-from gatecast.registry.mlflow import tracking
+from gatecast.registry.mlflow import store
 
 MODEL = "gatecast-tiny"
 GOOD, FAIR, POOR = 1.0, 0.9, 0.8
 
 
 def named() -> dict[str, int]:
-    found = tracking.client().get_registered_model(MODEL).aliases
+    found = store.client().get_registered_model(MODEL).aliases
     return {name: int(version) for name, version in found.items()}
 
 
@@ -37,7 +37,7 @@ def verdicts() -> list[str]:
 
 
 def tags(version: int) -> dict[str, str]:
-    return dict(tracking.client().get_model_version(MODEL, str(version)).tags)
+    return dict(store.client().get_model_version(MODEL, str(version)).tags)
 
 
 @pytest.fixture
@@ -102,8 +102,8 @@ def test_there_is_nothing_to_roll_back_to_after_the_first_promotion(
 
 
 def test_a_previous_champion_that_was_tampered_with_is_not_restored(two: Any) -> None:
-    store = tracking.client()
-    store.set_model_version_tag(MODEL, "1", "gatecast.digest", "0" * 64)
+    client = store.client()
+    client.set_model_version_tag(MODEL, "1", "gatecast.digest", "0" * 64)
     with pytest.raises(RegistryError, match="DIGEST"):
         aliases.rollback("tiny")
     assert named() == {"champion": 2, "previous": 1}
@@ -111,7 +111,7 @@ def test_a_previous_champion_that_was_tampered_with_is_not_restored(two: Any) ->
 
 
 def test_an_alias_moved_by_hand_is_noted_once_and_respected(two: Any, tiny: Panel) -> None:
-    tracking.client().set_registered_model_alias(MODEL, "champion", "1")
+    store.client().set_registered_model_alias(MODEL, "champion", "1")
     assert two.send(tiny, GOOD)["verdict"] == "rolled_back"
     assert two.send(tiny, GOOD)["verdict"] == "rolled_back"
     assert named() == {"champion": 1, "previous": 2}
@@ -185,7 +185,7 @@ def test_two_promoters_at_once_come_one_after_the_other(two: Any, tiny: Panel) -
     assert [p.returncode for p in both] == [0, 0], ended
     assert sorted(out.split()[-1] for out, _ in ended) == ["already_champion", "promoted"]
     assert named() == {"champion": 3, "previous": 1}
-    assert len(tracking.client().search_model_versions(f"name = '{MODEL}'")) == 3
+    assert len(store.client().search_model_versions(f"name = '{MODEL}'")) == 3
     assert verdicts() == ["promoted", "promoted", "rollback", "promoted"]
     assert aliases.interrupted(Ledger(), MODEL) is None
 
@@ -279,7 +279,7 @@ def test_a_move_to_a_version_that_was_deleted_is_given_up(
 ) -> None:
     shelf.send(tiny, POOR)
     killed(shelf, tiny, GOOD, "promotion: decision noted", monkeypatch)
-    tracking.client().delete_model_version(MODEL, "2")
+    store.client().delete_model_version(MODEL, "2")
     assert shelf.send(tiny, POOR)["verdict"] == "already_champion"
     assert named() == {"champion": 1}
     assert verdicts() == ["promoted", "promoted", "moved_by_hand"]

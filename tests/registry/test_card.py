@@ -17,7 +17,7 @@ from gatecast.data.panel import Panel
 from gatecast.evaluation import baselines
 from gatecast.evaluation.backtest import Backtest
 from gatecast.registry import package
-from gatecast.registry.mlflow import tracking
+from gatecast.registry.mlflow import runs, store
 from gatecast.reports import card
 
 COST = {"train_seconds": 2.5, "train_cpu_seconds": 4.0, "train_peak_memory_mib": 640.0}
@@ -100,7 +100,7 @@ def test_the_code_on_a_card_loads_the_registered_model(
 ) -> None:
     promote(workplace, tiny)
     (code,) = re.findall(r"```python\n(.*?)```", text_of(results), re.S)
-    mlflow.set_tracking_uri(tracking.uri())
+    mlflow.set_tracking_uri(store.uri())
     names: dict[str, Any] = {"df": frame}
     exec(code, names)
     assert len(names["table"]) == 4 * tiny.meta.horizon
@@ -114,13 +114,13 @@ def test_the_card_of_a_run_becomes_the_description_of_its_version(
     results: Any,
 ) -> None:
     write_package(workplace / "models/linear", tiny)
-    run_id = tracking.ensure_run(workplace / "models/linear")
-    assert tracking.card_of(run_id) is None
+    run_id = runs.ensure(workplace / "models/linear")
+    assert runs.card_of(run_id) is None
     text = text_of(results)
-    tracking.log_card(run_id, text)
+    runs.log_card(run_id, text)
     promote(workplace, tiny)
-    store = tracking.client()
-    version = store.get_model_version_by_alias("gatecast-tiny", "champion")
+    client = store.client()
+    version = client.get_model_version_by_alias("gatecast-tiny", "champion")
     assert version.run_id == run_id
     assert version.description == text
-    assert "card.md" in {file.path for file in store.list_artifacts(run_id)}
+    assert "card.md" in {file.path for file in client.list_artifacts(run_id)}

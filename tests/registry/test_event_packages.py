@@ -21,7 +21,7 @@ from gatecast.evaluation.table import panel_of, to_table
 from gatecast.models.config import Model
 from gatecast.registry import package, promotion
 from gatecast.registry.config import Promote
-from gatecast.registry.mlflow import tracking
+from gatecast.registry.mlflow import runs, store
 from gatecast.reports import promotion as report
 from gatecast.training import trainer
 from gatecast.training.config import Fit
@@ -53,8 +53,8 @@ def test_the_logged_model_takes_a_long_table_and_returns_probabilities(
 ) -> None:
     import mlflow
 
-    run_id = tracking.ensure_run(folder)
-    model_id = tracking.client().get_run(run_id).outputs.model_outputs[0].model_id
+    run_id = runs.ensure(folder)
+    model_id = store.client().get_run(run_id).outputs.model_outputs[0].model_id
     model = mlflow.pyfunc.load_model(f"models:/{model_id}")
     read = panel_of(frame, tiny.meta)
     expected = to_table(read, package.load(folder).predict(read, latest(read)))
@@ -70,14 +70,14 @@ def test_scores_of_an_event_and_its_picture_are_logged_to_the_run(
     )
     picture = folder.parent / "reliability.png"
     picture.write_bytes(b"\x89PNG")
-    tracking.log_evaluation("tiny", result, folder, [picture], tiny.meta.data_hash)
-    store, run_id = tracking.client(), tracking.ensure_run(folder)
-    metrics = store.get_run(run_id).data.metrics
+    runs.log_evaluation("tiny", result, folder, [picture], tiny.meta.data_hash)
+    client, run_id = store.client(), runs.ensure(folder)
+    metrics = client.get_run(run_id).data.metrics
     assert metrics["test_brier"] == pytest.approx(result.pooled["brier"])
     assert metrics["test_auroc"] == pytest.approx(result.pooled["auroc"])
-    steps = store.get_metric_history(run_id, "test_brier_by_step")
+    steps = client.get_metric_history(run_id, "test_brier_by_step")
     assert [m.step for m in steps] == list(range(1, tiny.meta.horizon + 1))
-    assert [f.path for f in store.list_artifacts(run_id, "plots")] == ["plots/reliability.png"]
+    assert [f.path for f in client.list_artifacts(run_id, "plots")] == ["plots/reliability.png"]
 
 
 def evaluated(folder: Path, panel: Panel) -> Path:

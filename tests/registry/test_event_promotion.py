@@ -25,7 +25,7 @@ from gatecast.evaluation.events import EventBacktest, persistence
 from gatecast.models.config import Model
 from gatecast.registry import aliases, champion, gate, package, promotion, retention
 from gatecast.registry.config import Promote
-from gatecast.registry.mlflow import tracking
+from gatecast.registry.mlflow import runs, store
 from gatecast.reports import card, lineage, status
 from gatecast.reports import promotion as report
 from gatecast.training import trainer
@@ -48,7 +48,7 @@ def make(place: Path, panel: Panel, event: dict[str, float], quality: float) -> 
     digest = package.write(folder, "mine", model, 1, panel.meta, replace(trained, net=net))
     results = event_board.compare(panel, [package.load(folder)])
     event_board.write(place / "reports", results, panel, {"mine": digest})
-    tracking.ensure_run(folder)
+    runs.ensure(folder)
 
 
 Places = dict[tuple[str, float], Path]
@@ -91,7 +91,7 @@ def send(
 
 def sits(model: str = MODEL) -> dict[str, int]:
     try:
-        found = tracking.client().get_registered_model(model).aliases
+        found = store.client().get_registered_model(model).aliases
     except mlflow.MlflowException:  # nothing was ever registered
         return {}
     return {name: int(version) for name, version in found.items()}
@@ -111,7 +111,7 @@ def test_the_first_event_variant_with_skill_becomes_champion_of_events(
     expected = EventBacktest.of(tiny).run(persistence(tiny, ABOVE), ABOVE).pooled
     assert facts["scores"]["persistence"] == pytest.approx(expected["brier"])
     assert facts["checks"][2]["bound"] == pytest.approx(expected["auroc"])
-    tags = tracking.client().get_model_version(MODEL, "1").tags
+    tags = store.client().get_model_version(MODEL, "1").tags
     assert tags["gatecast.event"] == "above 33"
     assert float(tags["gatecast.brier.challenger"]) == pytest.approx(
         facts["scores"]["challenger"], rel=1e-5
@@ -356,10 +356,10 @@ def test_the_card_of_an_event_package_says_what_happens_and_loads_its_champion(
     for name in ("brier", "auroc", "log_loss", "skill", "base_rate"):
         assert f"| {name} | {mine.pooled[name]:.4g} | {floor.pooled[name]:.4g} |" in text
     assert "interval held" not in text
-    run_id = tracking.ensure_run(folder)
-    tracking.log_card(run_id, text)
+    run_id = runs.ensure(folder)
+    runs.log_card(run_id, text)
     send(GOOD)
-    assert tracking.client().get_model_version(MODEL, "1").description == text
+    assert store.client().get_model_version(MODEL, "1").description == text
     (code,) = re.findall(r"```python\n(.*?)```", text, re.S)
     names: dict[str, Any] = {"df": frame}
     exec(code, names)

@@ -23,7 +23,7 @@ from gatecast.evaluation.predictor import NetPredictor
 from gatecast.models.config import Model
 from gatecast.registry import champion, gate, promotion
 from gatecast.registry.config import Promote
-from gatecast.registry.mlflow import tracking
+from gatecast.registry.mlflow import store
 from gatecast.training import trainer
 from gatecast.training.config import Fit
 from tests.registry.conftest import answer
@@ -34,10 +34,10 @@ GOOD, POOR = 1.0, 0.8
 
 def state() -> tuple[dict[str, int], int, int]:
     """Aliases, number of versions, number of ledger rows."""
-    store = tracking.client()
+    client = store.client()
     return (
-        {k: int(v) for k, v in store.get_registered_model(MODEL).aliases.items()},
-        len(store.search_model_versions(f"name = '{MODEL}'")),
+        {k: int(v) for k, v in client.get_registered_model(MODEL).aliases.items()},
+        len(client.search_model_versions(f"name = '{MODEL}'")),
         len(Ledger().entries("promotion", MODEL)),
     )
 
@@ -62,7 +62,7 @@ def test_an_old_score_of_the_champion_is_not_used(
     sits: Any, tiny: Panel, promote: Callable[..., dict[str, Any]]
 ) -> None:
     """On today's data it is forecast again, whatever tags and ledger say of it."""
-    tracking.client().set_model_version_tag(MODEL, "1", "gatecast.mase.challenger", "0.0001")
+    store.client().set_model_version_tag(MODEL, "1", "gatecast.mase.challenger", "0.0001")
     values = np.array(tiny.values)
     values[:, 0] += np.random.default_rng(1).normal(0, 3, len(values)).astype(np.float32)
     today = replace(tiny, values=values, meta=replace(tiny.meta, data_hash="today"))

@@ -20,7 +20,8 @@ from gatecast.data.panel import Panel
 from gatecast.data.windows import rolling_origins
 from gatecast.registry import champion, package, promotion
 from gatecast.registry.config import Promote
-from gatecast.registry.mlflow import tracking
+from gatecast.registry.mlflow import runs, store
+from gatecast.registry.mlflow.model import log_package
 
 Pass = Callable[..., dict[str, Any]]
 Panels = Callable[..., Panel]
@@ -30,14 +31,14 @@ GOOD, POOR, BAD, BROKEN = 1.0, 0.8, 0.0, math.nan
 
 def aliases() -> dict[str, int]:
     try:
-        found = tracking.client().get_registered_model(MODEL).aliases
+        found = store.client().get_registered_model(MODEL).aliases
     except Exception:  # nothing was ever registered
         return {}
     return {name: int(version) for name, version in found.items()}
 
 
 def versions() -> int:
-    return len(tracking.client().search_model_versions(f"name = '{MODEL}'"))
+    return len(store.client().search_model_versions(f"name = '{MODEL}'"))
 
 
 def verdicts() -> list[str]:
@@ -74,13 +75,13 @@ def test_the_version_belongs_to_the_run_that_trained_it(
     workplace: Path, tiny: Panel, promote: Pass, write_package: Callable[..., str]
 ) -> None:
     write_package(workplace / "models/linear", tiny, GOOD)
-    with tracking.training_run("tiny", "linear", {}, {}) as run_id:
-        tracking.log_package(run_id, workplace / "models/linear")
+    with runs.training_run("tiny", "linear", {}, {}) as run_id:
+        log_package(run_id, workplace / "models/linear")
     promote(workplace, tiny, GOOD)
     sitting = champion.champion("tiny")
     assert sitting is not None
     assert sitting.run_id == run_id
-    assert len(tracking.client().search_runs([tracking.experiment("tiny")])) == 1
+    assert len(store.client().search_runs([store.experiment("tiny")])) == 1
 
 
 def test_the_same_package_again_changes_nothing(
@@ -157,7 +158,7 @@ def test_an_alias_that_was_moved_back_by_hand_stays_there(
     """A rollback is not undone by the next `dvc repro`, until another package wins."""
     promote(workplace, tiny, POOR)
     promote(workplace, tiny, GOOD)
-    tracking.client().set_registered_model_alias(MODEL, "champion", "1")
+    store.client().set_registered_model_alias(MODEL, "champion", "1")
     facts = promote(workplace, tiny, GOOD)
     assert (facts["verdict"], facts["champion"]) == ("rolled_back", 1)
     assert aliases()["champion"] == 1
@@ -305,9 +306,9 @@ def test_a_champion_that_somebody_else_registered_is_refused(
     workplace: Path, tiny: Panel, promote: Pass
 ) -> None:
     promote(workplace, tiny, GOOD)
-    store = tracking.client()
-    foreign = store.create_model_version(MODEL, source=(workplace / "foreign").as_uri())
-    store.set_registered_model_alias(MODEL, "champion", foreign.version)
+    client = store.client()
+    foreign = client.create_model_version(MODEL, source=(workplace / "foreign").as_uri())
+    client.set_registered_model_alias(MODEL, "champion", foreign.version)
     with pytest.raises(RegistryError, match="not registered by gatecast"):
         promote(workplace, tiny, POOR)
     assert aliases()["champion"] == int(foreign.version)

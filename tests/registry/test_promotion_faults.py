@@ -27,7 +27,7 @@ from gatecast.core import failpoints
 from gatecast.data.panel import Panel
 from gatecast.registry import aliases, gate, promotion
 from gatecast.registry.config import Promote
-from gatecast.registry.mlflow import tracking
+from gatecast.registry.mlflow import runs
 
 PACKAGES = 6  # of a round; then the registry is empty again
 ROUND = 20  # promotions and rollbacks of a round
@@ -50,7 +50,7 @@ def stocked(
         folder = workplace / str(k)
         write_package(folder / "models/linear", tiny, 1 - 0.001 * k)
         boards.append(evaluate(folder, tiny))
-        tracking.ensure_run(folder / "models/linear")
+        runs.ensure(folder / "models/linear")
     shutil.copy("mlflow.db", "before.db")
     return boards
 
@@ -166,7 +166,7 @@ def test_no_promotion_that_dies_anywhere_leaves_a_champion_that_was_not_promoted
     stocked: list[Path], tiny: Panel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(promotion, "_compare", promoted)
-    monkeypatch.setattr(tracking, "lineage", dict)  # asks git; writes nothing
+    monkeypatch.setattr(runs, "lineage", dict)  # asks git; writes nothing
     monkeypatch.setattr(aliases, "withdrawn", lambda *_: False)  # every package may come back
     for board in stocked[:2]:  # what a first promotion compiles is inherited by all that are forked
         act(tiny, board)

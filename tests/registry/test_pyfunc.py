@@ -21,7 +21,7 @@ from gatecast.data.panel import Panel
 from gatecast.data.windows import latest
 from gatecast.evaluation.table import panel_of, to_table
 from gatecast.registry import package
-from gatecast.registry.mlflow import tracking
+from gatecast.registry.mlflow import runs
 
 CUTOFF = "2025-01-10 07:00:00"
 
@@ -169,7 +169,7 @@ def test_a_frame_without_any_value_is_told_what_it_lacks(
 def logged(workplace: Path, tiny: Panel, write_package: Callable[..., str]) -> Path:
     """The folder of a model that was logged, as MLflow keeps it."""
     write_package(workplace / "models/linear", tiny)
-    tracking.ensure_run(workplace / "models/linear")
+    runs.ensure(workplace / "models/linear")
     (found,) = (workplace / "mlartifacts").rglob("MLmodel")
     return found.parent
 
@@ -209,7 +209,7 @@ def test_a_logged_package_from_a_newer_schema_is_refused(
         patch.setattr(package, "SCHEMA", package.SCHEMA + 1)
         content = json.loads((folder / "package.json").read_text())
         (folder / "package.json").write_text(json.dumps(content | {"schema": package.SCHEMA}))
-        tracking.ensure_run(folder)
+        runs.ensure(folder)
     (found,) = (workplace / "mlartifacts").rglob("MLmodel")
     with pytest.raises(RegistryError, match="PACKAGE-SCHEMA"):
         mlflow.pyfunc.load_model(str(found.parent))

@@ -18,7 +18,7 @@ from gatecast.data.windows import latest
 from gatecast.evaluation.table import panel_of, to_table
 from gatecast.models.config import Model
 from gatecast.registry import package
-from gatecast.registry.mlflow import tracking
+from gatecast.registry.mlflow import runs, store
 from gatecast.training import trainer
 from gatecast.training.config import Fit
 from gatecast.training.trainer import Trained
@@ -62,7 +62,7 @@ def test_a_model_forecasts_the_same_where_only_its_requirements_are_installed(
     for name, recipe in RECIPES.items():
         folder = workplace / "models" / name
         package.write(folder, name, recipe, 1, tiny.meta, _trained(tiny, name))
-        run = tracking.client().get_run(tracking.ensure_run(folder))
+        run = store.client().get_run(runs.ensure(folder))
         where = workplace / "mlartifacts/tiny/models" / run.outputs.model_outputs[0].model_id
         models[name] = (where / "artifacts").rename(workplace / name)
     python = clean_python(models["lstm"] / "requirements.txt")

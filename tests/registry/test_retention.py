@@ -17,7 +17,7 @@ from gatecast.core.ledger import Ledger
 from gatecast.data.panel import Panel
 from gatecast.registry import promotion, retention
 from gatecast.registry.champion import champion
-from gatecast.registry.mlflow import tracking
+from gatecast.registry.mlflow import runs, store
 
 NAME = "gatecast-tiny"
 QUALITIES = (0.95, 0.97, 0.985, 1.0)
@@ -64,7 +64,7 @@ def weights(folder: Path) -> int:
 
 def test_versions_beyond_the_newest_are_archived_but_never_champion_or_previous(four: Path) -> None:
     assert actions(keep=1) == {4: "keep", 3: "keep", 2: "archive", 1: "archive"}
-    tracking.client().set_registered_model_alias(NAME, "champion", "1")  # somebody went back
+    store.client().set_registered_model_alias(NAME, "champion", "1")  # somebody went back
     assert actions(keep=1) == {4: "keep", 3: "keep", 2: "archive", 1: "keep"}
 
 
@@ -78,9 +78,9 @@ def test_a_plan_deletes_nothing(four: Path) -> None:
 
 
 def test_an_archived_version_keeps_number_tags_and_card_and_loses_its_artifacts(four: Path) -> None:
-    before = tracking.client().get_model_version(NAME, "1")
+    before = store.client().get_model_version(NAME, "1")
     assert retention.archive(NAME, 1)
-    after = tracking.client().get_model_version(NAME, "1")
+    after = store.client().get_model_version(NAME, "1")
     assert after.description == before.description
     assert before.tags.items() <= after.tags.items()
     assert retention.ARCHIVED in after.tags
@@ -103,13 +103,13 @@ def test_the_champion_still_forecasts_after_all_others_were_archived(
 
 def test_a_version_that_got_an_alias_since_the_plan_was_made_stays(four: Path) -> None:
     assert actions(keep=1)[1] == "archive"
-    tracking.client().set_registered_model_alias(NAME, "champion", "1")
+    store.client().set_registered_model_alias(NAME, "champion", "1")
     assert not retention.archive(NAME, 1)
     assert weights(four) == 4
 
 
 def test_an_interrupted_archiving_is_finished(four: Path) -> None:
-    tracking.client().set_model_version_tag(NAME, "1", retention.ARCHIVED, "now")
+    store.client().set_model_version_tag(NAME, "1", retention.ARCHIVED, "now")
     assert actions(keep=4)[1] == "archive"
     assert retention.archive(NAME, 1)
     assert 1 not in actions(keep=4)
@@ -118,9 +118,9 @@ def test_an_interrupted_archiving_is_finished(four: Path) -> None:
 def test_an_archived_package_that_is_trained_again_gets_a_version_with_artifacts(
     four: Path, tiny: Panel, write_package: Callable[..., str]
 ) -> None:
-    digest = tracking.client().get_model_version(NAME, "1").tags["gatecast.digest"]
+    digest = store.client().get_model_version(NAME, "1").tags["gatecast.digest"]
     retention.archive(NAME, 1)
-    assert tracking.find_run("tiny", digest) is None
+    assert runs.find("tiny", digest) is None
     assert write_package(four / "models/linear", tiny, QUALITIES[0]) == digest
     assert promotion.register(four / "models/linear", NAME) == 5
     assert mlflow.pyfunc.load_model(f"models:/{NAME}/5") is not None

@@ -18,7 +18,7 @@ from gatecast.data.windows import latest
 from gatecast.evaluation.table import panel_of, to_table
 from gatecast.registry import package, retention
 from gatecast.registry.champion import champion
-from gatecast.registry.mlflow import tracking
+from gatecast.registry.mlflow import runs, store
 from tests.servers import Postgres, free_port, serving
 
 KEYS = {
@@ -78,12 +78,12 @@ def test_a_team_s_server_takes_a_model_from_training_to_forecast_and_archive(
     write_package: Callable[..., str],
 ) -> None:
     write_package(workplace / "models/linear", tiny, 0.95)
-    run_id = tracking.ensure_run(workplace / "models/linear")
-    tracking.log_panel(run_id, tiny, "training")
-    tracking.log_card(run_id, "# a card\n" + "x" * 4900)
+    run_id = runs.ensure(workplace / "models/linear")
+    runs.log_panel(run_id, tiny, "training")
+    runs.log_card(run_id, "# a card\n" + "x" * 4900)
     assert promote(workplace, tiny, 0.95, **LENIENT)["champion"] == 1
     assert promote(workplace, tiny, 1.0, **LENIENT)["champion"] == 2
-    version = tracking.client().get_model_version("gatecast-tiny", "1")
+    version = store.client().get_model_version("gatecast-tiny", "1")
     assert version.description.startswith("# a card")
     assert not (workplace / "mlflow.db").read_bytes().count(b"gatecast-tiny")  # nothing went there
 
@@ -102,7 +102,7 @@ def test_a_team_s_server_takes_a_model_from_training_to_forecast_and_archive(
         return sum(o.key.endswith("weights.safetensors") for o in bucket.objects.all())
 
     assert stored() == 2
-    tracking.client().delete_registered_model_alias("gatecast-tiny", "previous")
+    store.client().delete_registered_model_alias("gatecast-tiny", "previous")
     assert retention.archive("gatecast-tiny", 1)
     assert stored() == 1
     assert retention.plan("gatecast-tiny", 1, {}) == [retention.Step(2, "keep", "it is @champion")]

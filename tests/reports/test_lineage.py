@@ -12,7 +12,7 @@ import pytest
 from gatecast.config import Config
 from gatecast.core.errors import RegistryError, ScoringError
 from gatecast.data.config import Feed
-from gatecast.registry.mlflow import tracking
+from gatecast.registry.mlflow import store
 from gatecast.reports import lineage
 from gatecast.scoring import read_forecasts
 from gatecast.scoring.run import score
@@ -30,7 +30,7 @@ def test_a_forecast_row_leads_to_commit_data_and_parameters(
     assert (facts["model"], facts["version"]) == (row["model_name"], row["model_version"])
     assert facts["digest"] == row["model_digest"]
     assert facts["forecast"]["data_hash"] == row["data_hash"]
-    run = tracking.client().get_run(facts["run"]["id"])
+    run = store.client().get_run(facts["run"]["id"])
     assert facts["run"]["data_hash"] == run.data.tags["gatecast.data_hash"]
     assert facts["run"]["git_commit"] == run.data.tags.get("mlflow.source.git.commit")
     assert facts["parameters"] == run.data.params

@@ -19,7 +19,7 @@ from gatecast.core.errors import ConfigError, ScoringError
 from gatecast.core.ledger import Ledger
 from gatecast.data.config import Feed, Task
 from gatecast.registry import champion
-from gatecast.registry.mlflow import tracking
+from gatecast.registry.mlflow import store as mlflow_store
 from gatecast.schedule import backfill
 from gatecast.schedule.config import Schedule
 from gatecast.scoring import read_forecasts, store
@@ -30,10 +30,10 @@ MODEL = "gatecast-berlin"
 @pytest.fixture
 def years(hourly: Config) -> Config:
     """Version 1 became champion at noon of 18 October, version 2 on the 20th; slots at six every morning."""
-    store_ = tracking.client()
-    first = store_.get_model_version(MODEL, "1")
-    second = store_.create_model_version(MODEL, first.source, first.run_id, tags=first.tags)
-    store_.set_registered_model_alias(MODEL, "champion", second.version)
+    client = mlflow_store.client()
+    first = client.get_model_version(MODEL, "1")
+    second = client.create_model_version(MODEL, first.source, first.run_id, tags=first.tags)
+    client.set_registered_model_alias(MODEL, "champion", second.version)
     facts = {"verdict": "promoted", "champion": 2, "champion_before": 1}
     Ledger().append("promotion", MODEL, facts)
     with closing(sqlite3.connect("ledger.db")) as book, book:
@@ -136,7 +136,7 @@ def test_a_slot_that_fails_for_a_reason_nobody_foresaw_holds_up_no_other(
 def test_a_version_that_was_deleted_is_named(
     years: Config, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    tracking.client().delete_model_version(MODEL, "1")
+    mlflow_store.client().delete_model_version(MODEL, "1")
     with pytest.raises(ScoringError):
         backfill.run_span(years)
     assert "RegistryError[NO-VERSION]: gatecast-berlin has no version 1" in capsys.readouterr().err
@@ -151,7 +151,7 @@ def test_a_version_is_loaded_by_its_number(years: Config) -> None:
 
 
 def test_a_hindcast_without_a_champion_scores_nothing(hourly: Config) -> None:
-    tracking.client().delete_registered_model_alias(MODEL, "champion")
+    mlflow_store.client().delete_registered_model_alias(MODEL, "champion")
     with pytest.raises(ScoringError) as caught:
         backfill.run_span(replace(hourly, begin="2024-10-20", end="2024-10-21", hindcast=True))
     assert caught.value.code == "NO-CHAMPION"

@@ -27,7 +27,7 @@ from gatecast.evaluation.backtest import Backtest
 from gatecast.models.config import Model
 from gatecast.registry import champion, package, promotion
 from gatecast.registry.config import Promote
-from gatecast.registry.mlflow import tracking
+from gatecast.registry.mlflow import store
 from gatecast.schedule.config import Schedule
 from gatecast.scoring import config, parts, sinks
 from gatecast.scoring.config import Sink as Recipe
@@ -41,7 +41,7 @@ from tests.servers import Postgres, execute, free_port, serving
 @pytest.fixture(autouse=True)
 def project(tmp_path: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The current folder is an empty project; stores are its own."""
-    shutil.copy(empty_store, tmp_path / tracking.STORE)
+    shutil.copy(empty_store, tmp_path / store.DATABASE)
     for name in ("MLFLOW_TRACKING_URI", "GATECAST_LEDGER_URI", "GATECAST_DATA_DIR", "DVC_EXP_NAME"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.chdir(tmp_path)

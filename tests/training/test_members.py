@@ -10,6 +10,7 @@ import time
 from functools import partial
 from pathlib import Path
 
+import psutil
 import pytest
 
 from gatecast.core.errors import TrainError
@@ -59,7 +60,7 @@ def test_a_process_that_is_lost_is_named() -> None:
         members.run({"member 1": vanish}, ONE)
 
 
-def test_every_place_is_a_device_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_member_sees_one_device(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,7")
     found = members.run({"a": visible, "b": visible}, [0, 1])
     assert sorted(found.values()) == ["4", "7"]
@@ -77,10 +78,10 @@ def test_processes_import_this_gatecast_and_not_that_of_a_loaded_model(
     assert sys.path == before
 
 
-def test_without_a_gpu_every_core_is_a_place() -> None:
+def test_without_a_gpu_one_member_trains_per_core() -> None:
     cores = len(os.sched_getaffinity(0))
-    assert len(members.places(Fit(accelerator="cpu", threads=1))) <= cores
-    assert members.places(Fit(accelerator="cpu", threads=10_000)) == [None]
+    assert len(members.devices(Fit(accelerator="cpu", threads=1))) <= cores
+    assert members.devices(Fit(accelerator="cpu", threads=10_000)) == [None]
 
 
 @pytest.mark.parametrize(
@@ -114,8 +115,4 @@ def test_no_process_outlives_the_one_that_waits(tmp_path: Path, sent: int, code:
 
 
 def _alive(pid: int) -> bool:
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except OSError:
-        return False
-    return state != "Z"
+    return psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE

@@ -15,7 +15,7 @@ from gatecast.data.build_panel import build_panel
 from gatecast.data.config import Feed, Splits, Task
 from gatecast.data.panel import Panel
 from gatecast.models.config import Model
-from gatecast.registry.mlflow import tracking
+from gatecast.registry.mlflow import runs, store
 from gatecast.training.config import Fit
 from gatecast.tuning import study
 from gatecast.tuning.config import Range, Search
@@ -66,7 +66,7 @@ def search(make_panel: Callable[..., Panel]) -> Callable[..., study.Found]:
 
     def run(trials: int, space: dict[str, Range] = UNITS, fit: Fit = FIT) -> study.Found:
         found = job(make_panel(), trials, space, fit)
-        with tracking.training_run("tiny", "gru tuning", {}, {}) as parent:
+        with runs.training_run("tiny", "gru tuning", {}, {}) as parent:
             return study.tune(found, parent)
 
     return run
@@ -87,8 +87,8 @@ def trial_runs() -> Callable[[], list[Any]]:
     """The MLflow runs of the trials, oldest first."""
 
     def runs() -> list[Any]:
-        found = tracking.client().search_runs(
-            [tracking.experiment("tiny")], order_by=["attributes.start_time ASC"]
+        found = store.client().search_runs(
+            [store.experiment("tiny")], order_by=["attributes.start_time ASC"]
         )
         return [run for run in found if "mlflow.parentRunId" in run.data.tags]
 

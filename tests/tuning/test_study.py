@@ -14,7 +14,7 @@ import yaml
 from gatecast.core.errors import TuneError
 from gatecast.data.panel import Panel
 from gatecast.models.config import Model
-from gatecast.registry.mlflow import tracking
+from gatecast.registry.mlflow import store
 from gatecast.training import trainer
 from gatecast.training.config import Fit
 from gatecast.tuning import recipe, study
@@ -46,7 +46,7 @@ def test_the_recipe_itself_is_tried_first_and_the_best_is_no_worse(
             k: str(v) for k, v in trial.params.items()
         }
         assert run.data.metrics["validation_mase"] == trial.value
-        by_epoch = tracking.client().get_metric_history(run.info.run_id, "validation_mase_by_epoch")
+        by_epoch = store.client().get_metric_history(run.info.run_id, "validation_mase_by_epoch")
         assert [m.value for m in by_epoch] == list(trial.intermediate_values.values())
     assert list(Path("checkpoints").rglob("*.ckpt")) == []
 

@@ -88,7 +88,7 @@ def who() -> str:
     return f"{user}@{socket.gethostname()}, process {os.getpid()}"
 
 
-def shown(uri: str) -> str:
+def display(uri: str) -> str:
     """An address for people: without its password, and without the path of the current folder."""
     uri = uri.replace(f"{Path.cwd()}/", "")
     try:

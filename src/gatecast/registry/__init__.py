@@ -1,1 +1,1 @@
-"""The model package, MLflow tracking, the promotion gate."""
+"""The model package, the MLflow store, the promotion gate, the champion."""

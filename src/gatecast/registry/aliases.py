@@ -24,11 +24,10 @@ from gatecast.registry.champion import (
     CHAMPION,
     PREVIOUS,
     Champion,
-    answering,
     champion,
     version_at,
 )
-from gatecast.registry.mlflow import tracking
+from gatecast.registry.mlflow import runs, store
 
 KIND, DONE = "promotion", "promotion_done"
 MOVES = (gate.PROMOTE, gate.ROLLBACK, gate.BY_HAND)
@@ -95,18 +94,18 @@ def move(ledger: Ledger, lease: Lease, facts: dict[str, Any]) -> None:
 
 def _carry_out(ledger: Ledger, lease: Lease, row: Entry) -> None:
     """Steps 2 and 3; doing them again does no harm."""
-    store, model, facts = tracking.client(), row.subject, row.facts
+    client, model, facts = store.client(), row.subject, row.facts
     version, before = facts["champion"], facts["champion_before"]
-    with answering():
+    with store.answering():
         for key, value in _tags(row).items():
-            store.set_model_version_tag(model, str(version), key, value)
+            client.set_model_version_tag(model, str(version), key, value)
         failpoints.reach("promotion: version tagged")
         if before is not None:
             lease.check()
-            store.set_registered_model_alias(model, PREVIOUS, str(before))
+            client.set_registered_model_alias(model, PREVIOUS, str(before))
         failpoints.reach("promotion: previous moved")
         lease.check()
-        store.set_registered_model_alias(model, CHAMPION, str(version))
+        client.set_registered_model_alias(model, CHAMPION, str(version))
         failpoints.reach("promotion: champion moved")
     ledger.append(DONE, model, {"decision": row.id, "by": who()}, once=f"{model}/{row.id}")
     failpoints.reach("promotion: move noted")
@@ -144,8 +143,8 @@ def settle(ledger: Ledger, lease: Lease, model: str) -> Entry | None:
     if now != expected:
         if now is not None and expected is not None and _exists(model, expected):
             lease.check()
-            with answering():  # so that a rollback returns
-                tracking.client().set_registered_model_alias(model, PREVIOUS, str(expected))
+            with store.answering():  # so that a rollback returns
+                store.client().set_registered_model_alias(model, PREVIOUS, str(expected))
         reason = f"the alias names {_say(now)}; the ledger knew {_say(expected)}"
         facts = {
             "model": model,
@@ -162,8 +161,8 @@ def settle(ledger: Ledger, lease: Lease, model: str) -> Entry | None:
 
 
 def _exists(model: str, version: int) -> bool:
-    with answering():
-        known = tracking.client().search_model_versions(f"name = '{model}'")
+    with store.answering():
+        known = store.client().search_model_versions(f"name = '{model}'")
     return any(int(v.version) == version for v in known)
 
 
@@ -187,7 +186,7 @@ def rollback(source: str, reason: str = "", task: Task = "quantile") -> dict[str
     Raises:
         RegistryError: NO-PREVIOUS; LEASE; whatever :func:`champion` raises of a version that cannot be trusted.
     """
-    model, ledger = tracking.model_name(source, task), Ledger()
+    model, ledger = store.model_name(source, task), Ledger()
     with ledger.lease(lease_name(model)) as lease:
         failpoints.reach("promotion: lease taken")
         finished = settle(ledger, lease, model)
@@ -216,5 +215,5 @@ def _rollback_facts(sitting: Any, target: Champion, reason: str) -> dict[str, An
         "digest": target.digest,
         "champion_before": int(sitting.version),
         "digest_before": sitting.tags.get("gatecast.digest"),
-        **tracking.lineage(),
+        **runs.lineage(),
     }

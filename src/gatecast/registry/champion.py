@@ -15,7 +15,7 @@ from gatecast.core.errors import RegistryError
 from gatecast.core.forecast import Task
 from gatecast.evaluation.predictor import NetPredictor
 from gatecast.registry import package
-from gatecast.registry.mlflow import tracking
+from gatecast.registry.mlflow import store
 
 CHAMPION, PREVIOUS = "champion", "previous"
 
@@ -32,23 +32,6 @@ class Champion:
     predictor: NetPredictor
 
 
-@contextmanager
-def answering() -> Iterator[None]:
-    """Turn errors of the registry into one of ours.
-
-    Raises:
-        RegistryError: STORE.
-    """
-    from mlflow.exceptions import MlflowException
-
-    try:
-        yield
-    except MlflowException as error:
-        raise RegistryError(
-            "STORE", f"the registry does not answer: {error}", "Look at the MLflow store."
-        ) from None
-
-
 def version_at(model: str, alias: str) -> Any | None:
     """The model version behind an alias; None if there is no such model or alias.
 
@@ -57,9 +40,9 @@ def version_at(model: str, alias: str) -> Any | None:
     """
     from mlflow.exceptions import MlflowException
 
-    with answering():
+    with store.answering():
         try:
-            return tracking.client().get_model_version_by_alias(model, alias)
+            return store.client().get_model_version_by_alias(model, alias)
         except MlflowException as error:
             if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
                 return None  # no such model, no such alias
@@ -72,7 +55,7 @@ def champion(source: str, alias: str = CHAMPION, task: Task = "quantile") -> Cha
     Raises:
         RegistryError: STORE, FOREIGN, ARTIFACT, DIGEST, PACKAGE-…
     """
-    found = version_at(tracking.model_name(source, task), alias)
+    found = version_at(store.model_name(source, task), alias)
     return None if found is None else _load(found)
 
 
@@ -84,10 +67,10 @@ def numbered(source: str, number: int) -> Champion:
     """
     from mlflow.exceptions import MlflowException
 
-    name = tracking.model_name(source)
-    with answering():
+    name = store.model_name(source)
+    with store.answering():
         try:
-            return _load(tracking.client().get_model_version(name, str(number)))
+            return _load(store.client().get_model_version(name, str(number)))
         except MlflowException as error:
             if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
                 raise

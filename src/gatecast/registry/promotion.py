@@ -25,9 +25,9 @@ from gatecast.evaluation import comparison
 from gatecast.evaluation.events import say
 from gatecast.evaluation.predictor import NetPredictor
 from gatecast.registry import aliases, contest, gate, package, retention
-from gatecast.registry.champion import CHAMPION, Champion, answering, champion, version_at
+from gatecast.registry.champion import CHAMPION, Champion, champion, version_at
 from gatecast.registry.config import Promote
-from gatecast.registry.mlflow import tracking
+from gatecast.registry.mlflow import runs, store
 
 Sits = tuple[int, str | None] | None  # version and digest of the champion
 
@@ -88,7 +88,7 @@ def promote(
         )
     if os.environ.get("DVC_EXP_NAME"):
         return _experiment(_judged(panel, rules, task, found, folder, digest))
-    model, ledger = tracking.model_name(panel.meta.source, task), Ledger()
+    model, ledger = store.model_name(panel.meta.source, task), Ledger()
     with ledger.lease(aliases.lease_name(model)) as lease:
         failpoints.reach("promotion: lease taken")
         aliases.settle(ledger, lease, model)
@@ -101,11 +101,11 @@ def promote(
             facts |= {"verdict": gate.ROLLED_BACK, "reason": reason}
         failpoints.reach("promotion: judged")
         if facts["verdict"] == gate.PROMOTE:
-            with answering():
+            with store.answering():
                 version = register(folder, model)
             failpoints.reach("promotion: version registered")
             facts |= {"champion": version}
-            aliases.move(ledger, lease, facts | tracking.lineage())
+            aliases.move(ledger, lease, facts | runs.lineage())
         else:
             _note(ledger, facts)
     return facts
@@ -131,7 +131,7 @@ def _experiment(facts: dict[str, Any]) -> dict[str, Any]:
 
 def _nothing(panel: Panel, rules: Promote, task: Task, board: dict[str, Any]) -> dict[str, Any]:
     """The facts where no variant makes forecasts of the task."""
-    sitting = version_at(tracking.model_name(panel.meta.source, task), CHAMPION)
+    sitting = version_at(store.model_name(panel.meta.source, task), CHAMPION)
     sits = (int(sitting.version), sitting.tags.get("gatecast.digest")) if sitting else None
     others = ", ".join(board.get("elsewhere", []))
     reason = "no variant forecasts an event"
@@ -154,7 +154,7 @@ def _facts(
     board, (version, before) = board or {}, sits or (None, None)
     return finite(
         {
-            "model": tracking.model_name(panel.meta.source, task),
+            "model": store.model_name(panel.meta.source, task),
             "source": panel.meta.source,
             "challenger": board.get("best"),
             "digest": digest,
@@ -252,22 +252,22 @@ def register(folder: Path, name: str) -> int:
     """The version of a registered model that holds a package: found by its digest, or made."""
     from mlflow.exceptions import MlflowException
 
-    content, digest, store = package.describe(folder), package.digest(folder), tracking.client()
+    content, digest, client = package.describe(folder), package.digest(folder), store.client()
     variant, event = content["variant"], content["spec"].get("event")
     what = f"Events ({say(event)})" if event else "Forecasts"
     try:
-        store.create_registered_model(
+        client.create_registered_model(
             name,
             description=f"{what} of the source '{content['panel']['source']}'. Made by gatecast.",
         )
     except MlflowException as error:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
-    for known in store.search_model_versions(f"name = '{name}'"):
+    for known in client.search_model_versions(f"name = '{name}'"):
         if known.tags.get("gatecast.digest") == digest and retention.ARCHIVED not in known.tags:
             return int(known.version)
-    run_id = tracking.ensure_run(folder)
-    outputs = store.get_run(run_id).outputs.model_outputs
+    run_id = runs.ensure(folder)
+    outputs = client.get_run(run_id).outputs.model_outputs
     if not outputs:
         raise RegistryError(
             "NO-MODEL",
@@ -276,13 +276,13 @@ def register(folder: Path, name: str) -> int:
         )
     model_id = outputs[-1].model_id
     tags = {"gatecast.digest": digest, "gatecast.variant": variant}
-    made = store.create_model_version(
+    made = client.create_model_version(
         name,
         source=f"models:/{model_id}",
         run_id=run_id,
         model_id=model_id,
         tags=tags | ({"gatecast.event": say(event)} if event else {}),
-        description=tracking.card_of(run_id) or f"{variant}, package {digest[:12]}",
+        description=runs.card_of(run_id) or f"{variant}, package {digest[:12]}",
     )
     return int(made.version)
 
@@ -294,5 +294,5 @@ def _note(ledger: Ledger, facts: dict[str, Any]) -> None:
     past = ledger.entries(aliases.KIND, facts["model"])
     same = ("digest", "data_hash", "champion_before", "verdict")
     if not past or any(past[-1].facts.get(k) != facts[k] for k in same):
-        row = facts | tracking.lineage() | {"by": who()}
+        row = facts | runs.lineage() | {"by": who()}
         ledger.append(aliases.KIND, facts["model"], row)

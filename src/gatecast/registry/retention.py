@@ -13,7 +13,7 @@ from typing import Any
 
 from gatecast.core.ledger import Ledger, who
 from gatecast.registry import aliases
-from gatecast.registry.mlflow import tracking
+from gatecast.registry.mlflow import store
 
 ARCHIVED = "gatecast.archived"
 
@@ -38,7 +38,7 @@ def plan(name: str, keep: int, in_use: Mapping[int, str]) -> list[Step]:
     Raises:
         RegistryError: STORE.
     """
-    client = tracking.client()
+    client = store.client()
     found = client.search_model_versions(f"name = '{name}'")
     named = _aliases(name) if found else {}
     steps, whole = [], 0
@@ -80,7 +80,7 @@ def archive(name: str, version: int) -> bool:
 
 def _archive(name: str, version: int) -> str:
     """Mark a version, free its run from the package, delete its artifacts; its digest."""
-    client = tracking.client()
+    client = store.client()
     found = client.get_model_version(name, str(version))
     digest = str(found.tags.get("gatecast.digest", ""))
     now = datetime.now(UTC).isoformat(timespec="seconds")
@@ -95,7 +95,7 @@ def _archive(name: str, version: int) -> str:
 
 def _aliases(name: str) -> dict[int, str]:
     """Version to alias."""
-    found = tracking.client().get_registered_model(name).aliases
+    found = store.client().get_registered_model(name).aliases
     return {int(version): alias for alias, version in found.items()}
 
 
@@ -103,5 +103,5 @@ def _artifacts(version: Any) -> Any:
     """The artifact repository of a version's logged model."""
     from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
-    model = tracking.client().get_logged_model(version.source.removeprefix("models:/"))
+    model = store.client().get_logged_model(version.source.removeprefix("models:/"))
     return get_artifact_repository(model.artifact_location)

@@ -14,7 +14,7 @@ import pandas as pd
 from gatecast.data.panel import FUTURE, PAST, TARGET, Panel, PanelMeta
 from gatecast.evaluation import comparison, metrics
 from gatecast.evaluation.backtest import Backtest, Result
-from gatecast.registry.mlflow import tracking
+from gatecast.registry.mlflow import store
 
 LENGTH = 5000  # characters that a registry takes as a description
 _OVERALL = ("mase", "smape", "rmsse", "wape", "bias", "wql", "coverage_80", "coverage_95")
@@ -173,7 +173,7 @@ def _cost(content: dict[str, Any], cost: Mapping[str, float]) -> str:
 
 
 def _load(content: dict[str, Any], meta: PanelMeta) -> str:
-    name = tracking.model_name(meta.source, "event" if content["spec"].get("event") else "quantile")
+    name = store.model_name(meta.source, "event" if content["spec"].get("event") else "quantile")
     return f"""```python
 import mlflow
 model = mlflow.pyfunc.load_model("models:/{name}@champion")  # or /1, /2, …

@@ -13,7 +13,7 @@ from typing import Any
 from gatecast.core.errors import RegistryError, ScoringError
 from gatecast.core.forecast import Task
 from gatecast.core.ledger import Ledger
-from gatecast.registry.mlflow import tracking
+from gatecast.registry.mlflow import store
 from gatecast.scoring import config, sinks
 from gatecast.scoring.sinks import Sink
 
@@ -64,8 +64,8 @@ def of_digest(
     Raises:
         RegistryError: NO-VERSION unless it names one; as :func:`of_version`.
     """
-    name = tracking.model_name(source, task)
-    versions = tracking.client().search_model_versions(f"name = '{name}'")
+    name = store.model_name(source, task)
+    versions = store.client().search_model_versions(f"name = '{name}'")
     found = [v for v in versions if v.tags.get("gatecast.digest", "").startswith(digest)]
     if len(found) != 1:
         raise RegistryError(
@@ -91,7 +91,7 @@ def of_version(
     """
     from mlflow.exceptions import MlflowException
 
-    client, name = tracking.client(), tracking.model_name(source, task)
+    client, name = store.client(), store.model_name(source, task)
     try:
         found = client.get_model_version(name, str(version))
         run = client.get_run(found.run_id)

@@ -11,18 +11,18 @@ from pathlib import Path
 from gatecast.core import terminal
 from gatecast.core.errors import GatecastError
 from gatecast.core.forecast import Task
-from gatecast.core.ledger import Entry, Ledger, shown
+from gatecast.core.ledger import Entry, Ledger, display
 from gatecast.data import sources
 from gatecast.data.config import Feed
 from gatecast.evaluation import event_board, leaderboard
 from gatecast.evaluation.config import PERSISTENCE
 from gatecast.registry import aliases, gate
 from gatecast.registry.champion import Champion, champion
-from gatecast.registry.mlflow import tracking
+from gatecast.registry.mlflow import runs, store
 from gatecast.reports import history
 from gatecast.scoring import config, sinks
 
-_DECISIONS = 5  # of the history that are shown
+_DECISIONS = 5  # of the history that are display
 
 
 def report(feed: Feed, as_of: str | None = None, recipe: config.Sink | None = None) -> str:
@@ -84,14 +84,14 @@ def _events() -> str:
 
 
 def _store(feed: Feed) -> str:
-    tracking.close_dead_runs(feed.name)
-    return f"{shown(tracking.uri())} (ledger: {shown(Ledger().uri)})"
+    runs.close_dead_runs(feed.name)
+    return f"{display(store.uri())} (ledger: {display(Ledger().uri)})"
 
 
 def _champion(feed: Feed, task: Task) -> str:
     """Who sits, since when and why; of events nothing before one was at the gate."""
     best, ledger = champion(feed.name, task=task), Ledger()
-    model = tracking.model_name(feed.name, task)
+    model = store.model_name(feed.name, task)
     past = ledger.entries(aliases.KIND, model)
     if best is None and task == "event" and not past:
         return ""

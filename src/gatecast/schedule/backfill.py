@@ -23,7 +23,7 @@ from gatecast.data import calendar, stamps
 from gatecast.registry import aliases
 from gatecast.registry import champion as registry
 from gatecast.registry.champion import Champion
-from gatecast.registry.mlflow import tracking
+from gatecast.registry.mlflow import store
 from gatecast.schedule.slots import Timetable, clock_zone, feed_clock, stamp
 from gatecast.scoring import run
 
@@ -105,7 +105,7 @@ class Models:
 
     def __init__(self, config: Config) -> None:
         self._source, self._ledger = config.source, Ledger()
-        self._model = tracking.model_name(config.source)
+        self._model = store.model_name(config.source)
         self._now = registry.champion(config.source) if config.hindcast else None
         self._loaded: tuple[int, Champion] | None = None
         if config.hindcast and self._now is None:

@@ -14,7 +14,7 @@ class Schedule:
     ``overlap``: while a slot is being scored, another call ends (``skip``) or waits (``queue``).
     """
 
-    cron: str | None = None  # five fields, weekdays by name; null: no schedule
+    cron: str | None = None  # five fields as in a crontab; null: no schedule
     timezone: str | None = None
     window: str = "1D"
     catchup: str = "latest"  # latest | all | none

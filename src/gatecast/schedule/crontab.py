@@ -1,32 +1,21 @@
-"""What a schedule may say: cron expressions that every scheduler reads alike, zones, spans of time."""
+"""What a schedule may say: cron expressions, zones, spans of time."""
 
 from __future__ import annotations
 
-import re
 from datetime import UTC, datetime
 
 
 def fault(cron: str) -> str | None:
-    """What a cron expression must be, if it is not: a sentence's end; None if nothing is wrong.
+    """What a cron expression must be, if it is not: the end of a sentence; None if nothing is wrong."""
+    from cronsim import CronSim, CronSimError
 
-    Refused is also what APScheduler reads otherwise than cron does: weekdays by number, and a day of the month
-    together with a weekday.
-    """
-    from apscheduler.triggers.cron import CronTrigger
-
+    fields = "five fields: minute, hour, day, month, weekday"
+    if len(cron.split()) != 5:
+        return fields
     try:
-        trigger = CronTrigger.from_crontab(cron, timezone="UTC")
-    except ValueError as error:
-        return f"five fields: minute, hour, day, month, weekday ({error})"
-    _, _, day, _, weekday = cron.split()
-    if re.search(r"\d", weekday):
-        return "with weekdays by name (mon-fri, sun): numbers mean other days in other schedulers"
-    if "*" not in (day, weekday):
-        return (
-            "with `*` for the day of the month or for the weekday: schedulers disagree about both"
-        )
-    if trigger.get_next_fire_time(None, datetime.now(UTC)) is None:
-        return "a time that comes"
+        CronSim(cron, datetime.now(UTC))
+    except CronSimError as error:
+        return f"{fields} ({error})"
     return None
 
 

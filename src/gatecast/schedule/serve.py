@@ -1,8 +1,8 @@
 """A resident process for people without a scheduler: it watches the clock, and children do the work.
 
-It only knows when the next slot is (APScheduler says). What is due is the ledger's to say, so a server that was killed,
-doubled or late does no harm. Every slot is scored by a child, ``python pipelines/score.py mode=due``: its memory ends
-with it, and its death is a line, not the server's end.
+It only knows when the next slot is. What is due is the ledger's to say, so a server that was killed, doubled or late
+does no harm. Every slot is scored by a child, ``python pipelines/score.py mode=due``: its memory ends with it, and its
+death is a line, not the server's end.
 """
 
 from __future__ import annotations

@@ -4,8 +4,8 @@
     list(table.between(begin, end))    # every slot of a span, each one once, in UTC
     table.as_of(slot)                  # the same moment by the feed's own clock
 
-A slot is an instant in UTC, so an hour that the wall clock shows twice or never is no trouble. Which instants they are
-is APScheduler's to say.
+A slot is an instant in UTC. The cron expression names times of a wall clock (cronsim says which); where that clock is
+changed, a time that it shows twice is two slots, and a time that it skips is the instant at which it would have come.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from heapq import heappop, heappush
 from itertools import takewhile
 from zoneinfo import ZoneInfo
 
@@ -20,12 +21,13 @@ from gatecast.config import Config
 from gatecast.core.errors import ConfigError
 from gatecast.data.config import Feed
 
-BEFORE_GAP = timedelta(hours=3)  # longer than any change of a wall clock, and the hour after it
+# Longer than any change of a wall clock.
+_CHANGE = timedelta(hours=3)
 
 
 @dataclass(frozen=True)
 class Timetable:
-    """When a source is scored: a cron expression, read by the wall clock of a zone, for a feed."""
+    """When a source is scored: a cron expression, by the wall clock of a zone."""
 
     feed: Feed
     cron: str
@@ -60,7 +62,7 @@ class Timetable:
         return max(self.between(moment - window, moment), default=None)
 
     def key(self, slot: datetime) -> str:
-        """What one row of the ledger may have: this slot, scored."""
+        """The ledger's key of a slot: one row may have it."""
         return f"slot/{self.feed.name}/{stamp(slot)}"
 
     def as_of(self, slot: datetime) -> str:
@@ -69,18 +71,24 @@ class Timetable:
 
     def _from(self, moment: datetime) -> Iterator[datetime]:
         """The slots at or after a moment, oldest first."""
-        from apscheduler.triggers.cron import CronTrigger
+        from cronsim import CronSim
 
-        trigger = CronTrigger.from_crontab(self.cron, timezone=self.zone)
-        # A time that the wall clock skips is found only by a search that begins before the gap.
-        search = moment - BEFORE_GAP
-        while True:
-            found = trigger.get_next_fire_time(None, search.astimezone(ZoneInfo(self.zone)))
-            assert found is not None  # checks.check
-            slot = found.astimezone(UTC)
-            if slot >= moment:
-                yield slot
-            search = slot + timedelta.resolution
+        zone = ZoneInfo(self.zone)
+        begin = moment.astimezone(zone).replace(tzinfo=None) - _CHANGE
+        coming: list[datetime] = []
+        last = None
+        for wall in CronSim(self.cron, begin):
+            first, second = (wall.replace(tzinfo=zone, fold=f).astimezone(UTC) for f in (0, 1))
+            heappush(coming, first)
+            # the clock shows this time twice
+            if second > first:
+                heappush(coming, second)
+            # No later time of the wall clock comes before the earlier reading of this one.
+            while coming and coming[0] <= min(first, second):
+                slot = heappop(coming)
+                if slot >= moment and slot != last:
+                    yield slot
+                last = slot
 
 
 def clock_zone(config: Config) -> str:

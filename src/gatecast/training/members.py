@@ -1,7 +1,7 @@
-"""An ensemble's members, trained in parallel: a process each, and a device or a core each.
+"""An ensemble's members, trained side by side: one process per member, each on its own device or CPU core.
 
 Small recurrent nets gain little from sharing their batches among devices, and everything from training side by side.
-A member keeps its own checkpoints, so that after an interruption only what was not finished is trained again.
+Each member keeps its own checkpoints, so that after an interruption only unfinished members are trained again.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
-from pathlib import Path
 from typing import Any
 
 from gatecast.core import process
@@ -24,8 +24,17 @@ from gatecast.training.config import Fit
 Task = Callable[[], Any]
 
 
-def places(fit: Fit) -> list[int | None]:
-    """Where members train at the same time: the GPUs, or None for each CPU core (or group of ``fit.threads``)."""
+@dataclass(frozen=True)
+class _Member:
+    """A member in training: its process, and the device that it has."""
+
+    name: str
+    process: SpawnProcess
+    device: int | None
+
+
+def devices(fit: Fit) -> list[int | None]:
+    """The devices on which members train at the same time: the GPUs, or None per CPU core (per ``fit.threads``)."""
     if fit.accelerator in ("auto", "gpu", "cuda"):
         import torch
 
@@ -34,71 +43,75 @@ def places(fit: Fit) -> list[int | None]:
     return [None] * max(1, process.available_cores() // (fit.threads or 1))
 
 
-def run(tasks: dict[str, Task], where: list[int | None]) -> dict[str, Any]:
-    """Run tasks in processes of their own, as many at once as there are places.
+def run(tasks: dict[str, Task], devices: list[int | None]) -> dict[str, Any]:
+    """Run tasks in processes of their own, one per device at a time.
 
     Args:
         tasks: by name; must be picklable, and so must what they return.
-        where: see :func:`places`.
+        devices: see :func:`devices`.
 
     Returns:
-        What each returned.
+        The result of each task, by name.
 
     Raises:
         GatecastError: the first that a task raised; TrainError MEMBER if a process was lost. The others are ended.
         SystemExit: 143 after SIGTERM, 130 after Ctrl-C.
     """
-    context = get_context("spawn")
-    waiting, free = list(tasks.items()), list(where)
-    running: dict[Connection, tuple[str, SpawnProcess, int | None]] = {}
+    waiting, free = list(tasks.items()), list(devices)
+    running: dict[Connection, _Member] = {}
     results: dict[str, Any] = {}
     try:
-        with _exits(), _own_code_first():
+        with _exit_codes():
             while waiting or running:
                 while waiting and free:
-                    (name, task), place = waiting.pop(0), free.pop(0)
-                    answer, theirs = context.Pipe(duplex=False)
-                    process = context.Process(target=_work, args=(task, place, theirs, os.getpid()))
-                    process.start()
-                    theirs.close()
-                    running[answer] = name, process, place
+                    answer, member = _start(*waiting.pop(0), free.pop(0))
+                    running[answer] = member
                 ready = wait(list(running))
                 for answer in [a for a in running if a in ready]:
-                    name, process, place = running[answer]
-                    results[name] = _received(answer, name, process)
+                    member = running[answer]
+                    results[member.name] = _result(answer, member)
                     del running[answer]
-                    free.append(place)
+                    free.append(member.device)
     finally:
-        for _, process, _ in running.values():
-            process.kill()
-            process.join()
+        for member in running.values():
+            member.process.kill()
+            member.process.join()
     return {name: results[name] for name in tasks}
 
 
-def _received(answer: Connection, name: str, process: SpawnProcess) -> Any:
+def _start(name: str, task: Task, device: int | None) -> tuple[Connection, _Member]:
+    context = get_context("spawn")
+    answer, theirs = context.Pipe(duplex=False)
+    worker = context.Process(target=_work, args=(task, device, theirs))
+    with process.starting_workers():
+        worker.start()
+    theirs.close()
+    return answer, _Member(name, worker, device)
+
+
+def _result(answer: Connection, member: _Member) -> Any:
     try:
         result = answer.recv()
     except EOFError:
-        process.join()
+        member.process.join()
         raise TrainError(
             "MEMBER",
-            f"the process of {name} ended without a result (exit code {process.exitcode}).",
+            f"the process of {member.name} ended without a result (exit code {member.process.exitcode}).",
             "Run the same command again: members that are finished are not trained again.",
         ) from None
-    process.join()
+    member.process.join()
     if isinstance(result, GatecastError):
         raise result
     return result
 
 
-def _work(task: Task, place: int | None, answer: Connection, parent: int) -> None:
-    """In the process of a task: end with the parent, leave Ctrl-C to it, see one device, be nobody's rank, answer."""
-    process.die_with(parent)
+def _work(task: Task, device: int | None, answer: Connection) -> None:
+    """In the process of a member: see one device, be no rank of a training by torchrun, send the result."""
+    process.begin_worker()
     os.environ.pop("TORCHELASTIC_RUN_ID", None)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    if place is not None:
+    if device is not None:
         visible = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")
-        os.environ["CUDA_VISIBLE_DEVICES"] = visible[place] if visible != [""] else str(place)
+        os.environ["CUDA_VISIBLE_DEVICES"] = visible[device] if visible != [""] else str(device)
     try:
         answer.send(task())
     except GatecastError as error:
@@ -106,19 +119,8 @@ def _work(task: Task, place: int | None, answer: Connection, parent: int) -> Non
 
 
 @contextmanager
-def _own_code_first() -> Iterator[None]:
-    """New processes import this gatecast, also where MLflow has put the one of a loaded model before it."""
-    before, own = list(sys.path), str(Path(__file__).parents[2])
-    sys.path.insert(0, own)
-    try:
-        yield
-    finally:
-        sys.path[:] = before
-
-
-@contextmanager
-def _exits() -> Iterator[None]:
-    """SIGTERM and Ctrl-C become exit codes, so that what is running is ended."""
+def _exit_codes() -> Iterator[None]:
+    """SIGTERM and Ctrl-C become exit codes, so that the running members are ended."""
 
     def stop(*_: Any) -> None:
         raise SystemExit(143)

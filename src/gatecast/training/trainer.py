@@ -224,7 +224,7 @@ def _fit_ensemble(
         else:
             tasks[name] = partial(_member, f"{variant}/{k}", panel, recipe, alone, 1000 * seed + k)
     if tasks:
-        places = members.places(alone)
+        places = members.devices(alone)
         few = spec.members.count(None)
         why = f"; {few} others are left out: more weights than the data bear" if few else ""
         print(f"  {len(tasks)} nets, {min(len(places), len(tasks))} at a time{why}", flush=True)

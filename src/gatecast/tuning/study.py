@@ -42,7 +42,7 @@ from gatecast.feed.scaling import Scaling, fit_scaling
 from gatecast.feed.spec import input_spec
 from gatecast.models.config import Model
 from gatecast.models.inputs import InputSpec
-from gatecast.registry.mlflow import tracking
+from gatecast.registry.mlflow import runs, store
 from gatecast.training import trainer
 from gatecast.training.config import Fit
 from gatecast.tuning.config import Search
@@ -299,9 +299,7 @@ def _run(job: Job, trial: optuna.Trial, parent: str) -> _Ended:
         "gatecast.study": job.name,
     }
     params = {"trial": trial.number} | trial.params
-    with tracking.training_run(
-        source, f"{job.variant} trial {trial.number}", params, tags
-    ) as run_id:
+    with runs.training_run(source, f"{job.variant} trial {trial.number}", params, tags) as run_id:
         model, fit = job.space.recipe(trial.params)
         spec = input_spec(job.panel, model)
         watch = _Watch(trial, partial(job.score, spec), metric)
@@ -312,13 +310,13 @@ def _run(job: Job, trial: optuna.Trial, parent: str) -> _Ended:
                 model,
                 fit,
                 job.seed,
-                lambda: tracking.lightning_logger(source, run_id),
+                lambda: runs.lightning_logger(source, run_id),
                 [watch],
                 label=f"trial {trial.number}: ",
             )
         except optuna.TrialPruned:
-            tracking.client().set_tag(run_id, "gatecast.trial", "pruned")
-            tracking.log_metrics(run_id, {metric: watch.last})
+            store.client().set_tag(run_id, "gatecast.trial", "pruned")
+            runs.log_metrics(run_id, {metric: watch.last})
             epoch = f"pruned after epoch {watch.epoch + 1}"
             return None, TrialState.PRUNED, f"{epoch} at {job.metric} {watch.last:.4f}"
         score = job.score(spec, trained.net)
@@ -326,8 +324,8 @@ def _run(job: Job, trial: optuna.Trial, parent: str) -> _Ended:
             what = f"the {job.metric} of the validation span is {score}."
             raise TuneError("NAN-FORECAST", what, "Choose another `promote.metric` in params.yaml.")
         outcome = {f"train_{k}": float(v) for k, v in trained.outcome.items()}
-        tracking.log_metrics(run_id, {metric: score} | outcome | trained.cost)
-        tracking.client().set_tag(run_id, "gatecast.trial", "complete")
+        runs.log_metrics(run_id, {metric: score} | outcome | trained.cost)
+        store.client().set_tag(run_id, "gatecast.trial", "complete")
     return score, TrialState.COMPLETE, f"{job.metric} {score:.4f}"
 
 

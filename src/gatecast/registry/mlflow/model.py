@@ -1,9 +1,10 @@
-"""The MLflow model of a package: what it consists of beside the package, and how MLflow saves it."""
+"""The MLflow model of a package: the package, the code that loads it, its requirements, signature and example."""
 
 from __future__ import annotations
 
 import shutil
 import tempfile
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,41 +17,65 @@ import pandas as pd
 from gatecast.core.forecast import FORECASTS, KEYS, Task
 from gatecast.data.panel import FUTURE, PAST, Channel, PanelMeta
 from gatecast.registry import package
+from gatecast.registry.mlflow import store
 
-_PACKAGES = ("mlflow", "torch", "numpy", "pandas", "pyarrow", "pandera", "safetensors", "holidays")
-_CODE = (  # what forecasts, without what trains, searches, scores and keeps books
-    *("__init__.py", "core/__init__.py", "core/atomic.py", "core/errors.py", "core/forecast.py"),
-    *("data", "models", "feed", "evaluation/__init__.py"),
-    *("evaluation/predictor.py", "evaluation/table.py", "registry/__init__.py"),
-    *("registry/package.py", "registry/mlflow/__init__.py", "registry/mlflow/pyfunc.py"),
+_PACKAGES = ("mlflow", "torch", "numpy", "pandas", "pyarrow", "pydantic", "safetensors", "holidays")
+# The code that forecasts, without what trains, tunes, scores and registers.
+_CODE = (
+    *("__init__.py", "core", "data", "models", "feed"),
+    *("evaluation/__init__.py", "evaluation/predictor.py", "evaluation/table.py"),
+    *("registry/__init__.py", "registry/package.py"),
+    *("registry/mlflow/__init__.py", "registry/mlflow/pyfunc.py"),
 )
 
 
+def log_package(run_id: str, folder: Path) -> None:
+    """Log a package as an MLflow model (models-from-code) of a run, and tag the run with its digest.
+
+    The model takes a long table and returns a forecast table; see :mod:`gatecast.registry.mlflow.pyfunc`.
+    """
+    from mlflow.models import Model
+
+    client, digest = store.client(), package.digest(folder)
+    run = client.get_run(run_id)
+    logged = client.create_logged_model(
+        run.info.experiment_id, "model", run_id, {"gatecast.digest": digest}, run.data.params
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        Model.log(
+            # deprecated, and still without a default
+            artifact_path=None,
+            flavor=_Flavor(folder),
+            run_id=run_id,
+            model_id=logged.model_id,
+            # it would predict the example
+            validate_serving_input=False,
+        )
+    client.set_tag(run_id, "gatecast.digest", digest)
+
+
 @dataclass(frozen=True)
-class Flavor:
-    """MLflow's pyfunc flavor with the parts of a package's model, for :meth:`mlflow.models.Model.log`.
+class _Flavor:
+    """MLflow's pyfunc flavor for a package, as :meth:`mlflow.models.Model.log` calls it.
 
-    ``mlflow.pyfunc.log_model`` would note the digest as a parameter of the run, and load the model to predict its
-    own example.
-
-    Attributes:
-        folder: the package.
+    ``mlflow.pyfunc.log_model`` would log the digest as a parameter of the run, and load the model to predict its own
+    example.
     """
 
     folder: Path
 
     def save_model(self, path: str, mlflow_model: Any, **_: Any) -> None:
-        """Save the model into a folder, where :meth:`mlflow.models.Model.log` picks it up."""
         import mlflow
 
         content = package.describe(self.folder)
-        with code() as part:
+        with code() as gatecast:
             mlflow.pyfunc.save_model(
                 path,
                 mlflow_model=mlflow_model,
-                python_model=str(part / "registry" / "mlflow" / "pyfunc.py"),
+                python_model=str(gatecast / "registry" / "mlflow" / "pyfunc.py"),
                 artifacts={"package": str(self.folder)},
-                code_paths=[str(part)],
+                code_paths=[str(gatecast)],
                 model_config={"digest": package.digest(self.folder)},
                 pip_requirements=requirements(),
                 signature=signature(content),
@@ -59,26 +84,26 @@ class Flavor:
 
 
 def requirements() -> list[str]:
-    """Lines of a ``requirements.txt`` with the versions of this process."""
+    """Lines of a ``requirements.txt`` with the versions that this process runs with."""
     return [f"{name}=={version(name).split('+')[0]}" for name in _PACKAGES]
 
 
 @contextmanager
 def code() -> Iterator[Path]:
-    """A copy of the part of gatecast that a model needs; gone when the block ends."""
+    """A copy of those modules of gatecast that a model needs; deleted when the block ends."""
     import gatecast
 
-    whole = Path(gatecast.__file__).parent
+    package_folder = Path(gatecast.__file__).parent
     with tempfile.TemporaryDirectory() as folder:
-        part = Path(folder) / "gatecast"
+        copy = Path(folder) / "gatecast"
         for name in _CODE:
-            source, target = whole / name, part / name
+            source, target = package_folder / name, copy / name
             target.parent.mkdir(parents=True, exist_ok=True)
             if source.is_dir():
                 shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
             else:
                 shutil.copyfile(source, target)
-        yield part
+        yield copy
 
 
 def _covariates(meta: PanelMeta) -> list[Channel]:

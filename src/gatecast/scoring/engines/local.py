@@ -7,10 +7,7 @@ computes on one thread.
 from __future__ import annotations
 
 import multiprocessing
-import os
-import signal
 import sys
-import threading
 import time
 from collections import Counter, deque
 from collections.abc import Iterator, Sequence
@@ -26,11 +23,11 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
 from functools import partial
 from multiprocessing import forkserver
-from multiprocessing.connection import wait
 from multiprocessing.context import ForkServerContext
 from typing import TYPE_CHECKING, Any
 
 from gatecast.core.errors import ScoringError
+from gatecast.core.process import available_cores, begin_worker, starting_workers, tune_allocator
 from gatecast.scoring.job import SHARDS, Job, Part
 from gatecast.scoring.shards import score_shard
 
@@ -47,8 +44,6 @@ def engine(workers: int | None) -> Engine:
     Args:
         workers: processes, this one among them; None: the cores that this process may use.
     """
-    from gatecast.core.process import available_cores
-
     return partial(compute, workers=workers or available_cores())
 
 
@@ -68,8 +63,6 @@ def compute(job: Job, numbers: Sequence[int], workers: int = 1) -> Iterator[Part
         ScoringError: WORKER if four die over the same shard; as ``score_shard``.
     """
     import torch
-
-    from gatecast.core.process import tune_allocator
 
     tune_allocator()
     if (
@@ -145,16 +138,13 @@ def _process(threads: int) -> Executor:
 
 
 def _context() -> ForkServerContext:
-    """What makes processes: it is started, if it is not there, and an interrupt is not its to see."""
+    """The context that makes processes, its server running."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(
         ["torch", "gatecast.scoring.shards", "gatecast.registry.package"]
     )
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
+    with starting_workers():
         forkserver.ensure_running()
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
     return context
 
 
@@ -167,20 +157,9 @@ def _dying(times: int) -> ScoringError:
 
 
 def _begin(threads: int) -> None:
-    """First thing in a worker: its threads; an interrupt is the parent's to see; it ends when the parent does."""
+    """First call in a worker."""
     import torch
 
-    from gatecast.core.process import tune_allocator
-
+    begin_worker()
     tune_allocator()
     torch.set_num_threads(threads)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-
-    def follow() -> None:
-        wait([parent.sentinel])
-        os._exit(1)
-
-    threading.Thread(target=follow, daemon=True).start()

@@ -1,4 +1,4 @@
-"""What lies in the MLflow store after a training and an evaluation."""
+"""The MLflow runs of trainings and evaluations."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from typing import Any
 
 import pytest
 
-from gatecast.core import process
 from gatecast.core.errors import RegistryError
 from gatecast.data.panel import Panel
 from gatecast.evaluation import baselines
 from gatecast.evaluation.backtest import Backtest
 from gatecast.models.config import Model
 from gatecast.registry import package
-from gatecast.registry.mlflow import tracking
+from gatecast.registry.mlflow import runs, store
+from gatecast.registry.mlflow.model import log_package
 from gatecast.training import trainer
 from gatecast.training.config import Fit
 
@@ -31,13 +31,13 @@ FIT = Fit(accelerator="cpu", max_epochs=3, steps_per_epoch=5, batch_size=8, thre
 def run_of(source: str = "tiny", body: Callable[[str], None] = lambda run_id: None) -> Any:
     """A run around ``body``, as the store remembers it."""
     params = {"variant": "gru", "model": {"units": 8, "ridge": [0.1, 1.0]}, "window": None}
-    with tracking.training_run(source, "gru", params, {"gatecast.data_hash": "h1"}) as run_id:
+    with runs.training_run(source, "gru", params, {"gatecast.data_hash": "h1"}) as run_id:
         body(run_id)
-    return tracking.client().get_run(run_id)
+    return store.client().get_run(run_id)
 
 
 def only_run(source: str = "tiny") -> Any:
-    (run,) = tracking.client().search_runs([tracking.experiment(source)])
+    (run,) = store.client().search_runs([store.experiment(source)])
     return run
 
 
@@ -89,16 +89,16 @@ def test_a_training_logs_losses_by_step_into_its_run(workplace: Path, tiny: Pane
     recipe = Model(cell="gru", units=4, steps=2, forks=1)
 
     def body(run_id: str) -> None:
-        logger = lambda: tracking.lightning_logger("tiny", run_id)  # noqa: E731
+        logger = lambda: runs.lightning_logger("tiny", run_id)  # noqa: E731
         trainer.train("gru", tiny, recipe, FIT, 1, logger)
-        assert tracking.client().get_run(run_id).info.status == "RUNNING"  # the package is to come
+        assert store.client().get_run(run_id).info.status == "RUNNING"  # the package is to come
 
     run = run_of(body=body)
     assert run.info.status == "FINISHED"
     assert only_run().info.run_id == run.info.run_id  # no second run
 
     def steps(name: str) -> list[int]:
-        history = tracking.client().get_metric_history(run.info.run_id, name)
+        history = store.client().get_metric_history(run.info.run_id, name)
         return sorted(m.step for m in history)
 
     assert steps("train_loss") == steps("learning_rate") == [2, 4, 5, 7, 9, 10, 12, 14, 15]
@@ -107,8 +107,8 @@ def test_a_training_logs_losses_by_step_into_its_run(workplace: Path, tiny: Pane
 
 _DYING = """
 import os, signal
-from gatecast.registry.mlflow import tracking
-with tracking.training_run("tiny", "gru", {}, {}) as run_id:
+from gatecast.registry.mlflow import runs
+with runs.training_run("tiny", "gru", {}, {}) as run_id:
     print(run_id, flush=True)
     os.kill(os.getpid(), signal.SIGKILL)
 """
@@ -121,87 +121,45 @@ def run_that_died() -> str:
 
 
 def status_of(run_id: str) -> str:
-    return str(tracking.client().get_run(run_id).info.status)
+    return str(store.client().get_run(run_id).info.status)
 
 
 def test_a_run_whose_process_was_killed_is_closed_by_the_next_command(workplace: Path) -> None:
-    tracking.experiment("tiny")
+    store.experiment("tiny")
     dead = run_that_died()
     assert status_of(dead) == "RUNNING"
-    assert tracking.close_dead_runs("tiny") == [dead]
-    run = tracking.client().get_run(dead)
+    assert runs.close_dead_runs("tiny") == [dead]
+    run = store.client().get_run(dead)
     assert run.info.status == "KILLED"
     assert f"(process {os.getpid()})" in run.data.tags["gatecast.closed"]
-    assert tracking.close_dead_runs("tiny") == []
+    assert runs.close_dead_runs("tiny") == []
 
 
 def test_a_run_of_a_living_process_is_left_alone(workplace: Path) -> None:
     def body(run_id: str) -> None:
-        assert tracking.close_dead_runs("tiny") == []
+        assert runs.close_dead_runs("tiny") == []
         assert status_of(run_id) == "RUNNING"
 
     run_of(body=body)
 
 
-@pytest.mark.parametrize(
-    ("tag", "value", "closed"),
-    [
-        ("gatecast.pid_started", "1", True),  # another process has its number now
-        ("gatecast.boot", "another pid:[1]", True),  # the machine was started again
-        ("gatecast.host", "elsewhere", False),
-    ],
-)
-def test_a_number_that_another_process_has_now_deceives_nobody(
-    tag: str, value: str, closed: bool, workplace: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(process, "_machine", lambda: "this one")
-
+def test_a_run_of_another_host_is_left_alone(workplace: Path) -> None:
     def body(run_id: str) -> None:
-        tracking.client().set_tag(run_id, tag, value)
-        assert (tracking.close_dead_runs("tiny") == [run_id]) is closed
+        for tag, value in {"gatecast.host": "elsewhere", "gatecast.pid_started": "1"}.items():
+            store.client().set_tag(run_id, tag, value)
+        assert runs.close_dead_runs("tiny") == []
 
     run_of(body=body)
-
-
-def test_a_run_of_another_container_of_this_host_is_left_alone(workplace: Path) -> None:
-    def body(run_id: str) -> None:
-        boot = process.this_process()["gatecast.boot"].split()[0]
-        tracking.client().set_tag(run_id, "gatecast.boot", f"{boot} pid:[1]")
-        assert tracking.close_dead_runs("tiny") == []
-
-    run_of(body=body)
-
-
-@pytest.mark.parametrize("machine", ["another", ""])
-def test_a_run_of_another_machine_with_this_name_is_left_alone(
-    machine: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Machines made from one image, containers of a set: all may be called the same."""
-    theirs = process.this_process() | {"gatecast.boot": "another pid:[1]"}
-    theirs["gatecast.machine"] = machine
-    monkeypatch.setattr(process, "_machine", lambda: "this one" if machine else "")
-    assert not process.gone(theirs)
-
-
-def test_without_proc_a_process_is_asked_for_by_its_number(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(process, "_boot", lambda: "")
-    monkeypatch.setattr(process, "_started", lambda pid: None)
-    ended = subprocess.Popen([sys.executable, "-c", ""])
-    ended.wait()
-    assert not process.gone(process.this_process())
-    assert process.gone(process.this_process() | {"gatecast.pid": str(ended.pid)})
 
 
 def test_a_source_without_an_experiment_has_no_dead_runs(workplace: Path) -> None:
-    assert tracking.close_dead_runs("never-seen") == []
-    assert tracking.client().get_experiment_by_name("gatecast-never-seen") is None
+    assert runs.close_dead_runs("never-seen") == []
+    assert store.client().get_experiment_by_name("gatecast-never-seen") is None
 
 
 def test_only_finite_metrics_are_logged(workplace: Path) -> None:
     run = run_of(
-        body=lambda run_id: tracking.log_metrics(
+        body=lambda run_id: runs.log_metrics(
             run_id, {"good": 1.5, "nan": float("nan"), "inf": float("inf")}
         )
     )
@@ -209,35 +167,35 @@ def test_only_finite_metrics_are_logged(workplace: Path) -> None:
 
 
 def test_parameters_too_long_for_the_store_are_cut(workplace: Path) -> None:
-    with tracking.training_run("tiny", "v", {"long": "x" * 10_000}, {}) as run_id:
+    with runs.training_run("tiny", "v", {"long": "x" * 10_000}, {}) as run_id:
         pass
-    assert set(tracking.client().get_run(run_id).data.params["long"]) == {"x"}
+    assert set(store.client().get_run(run_id).data.params["long"]) == {"x"}
 
 
 def test_nested_parameters_are_flattened() -> None:
     nested = {"a": {"b": {"c": 1}, "d": None}, "e": [1, 2], "members": [{"f": 3}, None]}
-    assert tracking.flatten(nested) == {
+    assert runs.flatten(nested) == {
         **{"a.b.c": "1", "a.d": "None", "e": "[1, 2]"},
         **{"members.1.f": "3", "members.2": "None"},
     }
 
 
 def test_more_parameters_than_a_store_takes_at_once_are_all_logged(workplace: Path) -> None:
-    with tracking.training_run("tiny", "v", {f"p{k}": k for k in range(250)}, {}) as run_id:
+    with runs.training_run("tiny", "v", {f"p{k}": k for k in range(250)}, {}) as run_id:
         pass
-    assert len(tracking.client().get_run(run_id).data.params) == 250
+    assert len(store.client().get_run(run_id).data.params) == 250
 
 
 def test_parameters_name_recipe_task_and_panel(tiny: Panel) -> None:
     recipe = {"cell": "gru", "units": 8}
-    flat = tracking.flatten(tracking.settings("gru", 3, recipe, tiny.meta, fit={"patience": 2}))
+    flat = runs.flatten(runs.settings("gru", 3, recipe, tiny.meta, fit={"patience": 2}))
     wanted = {
         **{"variant": "gru", "seed": "3", "source": "tiny", "model.cell": "gru"},
         **{"fit.patience": "2", "task.horizon": "6", "task.season_length": "12"},
         **{"task.splits.by": "time", "panel.future": "['price']", "panel.static": "['kind']"},
     }
     assert {k: flat[k] for k in wanted} == wanted
-    assert tracking.run_name("gru", 3) == "gru seed 3"
+    assert runs.run_name("gru", 3) == "gru seed 3"
 
 
 def test_what_nobody_sets_is_a_tag_or_an_input_and_no_parameter(
@@ -245,7 +203,7 @@ def test_what_nobody_sets_is_a_tag_or_an_input_and_no_parameter(
 ) -> None:
     """A comparison shows parameters that differ: digests and lengths of panels differ always."""
     digest = write_package(workplace / "models/linear", tiny)
-    tracking.ensure_run(workplace / "models/linear")
+    runs.ensure(workplace / "models/linear")
     run = only_run()
     assert run.data.tags["gatecast.digest"] == digest
     assert digest not in run.data.params.values()
@@ -255,7 +213,7 @@ def test_what_nobody_sets_is_a_tag_or_an_input_and_no_parameter(
 
 
 def test_the_panel_is_a_dataset_input_with_its_hash_and_span(workplace: Path, tiny: Panel) -> None:
-    run = run_of(body=lambda run_id: tracking.log_panel(run_id, tiny, "training"))
+    run = run_of(body=lambda run_id: runs.log_panel(run_id, tiny, "training"))
     (found,) = run.inputs.dataset_inputs
     assert found.dataset.name == "tiny"
     assert tiny.meta.data_hash.startswith(found.dataset.digest)
@@ -271,8 +229,8 @@ def test_the_fan_of_every_run_has_the_name_that_a_comparison_looks_for(workplace
     from PIL import Image
 
     Image.new("RGB", (8, 6)).save(workplace / "gru.png")
-    run = run_of(body=lambda run_id: tracking.log_fan(run_id, workplace / "gru.png"))
-    files = tracking.client().list_artifacts(run.info.run_id)
+    run = run_of(body=lambda run_id: runs.log_fan(run_id, workplace / "gru.png"))
+    files = store.client().list_artifacts(run.info.run_id)
     assert [f.path for f in files] == ["forecasts.png"]
 
 
@@ -280,11 +238,11 @@ def test_a_package_is_found_by_its_digest(
     workplace: Path, tiny: Panel, write_package: Write
 ) -> None:
     digest = write_package(workplace / "models/linear", tiny)
-    assert tracking.find_run("tiny", digest) is None
-    run = run_of(body=lambda run_id: tracking.log_package(run_id, workplace / "models/linear"))
+    assert runs.find("tiny", digest) is None
+    run = run_of(body=lambda run_id: log_package(run_id, workplace / "models/linear"))
     assert run.data.tags["gatecast.digest"] == digest
-    assert tracking.find_run("tiny", digest) == run.info.run_id
-    assert tracking.ensure_run(workplace / "models/linear") == run.info.run_id
+    assert runs.find("tiny", digest) == run.info.run_id
+    assert runs.ensure(workplace / "models/linear") == run.info.run_id
     assert run.info.status == "FINISHED"
 
 
@@ -293,8 +251,8 @@ def test_a_package_without_a_run_gets_one(
 ) -> None:
     """Restored from DVC's cache, or the store was deleted."""
     digest = write_package(workplace / "models/linear", tiny)
-    run_id = tracking.ensure_run(workplace / "models/linear")
-    run = tracking.client().get_run(run_id)
+    run_id = runs.ensure(workplace / "models/linear")
+    run = store.client().get_run(run_id)
     assert run.info.status == "FINISHED"
     assert run.data.tags["gatecast.restored"] == "true"
     assert run.data.tags["gatecast.digest"] == digest
@@ -304,48 +262,7 @@ def test_a_package_without_a_run_gets_one(
     assert run.data.params["spec.window"] == "24"
     outcome = package.describe(workplace / "models/linear")["outcome"]
     assert run.data.metrics["train_val_error"] == pytest.approx(outcome["val_error"])
-    assert tracking.ensure_run(workplace / "models/linear") == run_id
-
-
-def test_the_logged_model_takes_a_long_table(
-    workplace: Path, tiny: Panel, write_package: Write
-) -> None:
-    import mlflow
-
-    write_package(workplace / "models/linear", tiny)
-    run_id = tracking.ensure_run(workplace / "models/linear")
-    model_id = tracking.client().get_run(run_id).outputs.model_outputs[0].model_id
-    signature = mlflow.models.get_model_info(f"models:/{model_id}").signature
-    assert signature.inputs.input_names() == ["unique_id", "ds", "y", "kind", "price"]
-    assert signature.outputs.input_names()[:5] == ["unique_id", "cutoff", "ds", "step", "gatecast"]
-    assert [p.name for p in signature.params.params] == ["cutoff"]
-
-
-def test_the_example_beside_a_model_is_one_that_it_can_forecast(
-    workplace: Path, tiny: Panel, write_package: Write
-) -> None:
-    """Logging does not try it: that would cost more than all the rest."""
-    import mlflow
-
-    write_package(workplace / "models/linear", tiny)
-    run_id = tracking.ensure_run(workplace / "models/linear")
-    model_id = tracking.client().get_run(run_id).outputs.model_outputs[0].model_id
-    model = mlflow.pyfunc.load_model(f"models:/{model_id}")
-    example = model.input_example
-    assert example is not None
-    table = model.predict(example)
-    assert table["unique_id"].tolist() == [s for s in "ab" for _ in range(tiny.meta.horizon)]
-    assert table["gatecast"].notna().all()
-
-
-def test_nothing_in_a_logged_model_is_pickled(
-    workplace: Path, tiny: Panel, write_package: Write
-) -> None:
-    write_package(workplace / "models/linear", tiny)
-    tracking.ensure_run(workplace / "models/linear")
-    names = [p.name for p in (workplace / "mlartifacts").rglob("*") if p.is_file()]
-    assert "weights.safetensors" in names
-    assert [n for n in names if n.endswith((".pkl", ".pickle", ".joblib", ".pt", ".bin"))] == []
+    assert runs.ensure(workplace / "models/linear") == run_id
 
 
 def test_an_evaluation_is_logged_to_the_run_of_its_package(
@@ -356,57 +273,33 @@ def test_an_evaluation_is_logged_to_the_run_of_its_package(
     result = Backtest.of(tiny).run(package.load(folder))
     picture = workplace / "fan.png"
     picture.write_bytes(b"\x89PNG")
-    tracking.log_evaluation("tiny", result, folder, [picture], tiny.meta.data_hash)
-    store, run = tracking.client(), only_run()
+    runs.log_evaluation("tiny", result, folder, [picture], tiny.meta.data_hash)
+    client, run = store.client(), only_run()
     assert run.data.metrics["test_mase"] == pytest.approx(result.pooled["mase"])
     assert run.data.metrics["test_wql"] == pytest.approx(result.pooled["wql"])
-    steps = store.get_metric_history(run.info.run_id, "test_mase_by_step")
+    steps = client.get_metric_history(run.info.run_id, "test_mase_by_step")
     assert {m.step: m.value for m in steps} == pytest.approx(
         dict(zip(result.steps["step"], result.steps["mase"], strict=True))
     )
-    assert [f.path for f in store.list_artifacts(run.info.run_id, "plots")] == ["plots/fan.png"]
+    assert [f.path for f in client.list_artifacts(run.info.run_id, "plots")] == ["plots/fan.png"]
 
 
 def test_a_baseline_has_one_run_for_one_data_set(workplace: Path, tiny: Panel) -> None:
     result = Backtest.of(tiny).run(baselines.naive(tiny.meta.horizon))
     for data_hash in ("h1", "h1", "h2"):
-        tracking.log_evaluation("tiny", result, None, [], data_hash)
-    runs = tracking.client().search_runs([tracking.experiment("tiny")])
-    assert sorted(r.data.tags["gatecast.data_hash"] for r in runs) == ["h1", "h2"]
-    assert {r.info.status for r in runs} == {"FINISHED"}
+        runs.log_evaluation("tiny", result, None, [], data_hash)
+    known = store.client().search_runs([store.experiment("tiny")])
+    assert sorted(r.data.tags["gatecast.data_hash"] for r in known) == ["h1", "h2"]
+    assert {r.info.status for r in known} == {"FINISHED"}
 
 
 def test_a_score_that_is_no_number_is_not_logged(workplace: Path, tiny: Panel) -> None:
     result = Backtest.of(tiny).run(baselines.naive(tiny.meta.horizon))
     blind = replace(result, pooled=result.pooled | {"mase": float("nan")})
-    tracking.log_evaluation("tiny", blind, None, [], "h1")
+    runs.log_evaluation("tiny", blind, None, [], "h1")
     metrics = only_run().data.metrics
     assert "test_mase" not in metrics
     assert "test_smape" in metrics
-
-
-def test_artifacts_of_the_local_store_lie_in_the_project(workplace: Path) -> None:
-    where = tracking.client().get_experiment(tracking.experiment("tiny")).artifact_location
-    assert where == (workplace / "mlartifacts/tiny").as_uri()
-
-
-def test_every_source_has_an_experiment_of_its_own(workplace: Path) -> None:
-    assert tracking.experiment("tiny") == tracking.experiment("tiny") != tracking.experiment("m4")
-
-
-def test_a_deleted_experiment_says_how_to_restore_it(workplace: Path) -> None:
-    number = tracking.experiment("tiny")
-    tracking.client().delete_experiment(number)
-    with pytest.raises(RegistryError, match=rf"EXPERIMENT[\s\S]*restore -x {number}"):
-        tracking.experiment("tiny")
-
-
-def test_the_store_is_sqlite_in_the_project_unless_the_environment_names_one(
-    workplace: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    assert tracking.uri() == f"sqlite:///{workplace}/mlflow.db"
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://mlflow.example")
-    assert tracking.uri() == "http://mlflow.example"
 
 
 def test_an_old_mlruns_folder_does_not_change_the_store(workplace: Path) -> None:
@@ -415,16 +308,8 @@ def test_an_old_mlruns_folder_does_not_change_the_store(workplace: Path) -> None
     assert list((workplace / "mlruns/0").iterdir()) == []
 
 
-def test_a_store_that_cannot_be_reached_is_named(
-    workplace: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", "carrier-pigeon://roof")
-    with pytest.raises(RegistryError, match=r"STORE.*carrier-pigeon"):
-        tracking.client()
-
-
 def test_lineage_names_commit_and_whether_the_code_was_changed(workplace: Path) -> None:
-    assert tracking.lineage() == {}
+    assert runs.lineage() == {}
 
     def git(*words: str) -> str:
         user = ["-c", "user.name=t", "-c", "user.email=t@example.invalid"]
@@ -435,10 +320,10 @@ def test_lineage_names_commit_and_whether_the_code_was_changed(workplace: Path) 
     git("init", "-q")
     git("add", "code.py")
     git("commit", "-q", "-m", "one")
-    clean = tracking.lineage()
+    clean = runs.lineage()
     assert clean == {"mlflow.source.git.commit": git("rev-parse", "HEAD"), "git.changed": "false"}
     Path("code.py").write_text("2")
-    assert tracking.lineage()["git.changed"] == "true"
+    assert runs.lineage()["git.changed"] == "true"
 
 
 def test_lineage_names_what_dvc_made_of_the_data(workplace: Path) -> None:
@@ -446,6 +331,6 @@ def test_lineage_names_what_dvc_made_of_the_data(workplace: Path) -> None:
         "schema: '2.0'\nstages:\n  window:\n    cmd: x\n    outs:\n"
         "    - path: data/panel\n      md5: abc.dir\n  train:\n    cmd: y\n"
     )
-    tags = tracking.lineage()
+    tags = runs.lineage()
     assert tags["dvc.data/panel"] == "abc.dir"
     assert len(tags["dvc.lock.sha256"]) == 64
