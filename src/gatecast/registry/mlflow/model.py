@@ -20,9 +20,10 @@ from gatecast.registry import package
 _PACKAGES = ("mlflow", "torch", "numpy", "pandas", "pyarrow", "pandera", "safetensors", "holidays")
 _CODE = (  # what forecasts, without what trains, searches, scores and keeps books
     *("__init__.py", "core/__init__.py", "core/atomic.py", "core/errors.py", "core/forecast.py"),
-    *("data", "models", "feed", "evaluation/__init__.py"),
-    *("evaluation/predictor.py", "evaluation/table.py", "registry/__init__.py"),
-    *("registry/package.py", "registry/mlflow/__init__.py", "registry/mlflow/pyfunc.py"),
+    *("core/version.py", "data", "models", "feed", "evaluation/__init__.py"),
+    *("evaluation/predictor.py", "evaluation/table.py"),
+    *("registry/__init__.py", "registry/package.py", "registry/frame_predictor.py"),
+    *("registry/mlflow/__init__.py", "registry/mlflow/pyfunc.py"),
 )
 
 
@@ -66,9 +67,7 @@ def requirements() -> list[str]:
 @contextmanager
 def code() -> Iterator[Path]:
     """A copy of the part of gatecast that a model needs; gone when the block ends."""
-    import gatecast
-
-    whole = Path(gatecast.__file__).parent
+    whole = Path(__file__).parents[2]
     with tempfile.TemporaryDirectory() as folder:
         part = Path(folder) / "gatecast"
         for name in _CODE:
