@@ -57,8 +57,8 @@ ui: $(READY)  ## Serve the MLflow pages on http://127.0.0.1:5000 (PORT=… for a
 	@if [ -n "$$MLFLOW_TRACKING_URI" ]; then echo "MLFLOW_TRACKING_URI is set: open $$MLFLOW_TRACKING_URI"; exit 1; fi
 	mlflow server --backend-store-uri sqlite:///mlflow.db --host 127.0.0.1 --port $(PORT) --workers 1
 
-clean:  ## Remove what `dvc repro` makes; keep the registry, the ledger and the forecasts
+clean:  ## Remove what `dvc repro` makes, but not the registry, the ledger or the forecasts
 	rm -rf data/feed.json data/observations data/panel models reports checkpoints dvc_plots .dvc/cache .dvc/tmp dvc.lock
 
-clean-all: clean  ## Remove the registry, the ledger and all forecasts too (not .venv, not data/raw)
+clean-all: clean  ## Remove the registry, the ledger and all forecasts, too (not .venv, not data/raw)
 	rm -rf data/scoring forecasts mlartifacts mlruns mlflow.db* ledger.db* tune.db* .mlflow.lock .tune.lock

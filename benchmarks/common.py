@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from gatecast import __version__
 from gatecast.core import atomic
+from gatecast.core.version import __version__
 from gatecast.data.panel import TARGET, Channel, PanelMeta, write_series
 
 SEASON = HORIZON = 24

@@ -1,7 +1,7 @@
-"""An Airflow 3 DAG that asks every ten minutes whether a slot of params.yaml's `schedule` is due.
+"""An Airflow 3 DAG that scores, every ten minutes, each slot of params.yaml's `schedule` that is due.
 
-Copy it into the DAGs folder. Airflow's own environment does not need gatecast: the command runs in the project's.
-`catchup=False`, because which slots are missing is gatecast's to know, and its `mode=due` catches up by itself.
+Copy it into the DAGs folder. gatecast does not have to be installed in Airflow's environment: the command runs in the
+project's. `catchup=False`, because gatecast knows which slots are missing, and `mode=due` catches up by itself.
 """
 
 from __future__ import annotations

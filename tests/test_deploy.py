@@ -166,6 +166,15 @@ def test_a_scheduler_in_an_environment_of_its_own_calls_the_projects_python(sche
     assert lists == [[f"{path.split(':')[0]}/python", *COMMAND[1:]]]
 
 
+def test_the_workflow_runs_what_the_script_of_ci_runs() -> None:
+    workflow = yaml.safe_load((ROOT / ".github/workflows/ci.yml").read_text(encoding="utf-8"))
+    script = (ROOT / ".ci/run").read_text(encoding="utf-8")
+    (job,) = workflow["jobs"].values()
+    steps = [step.get("run", "") for step in job["steps"]]
+    made = [line for line in script.splitlines() if line.startswith("make ")]
+    assert [step for step in steps if step.startswith("make ")] == made
+
+
 @pytest.mark.slow
 def test_airflow_imports_the_dag_in_an_environment_of_its_own(tmp_path: Path) -> None:
     python = tmp_path / "venv/bin/python"

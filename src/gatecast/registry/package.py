@@ -14,9 +14,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gatecast import __version__
 from gatecast.core import atomic
 from gatecast.core.errors import RegistryError
+from gatecast.core.version import __version__
 from gatecast.data.panel import PanelMeta
 from gatecast.evaluation.predictor import NetPredictor
 from gatecast.feed.scaling import Scaling

@@ -15,11 +15,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from gatecast import __version__
 from gatecast.config import Config
 from gatecast.core import failpoints, terminal
 from gatecast.core.errors import ScoringError
 from gatecast.core.ledger import Ledger
+from gatecast.core.version import __version__
 from gatecast.data.config import Feed
 from gatecast.data.panel import Panel
 from gatecast.evaluation.table import stamps_of

@@ -20,8 +20,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from gatecast import __version__
 from gatecast.core import process
+from gatecast.core.version import __version__
 from gatecast.data.panel import Panel
 from gatecast.feed.panel_feed import PanelFeed
 from gatecast.feed.sampling import all_training_windows, at_once, batches, validation_windows

@@ -29,9 +29,9 @@ from pytorch_lightning.utilities.exceptions import SIGTERMException
 from sqlalchemy.exc import SQLAlchemyError
 from torch import nn
 
-from gatecast import __version__
 from gatecast.core import process
 from gatecast.core.errors import GatecastError, TuneError
+from gatecast.core.version import __version__
 from gatecast.data.panel import Panel
 from gatecast.data.windows import targets
 from gatecast.evaluation import metrics

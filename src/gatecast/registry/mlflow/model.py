@@ -24,7 +24,7 @@ _PACKAGES = ("mlflow", "torch", "numpy", "pandas", "pyarrow", "pydantic", "safet
 _CODE = (
     *("__init__.py", "core", "data", "models", "feed"),
     *("evaluation/__init__.py", "evaluation/predictor.py", "evaluation/table.py"),
-    *("registry/__init__.py", "registry/package.py"),
+    *("registry/__init__.py", "registry/package.py", "registry/frame_predictor.py"),
     *("registry/mlflow/__init__.py", "registry/mlflow/pyfunc.py"),
 )
 
@@ -91,9 +91,7 @@ def requirements() -> list[str]:
 @contextmanager
 def code() -> Iterator[Path]:
     """A copy of those modules of gatecast that a model needs; deleted when the block ends."""
-    import gatecast
-
-    package_folder = Path(gatecast.__file__).parent
+    package_folder = Path(__file__).parents[2]
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder) / "gatecast"
         for name in _CODE:

@@ -14,9 +14,7 @@ from typing import Any
 import mlflow
 import pandas as pd
 
-from gatecast.data.windows import latest
-from gatecast.evaluation.table import panel_of, to_table
-from gatecast.registry import package
+from gatecast.registry import frame_predictor
 
 
 class PackagedForecaster(mlflow.pyfunc.PythonModel):  # type: ignore[name-defined,misc]
@@ -24,14 +22,12 @@ class PackagedForecaster(mlflow.pyfunc.PythonModel):  # type: ignore[name-define
 
     def load_context(self, context: Any) -> None:
         expected = (context.model_config or {}).get("digest", "")
-        self.predictor = package.load(Path(context.artifacts["package"]), expected)
+        self.forecaster = frame_predictor.load(Path(context.artifacts["package"]), expected)
 
     def predict(
         self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None
     ) -> pd.DataFrame:
-        cutoff = (params or {}).get("cutoff") or None
-        panel = panel_of(model_input, self.predictor.meta, cutoff)
-        return to_table(panel, self.predictor.predict(panel, latest(panel)))
+        return self.forecaster.predict(model_input, (params or {}).get("cutoff") or None)
 
 
 mlflow.models.set_model(PackagedForecaster())
