@@ -275,7 +275,7 @@ class EventBacktest:
             windows = self.windows[rows]
             answer = predictor.predict(self.panel, windows)
             forecast = check_whole(predictor.name, answer, p[rows].shape, EventForecast)
-            broken = (~forecast.finite).any(1)
+            broken = np.asarray((~forecast.finite).any(1))
             if broken.any():
                 raise not_finite(predictor.name, "no probability", self.panel, windows, broken)
             p[rows] = forecast.probability

@@ -38,7 +38,6 @@ SHOWN = (
     "bias",
     "wql",
     "msis",
-    "coverage_80",
     "coverage_95",
 )
 REFERENCE = "seasonal_naive"
