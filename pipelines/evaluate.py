@@ -18,7 +18,7 @@ def main(config: Config) -> None:
     from gatecast.core import atomic
     from gatecast.core.forecast import Predictor
     from gatecast.data.panel import Panel
-    from gatecast.evaluation import baselines, event_board, leaderboard, plots
+    from gatecast.evaluation import backtest_table, baselines, event_board, leaderboard, plots
     from gatecast.evaluation.backtest import Backtest
     from gatecast.registry import package
     from gatecast.registry.mlflow import runs
@@ -40,20 +40,24 @@ def main(config: Config) -> None:
     elsewhere = [variant.name for variant in asked]
     predictors += [variant for variant in loaded if not variant.spec.event]
     results = []
-    for predictor in predictors:
-        results.append(backtest.run(predictor))
-        print(
-            f"  {predictor.name}: {len(backtest.windows):,} windows in {results[-1].seconds:.1f} s",
-            flush=True,
-        )
+    with backtest_table.opened(REPORTS / "backtest.parquet", backtest) as forecasts:
+        for predictor in predictors:
+            results.append(backtest.run(predictor, forecasts.of(predictor.name)))
+            seconds = results[-1].seconds
+            print(
+                f"  {predictor.name}: {len(backtest.windows):,} windows in {seconds:.1f} s",
+                flush=True,
+            )
     table = leaderboard.leaderboard(results, metric)
     leaderboard.write(REPORTS, results, table, panel, backtest, metric, digests, elsewhere)
     plots.error_by_step(results, metric, REPORTS / "error_by_step.png")
-    plots.calibration(results, backtest, REPORTS / "calibration.png")
+    plots.calibration(results, REPORTS / "calibration.png")
     winner = leaderboard.winner(table)
-    shown = plots.choose(next(r for r in results if r.name == (winner or str(table.index[0]))))
-    for result in results:
-        plots.fans(panel, backtest, result, shown, REPORTS / "forecasts" / f"{result.name}.png")
+    best = next(r for r in results if r.name == (winner or str(table.index[0])))
+    chosen = plots.choose(best.series)
+    for predictor, result in zip(predictors, results, strict=True):
+        path = REPORTS / "forecasts" / f"{result.name}.png"
+        plots.fans(backtest, predictor, result, chosen, path)
     events = event_board.compare(panel, asked)
     event_board.write(REPORTS, events, panel, {name: digests[name] for name in elsewhere})
     with atomic.folder(REPORTS / "cards") as cards:
@@ -65,7 +69,7 @@ def main(config: Config) -> None:
             runs.log_fan(run_id, REPORTS / "forecasts" / f"{result.name}.png")
             if folder:
                 naive = next(r for r in results if r.name == "seasonal_naive")
-                parts = card.segments(backtest, result, naive)
+                parts = card.segments(panel, result, naive)
                 _card(folder, panel, result, naive, run_id, cards, parts)
         for event in events:
             folder = folders.get(event.name)
@@ -79,7 +83,7 @@ def main(config: Config) -> None:
     title = f"{task}; lower is better, * is the best variant"
     print(leaderboard.render(table, title))
     if events:
-        origins = len(events[0].forecast.windows)
+        origins = events[0].n_windows
         task = f"{meta.source}: an event within {meta.horizon} steps, {origins:,} windows"
         print("\n" + event_board.render(event_board.board(events), f"{task}; by brier"))
     won = f"{winner} wins by {metric}" if winner else "no variant forecasts quantiles"

@@ -12,7 +12,7 @@ import pytest
 from gatecast.core.errors import EvaluationError
 from gatecast.data.config import Splits
 from gatecast.data.panel import Panel
-from gatecast.data.windows import rolling_origins
+from gatecast.data.windows import rolling_origins, targets
 from gatecast.evaluation import baselines, metrics
 from gatecast.evaluation.backtest import Backtest
 
@@ -30,9 +30,8 @@ def test_the_test_span_is_scored_from_its_rolling_origins(panel: Panel) -> None:
     backtest = Backtest.of(panel)
     expected = rolling_origins(panel, "test")
     np.testing.assert_array_equal(backtest.windows.origin, expected.origin)
-    for i, o, y in zip(
-        backtest.windows.series, backtest.windows.origin, backtest.targets, strict=True
-    ):
+    (_, known), *_ = backtest.targets()
+    for i, o, y in zip(backtest.windows.series, backtest.windows.origin, known, strict=True):
         begin = panel.indptr[i] + o
         np.testing.assert_array_equal(y, panel.values[begin : begin + 3, 0])
 
@@ -50,8 +49,8 @@ def test_scores_are_those_of_the_metrics(panel: Panel, shaped: Any) -> None:
     backtest = Backtest.of(panel)
     result = backtest.run(shaped(3))
     forecast = shaped(3).predict(panel, backtest.windows)
-    stats = metrics.statistics(backtest.targets, forecast, metrics.scales(panel))
-    assert result.pooled == metrics.pooled(metrics.per_series(stats, backtest.windows.series))
+    whole = metrics.score(targets(panel, backtest.windows), forecast, metrics.scales(panel))
+    assert result.pooled == whole.pooled()
     assert result.name == "shaped"
     assert len(result.series) == 3
     assert len(result.steps) == 3
@@ -86,10 +85,11 @@ def test_no_number_is_asked_for_where_the_target_is_unknown(
     values = np.random.default_rng(0).normal(size=80)
     panel = make_panel({"a": values, "b": values})
     backtest = Backtest.of(panel)
-    unknown = backtest.targets.copy()
-    unknown[backtest.windows.series == 1] = NAN
-    result = replace(backtest, targets=unknown).run(shaped(3, poison=1))
+    unknown = panel.values.copy()
+    unknown[panel.indptr[1] + 64 :] = NAN
+    result = replace(backtest, panel=replace(panel, values=unknown)).run(shaped(3, poison=1))
     assert np.isfinite(result.pooled["mase"])
+    assert result.pooled["values"] == 3 * (backtest.windows.series == 0).sum()
 
 
 def test_a_span_without_origin_is_refused(make_panel: Panels) -> None:
@@ -102,5 +102,4 @@ def test_every_predictor_meets_the_same_windows(panel: Panel, shaped: Any) -> No
     backtest = Backtest.of(panel)
     results = [backtest.run(p) for p in (shaped(3), baselines.naive(3))]
     assert len({r.pooled["values"] for r in results}) == 1
-    for result in results:
-        assert result.forecast.windows is backtest.windows
+    assert {r.n_windows for r in results} == {len(backtest.windows)}

@@ -118,12 +118,12 @@ def test_baselines_answer_probabilities_that_do_not_fall_and_beat_a_coin(
     event: dict[str, float], panel: Panel
 ) -> None:
     backtest = EventBacktest.of(panel)
-    persistence, logistic = (backtest.run(p, event) for p in events.baselines(panel, event))
+    predictors = events.baselines(panel, event)
+    persistence, logistic = (backtest.run(p, event) for p in predictors)
     assert (persistence.name, logistic.name) == ("persistence", "logistic")
-    for result in (persistence, logistic):
-        p = result.forecast.probability
-        assert isinstance(result.forecast, EventForecast)
-        assert p.shape == (len(backtest.windows), 3)
+    for predictor, result in zip(predictors, (persistence, logistic), strict=True):
+        p = predictor.predict(panel, backtest.windows).probability
+        np.testing.assert_array_equal(result.probability, p[:, -1])
         assert ((p >= 0) & (p <= 1)).all()
         assert (np.diff(p, axis=1) >= 0).all()
         assert result.pooled["auroc"] > 0.7
@@ -186,5 +186,5 @@ class Broken:
 
 
 def test_a_probability_that_is_no_number_names_the_series(panel: Panel) -> None:
-    with pytest.raises(EvaluationError, match="broken gives no probability for series 'a'"):
+    with pytest.raises(EvaluationError, match="broken forecasts no probability for series 'a'"):
         EventBacktest.of(panel).run(Broken(), {"above": 5.0})

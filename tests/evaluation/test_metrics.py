@@ -11,12 +11,14 @@ import pytest
 import utilsforecast.losses as losses
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sklearn.metrics import mean_pinball_loss
 
 from gatecast.core.forecast import MEDIAN, QUANTILES, QuantileForecast
 from gatecast.data.config import Splits
 from gatecast.data.panel import Panel
 from gatecast.data.windows import Windows, rolling_origins, targets
 from gatecast.evaluation import metrics
+from gatecast.evaluation.metrics import DECILES, Scores
 
 Panels = Callable[..., Panel]
 M, H = 4, 3
@@ -25,27 +27,27 @@ NAN = float("nan")
 
 @dataclass
 class Scored:
-    """A panel, forecasts of its test windows, and our statistics of them."""
+    """A panel, forecasts of its test windows, and our scores of them."""
 
     panel: Panel
     y: np.ndarray
     forecast: QuantileForecast
-    stats: dict[str, np.ndarray]
+    scores: Scores
     table: pd.DataFrame  # a row per known target: unique_id, y, a column per level
     train: pd.DataFrame  # what precedes the test span
 
     @property
     def series(self) -> pd.DataFrame:
-        found = metrics.per_series(self.stats, self.forecast.windows.series)
+        found = self.scores.series()
         return found.set_axis(self.panel.ids[found.index])
 
     @property
     def pooled(self) -> dict[str, float]:
-        return metrics.pooled(metrics.per_series(self.stats, self.forecast.windows.series))
+        return self.scores.pooled()
 
     @property
     def steps(self) -> pd.DataFrame:
-        return metrics.per_step(self.stats, self.forecast.windows.series)
+        return self.scores.steps()
 
 
 def score(panel: Panel, seed: int, missing: float) -> Scored:
@@ -56,7 +58,7 @@ def score(panel: Panel, seed: int, missing: float) -> Scored:
     centre = np.nan_to_num(y, nan=5.0)[..., None] + r.normal(0, 3, (*y.shape, 1))
     values = centre + np.sort(r.normal(0, 3, (*y.shape, len(QUANTILES))), -1)
     forecast = QuantileForecast(values.astype(np.float32), windows)
-    stats = metrics.statistics(y, forecast, metrics.scales(panel))
+    scores = metrics.score(y, forecast, metrics.scales(panel))
     ids = np.repeat(panel.ids[windows.series], H)
     table = pd.DataFrame({"unique_id": ids, "y": y.ravel().astype(float)})
     table["ds"] = np.arange(len(table))
@@ -67,7 +69,7 @@ def score(panel: Panel, seed: int, missing: float) -> Scored:
         end = panel.split_points[1][i]
         known = panel.values[panel.indptr[i] : panel.indptr[i] + end, 0].astype(float)
         rows.append(pd.DataFrame({"unique_id": name, "ds": np.arange(end), "y": known}))
-    return Scored(panel, y, forecast, stats, table.dropna(), pd.concat(rows, ignore_index=True))
+    return Scored(panel, y, forecast, scores, table.dropna(), pd.concat(rows, ignore_index=True))
 
 
 @pytest.fixture(scope="module", params=[0.0, 0.2], ids=["complete", "gaps"])
@@ -115,13 +117,45 @@ def test_coverage_is_utilsforecasts(level: int, low: str, high: str, scored: Sco
     assert scored.pooled[f"width_{level}"] == pytest.approx(width, rel=1e-5)
 
 
-def test_wql_is_the_sum_of_utilsforecasts_quantile_losses_over_the_sum_of_values(
+def test_wql_is_the_sum_of_utilsforecasts_losses_of_nine_deciles_over_the_sum_of_values(
     scored: Scored,
 ) -> None:
     table = scored.table.assign(unique_id=np.arange(len(scored.table)))  # a loss a row
-    total = [by_series(losses.quantile_loss(table, {str(q): str(q)}, q)).sum() for q in QUANTILES]
+    deciles = [k / 10 for k in range(1, 10)]
+    total = [by_series(losses.quantile_loss(table, {str(q): str(q)}, q)).sum() for q in deciles]
     expected = 2 * np.mean(total) / table["y"].abs().sum()
     assert scored.pooled["wql"] == pytest.approx(expected, rel=1e-5)
+
+
+def test_wql_is_the_mean_of_scikit_learns_pinball_losses_over_the_mean_size(scored: Scored) -> None:
+    y = scored.table["y"]
+    deciles = [k / 10 for k in range(1, 10)]
+    each = [mean_pinball_loss(y, scored.table[str(q)], alpha=q) for q in deciles]
+    assert scored.pooled["wql"] == pytest.approx(2 * np.mean(each) / y.abs().mean(), rel=1e-5)
+
+
+def test_msis_is_what_the_m4_paper_writes(scored: Scored) -> None:
+    """Mean scaled interval score (Makridakis et al. 2020, section 3.2.2), a series at a time."""
+    a, each = 0.05, {}
+    for name, of_series in scored.table.groupby("unique_id"):
+        y, low, high = (of_series[c].to_numpy() for c in ("y", "0.025", "0.975"))
+        train = scored.train.loc[scored.train["unique_id"] == name, "y"].to_numpy()
+        scale = np.mean(np.abs(train[M:] - train[:-M]))
+        total = 0.0
+        for k in range(len(y)):
+            total += high[k] - low[k]
+            total += 2 / a * (low[k] - y[k]) * (y[k] < low[k])
+            total += 2 / a * (y[k] - high[k]) * (y[k] > high[k])
+        each[name] = total / len(y) / scale
+    np.testing.assert_allclose(scored.series["msis"], pd.Series(each).sort_index(), rtol=1e-5)
+    assert scored.pooled["msis"] == pytest.approx(np.mean(list(each.values())), rel=1e-5)
+
+
+def test_owa_is_the_mean_of_both_relative_scores() -> None:
+    """Relative to itself a reference has 1; a third of one error and all of the other is two thirds."""
+    assert metrics.owa(18.383, 2.395, 18.383, 2.395) == 1
+    assert metrics.owa(6.0, 2.0, 18.0, 2.0) == pytest.approx(2 / 3)
+    assert metrics.owa(18.0, 2.0, 18.0, 6.0) == pytest.approx(2 / 3)
 
 
 def test_wape_and_bias_are_sums_over_sums(scored: Scored) -> None:
@@ -198,9 +232,8 @@ def test_a_missing_target_counts_nowhere(make_panel: Panels) -> None:
     second = np.where(np.isnan(y)[..., None], 1e9, first)
     found = []
     for values in (first, second):
-        stats = metrics.statistics(y, QuantileForecast(values, windows), metrics.scales(panel))
-        by_series = metrics.per_series(stats, windows.series)
-        found.append((metrics.pooled(by_series), metrics.per_step(stats, windows.series)))
+        scores = metrics.score(y, QuantileForecast(values, windows), metrics.scales(panel))
+        found.append((scores.pooled(), scores.steps()))
     assert found[0][0] == found[1][0]
     pd.testing.assert_frame_equal(found[0][1], found[1][1])
 
@@ -210,10 +243,9 @@ def hand(
 ) -> dict[str, float]:
     windows = Windows(np.array(series), np.full(len(series), 40))
     values = np.repeat(np.array(point, float)[..., None], len(QUANTILES), -1)
-    stats = metrics.statistics(
+    return metrics.score(
         np.array(y), QuantileForecast(values, windows), metrics.scales(panel)
-    )
-    return metrics.pooled(metrics.per_series(stats, windows.series))
+    ).pooled()
 
 
 def test_scores_by_hand(make_panel: Panels) -> None:
@@ -226,7 +258,7 @@ def test_scores_by_hand(make_panel: Panels) -> None:
     assert found["rmsse"] == pytest.approx((np.sqrt(20**2 / 4 / 2) + 8 / 4) / 2)
     assert found["wape"] == pytest.approx(28 / 160)
     assert found["bias"] == pytest.approx((-20 + 8) / 160)
-    levels = np.array(QUANTILES)
+    levels = np.array(DECILES)
     assert found["wql"] == pytest.approx(2 * (20 * levels.mean() + 8 * (1 - levels).mean()) / 160)
     assert found["coverage_95"] == pytest.approx(1 / 3)
     assert found["width_95"] == 0
@@ -278,7 +310,7 @@ def test_values_that_are_all_zero_leave_no_wape(make_panel: Panels) -> None:
 
 @settings(max_examples=40, deadline=None)
 @given(data=st.data())
-def test_yardsticks_are_what_loops_find(data: st.DataObject, make_panel: Panels) -> None:
+def test_scales_are_what_loops_find(data: st.DataObject, make_panel: Panels) -> None:
     season = data.draw(st.integers(1, 8))
     r = np.random.default_rng(data.draw(st.integers(0, 99)))
     series, begin = {}, {}
@@ -304,7 +336,7 @@ def test_yardsticks_are_what_loops_find(data: st.DataObject, make_panel: Panels)
         np.testing.assert_allclose(found.spread[i], spread or NAN, rtol=1e-9)
 
 
-def test_yardsticks_do_not_see_the_test_span(make_panel: Panels) -> None:
+def test_scales_do_not_see_the_test_span(make_panel: Panels) -> None:
     r = np.random.default_rng(0)
     values = r.normal(size=60)
     panel = make_panel({"a": values})
@@ -331,5 +363,5 @@ def test_the_point_forecast_is_the_median(make_panel: Panels) -> None:
     values = np.zeros((1, 3, len(QUANTILES)))
     values[..., MEDIAN], values[..., MEDIAN + 1 :] = 5.0, 100.0
     forecast = QuantileForecast(values, Windows(np.array([0]), np.array([40])))
-    stats = metrics.statistics(np.full((1, 3), 7.0), forecast, metrics.scales(panel))
-    assert stats["abs"].tolist() == [[2.0, 2.0, 2.0]]
+    scores = metrics.score(np.full((1, 3), 7.0), forecast, metrics.scales(panel))
+    assert scores.pooled()["wape"] == pytest.approx(2 / 7)

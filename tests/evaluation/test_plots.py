@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ import pytest
 from gatecast.data.panel import Panel
 from gatecast.evaluation import baselines, plots
 from gatecast.evaluation.backtest import Backtest, Result
+from tests.evaluation.conftest import Shaped
 
 Panels = Callable[..., Panel]
 
@@ -30,7 +30,7 @@ def is_picture(path: Path) -> bool:
 
 
 def draw(backtest: Backtest, result: Result, path: Path) -> None:
-    plots.fans(backtest.panel, backtest, result, plots.choose(result), path)
+    plots.fans(backtest, Shaped(3), result, plots.choose(result.series), path)
 
 
 @pytest.mark.parametrize("metric", ["mase", "rmsse"])
@@ -55,7 +55,7 @@ def test_an_easy_a_typical_and_a_hard_series_are_shown(make_panel: Panels, shape
     result = backtest_of(make_panel, 11)
     scores = np.array([5, 3, 8, 0, 10, 1, 7, 2, 9, 4, 6], float)  # each is its own rank
     run = result.run(shaped(3))
-    graded = replace(run, series=run.series.assign(mase=scores))
+    graded = run.series.assign(mase=scores)
     assert {k: scores[v] for k, v in plots.choose(graded).items()} == {
         "easy": 1,
         "typical": 5,
@@ -65,7 +65,7 @@ def test_an_easy_a_typical_and_a_hard_series_are_shown(make_panel: Panels, shape
 
 def test_a_series_is_shown_once(make_panel: Panels, shaped: Any) -> None:
     result = backtest_of(make_panel, 1).run(shaped(3))
-    assert plots.choose(result) == {"typical": 0}
+    assert plots.choose(result.series) == {"typical": 0}
 
 
 def test_pictures_of_one_result_are_the_same_bytes(
@@ -86,7 +86,7 @@ def test_constant_series_without_any_mase_have_pictures_too(
     results = [backtest.run(p) for p in (baselines.naive(3), shaped(3))]
     draw(backtest, results[1], tmp_path / "fan.png")
     plots.error_by_step(results, "mase", tmp_path / "error.png")
-    plots.calibration(results, backtest, tmp_path / "calibration.png")
+    plots.calibration(results, tmp_path / "calibration.png")
     assert is_picture(tmp_path / "calibration.png")
     assert is_picture(tmp_path / "fan.png")
     assert is_picture(tmp_path / "error.png")

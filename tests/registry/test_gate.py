@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gatecast.evaluation.comparison import Segment
+from gatecast.evaluation.segments import Segment
 from gatecast.registry import gate
 from gatecast.registry.config import Promote
 from gatecast.registry.gate import Duel, Evidence, Verdict

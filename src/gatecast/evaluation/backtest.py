@@ -1,14 +1,19 @@
-"""Rolling-origin backtest: every predictor on the same windows, scored against what happened.
+"""Rolling-origin backtest: every predictor on the same windows, scored against what came true.
 
-backtest = Backtest.of(panel)            # windows and targets of the test span, once
-result = backtest.run(predictor)         # pooled, per series, per step
+    backtest = Backtest.of(panel)            # the windows of the test span
+    result = backtest.run(predictor)         # scores pooled, per series, per step
+
+A predictor is run batch by batch: each is scored and dropped, so that memory does not grow with the number of windows.
+Who needs more of a batch than its scores (the gate's cells, the table of forecasts) observes the run.
 """
 
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TypeVar
+from functools import cached_property
+from typing import Protocol, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -18,24 +23,61 @@ from gatecast.core.forecast import EventForecast, Forecast, Predictor, QuantileF
 from gatecast.data.panel import Panel
 from gatecast.data.windows import Windows, rolling_origins, targets
 from gatecast.evaluation import metrics
+from gatecast.evaluation.metrics import Batch, Scores
+from gatecast.feed.sampling import at_once
+
+# a batch is so many times what a net forecasts at once: its own batches stay whole, on a GPU too
+_BATCHES = 16
 
 F = TypeVar("F", QuantileForecast, EventForecast)
 
 
+class Observer(Protocol):
+    """Who is shown every batch of a run."""
+
+    def add(self, batch: Batch) -> None:
+        """See a batch, which is dropped afterwards."""
+        ...
+
+
 @dataclass(frozen=True)
 class Result:
-    """Scores of one predictor. ``pooled``: a score a name; ``series``: a row a series; ``steps``: a row a step."""
+    """Scores of one predictor.
+
+    Attributes:
+        name: of the predictor.
+        pooled: scores by name.
+        scores: what was accumulated.
+        n_windows: how many windows were forecast.
+        seconds: that forecasting took.
+    """
 
     name: str
     pooled: dict[str, float]
-    series: pd.DataFrame
-    steps: pd.DataFrame
-    forecast: QuantileForecast
+    scores: Scores
+    n_windows: int
     seconds: float
 
+    @cached_property
+    def series(self) -> pd.DataFrame:
+        """One row per series."""
+        return self.scores.series()
 
-def check_whole(name: str, forecast: Forecast, targets: np.ndarray, wanted: type[F]) -> F:
-    """The forecast, if it is of the wanted type and covers every window and step of the (n, H) targets.
+    @cached_property
+    def steps(self) -> pd.DataFrame:
+        """One row per step."""
+        return self.scores.steps()
+
+
+def batches(windows: Windows, horizon: int) -> Iterator[slice]:
+    """Slices of windows that are forecast and scored together; how large they are depends on the horizon alone."""
+    size = _BATCHES * at_once(horizon)
+    for begin in range(0, len(windows), size):
+        yield slice(begin, min(begin + size, len(windows)))
+
+
+def check_whole(name: str, forecast: Forecast, shape: tuple[int, ...], wanted: type[F]) -> F:
+    """The forecast, if it is of the wanted type and covers every window and step, (n, H).
 
     Raises:
         EvaluationError: TASK if it is of the other type; MISSING-FORECAST if windows or steps are missing.
@@ -46,22 +88,44 @@ def check_whole(name: str, forecast: Forecast, targets: np.ndarray, wanted: type
             f"{name} forecasts the task '{forecast.task}', not '{wanted.task}'.",
             "Variants with `head: event` are scored on the board of events, all others on the leaderboard.",
         )
-    if forecast.shape != targets.shape:
+    if forecast.shape != shape:
         raise EvaluationError(
             "MISSING-FORECAST",
-            f"{name} answers {forecast.shape} windows and steps, not {targets.shape}.",
+            f"{name} answers {forecast.shape} windows and steps, not {shape}.",
             "Leave the variant out of `variants`: its scores would be of other series than the others'.",
         )
     return forecast
 
 
+def not_finite(
+    name: str, what: str, panel: Panel, windows: Windows, broken: np.ndarray
+) -> EvaluationError:
+    """NAN-FORECAST, naming the first series and cutoff whose forecast is not finite.
+
+    Args:
+        name: of the predictor.
+        what: it does not answer.
+        panel, windows: that were forecast.
+        broken: (n,) bool, which windows it is about.
+    """
+    from gatecast.evaluation.table import stamps_of
+
+    first = int(np.flatnonzero(broken)[0])
+    series, origin = windows.series[first], windows.origin[first]
+    cutoff = stamps_of(panel)[panel.position[series] + origin - 1]
+    return EvaluationError(
+        "NAN-FORECAST",
+        f"{name} forecasts {what} for series '{panel.ids[series]}' after {cutoff}.",
+        "Look at that series in data/observations, or leave the variant out of `variants`.",
+    )
+
+
 @dataclass(frozen=True)
 class Backtest:
-    """The windows of a span and their targets."""
+    """The windows of a span, in the order of their series."""
 
     panel: Panel
     windows: Windows
-    targets: np.ndarray
     scales: metrics.Scales
 
     @classmethod
@@ -73,34 +137,58 @@ class Backtest:
         """
         windows = rolling_origins(panel, span, stride)
         if not len(windows):
-            raise EvaluationError(
-                "NO-ORIGIN",
-                f"the {span} span has no origin with a known target.",
-                "Choose other `task.splits` in the source recipe.",
-            )
-        return cls(panel, windows, targets(panel, windows), metrics.scales(panel))
+            raise no_origin(span)
+        return cls(panel, windows, metrics.scales(panel))
 
-    def run(self, predictor: Predictor) -> Result:
+    def targets(self) -> Iterator[tuple[slice, np.ndarray]]:
+        """Which windows, and their (n, H) float32 targets, batch by batch."""
+        for rows in batches(self.windows, self.panel.meta.horizon):
+            yield rows, targets(self.panel, self.windows[rows])
+
+    def forecast(self, predictor: Predictor, rows: slice | np.ndarray) -> QuantileForecast:
+        """The forecast of some of the windows.
+
+        Raises:
+            EvaluationError: TASK, MISSING-FORECAST.
+        """
+        windows = self.windows[rows]
+        shape = len(windows), self.panel.meta.horizon
+        answer = predictor.predict(self.panel, windows)
+        return check_whole(predictor.name, answer, shape, QuantileForecast)
+
+    def run(self, predictor: Predictor, *observers: Observer) -> Result:
         """Forecast all windows and score them.
+
+        Args:
+            predictor: that is scored.
+            observers: who are shown every batch.
 
         Raises:
             EvaluationError: MISSING-FORECAST if windows or steps are missing; NAN-FORECAST if a forecast is not
                 finite where the target is known.
         """
-        start = time.perf_counter()
-        forecast = predictor.predict(self.panel, self.windows)
-        seconds = time.perf_counter() - start
-        forecast = check_whole(predictor.name, forecast, self.targets, QuantileForecast)
-        broken = ~forecast.finite & ~np.isnan(self.targets)
-        if broken.any():
-            at = int(np.flatnonzero(broken.any(1))[0])
-            series = self.panel.ids[self.windows.series[at]]
-            raise EvaluationError(
-                "NAN-FORECAST",
-                f"{predictor.name} forecasts no finite number for series '{series}' ({broken.sum():,} values in all).",
-                "Look at that series in data/observations, or leave the variant out of `variants`.",
-            )
-        stats = metrics.statistics(self.targets, forecast, self.scales)
-        series = metrics.per_series(stats, self.windows.series)
-        steps = metrics.per_step(stats, self.windows.series)
-        return Result(predictor.name, metrics.pooled(series), series, steps, forecast, seconds)
+        scores = Scores(self.windows.series, self.panel.meta.horizon)
+        seconds = 0.0
+        for rows, y in self.targets():
+            windows = self.windows[rows]
+            start = time.perf_counter()
+            forecast = self.forecast(predictor, rows)
+            seconds += time.perf_counter() - start
+            broken = (~forecast.finite & ~np.isnan(y)).any(1)
+            if broken.any():
+                what = "no finite number"
+                raise not_finite(predictor.name, what, self.panel, windows, broken)
+            y = y.astype(np.float64)
+            batch = Batch(windows, y, forecast.values, self.scales, rows.start)
+            for observer in (scores, *observers):
+                observer.add(batch)
+        return Result(predictor.name, scores.pooled(), scores, len(self.windows), seconds)
+
+
+def no_origin(span: str) -> EvaluationError:
+    """NO-ORIGIN: a span without any origin whose target is known."""
+    return EvaluationError(
+        "NO-ORIGIN",
+        f"the {span} span has no origin with a known target.",
+        "Choose other `task.splits` in the source recipe.",
+    )

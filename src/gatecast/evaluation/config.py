@@ -10,7 +10,7 @@ BASELINES = ("naive", "seasonal_naive")
 PERSISTENCE, LOGISTIC = EVENT_BASELINES = ("persistence", "logistic")
 
 
-METRICS = ("mase", "smape", "rmsse", "wape", "wql")
+METRICS = ("mase", "smape", "rmsse", "wape", "wql", "msis")
 
 
 @dataclass

@@ -1,6 +1,6 @@
 """The board of event forecasts: every variant that forecasts one, beside persistence and logistic regression.
 
-reports/events.csv         a row a variant, the smallest Brier score first
+reports/events.csv         one row per variant, the smallest Brier score first
 reports/events.json        the same by name, with what was compared
 reports/reliability.png    what happened against what was forecast
 
@@ -68,7 +68,7 @@ def write(folder: Path, results: list[EventResult], panel: Panel, digests: dict[
         "data_hash": panel.meta.data_hash,
         "best": winner(results, panel, digests),
         "horizon": panel.meta.horizon,
-        "origins": len(results[0].forecast.windows) if results else 0,
+        "origins": results[0].n_windows if results else 0,
         "digests": digests,
         "scores": finite(table.to_dict("index"), digits=6),
     }

@@ -21,11 +21,10 @@ import numpy as np
 import pandas as pd
 import torch
 
-from gatecast.core.errors import EvaluationError
 from gatecast.core.forecast import EventForecast, Predictor, Task
 from gatecast.data.panel import Panel
 from gatecast.data.windows import Windows, history, rolling_origins, targets
-from gatecast.evaluation.backtest import check_whole
+from gatecast.evaluation.backtest import batches, check_whole, no_origin, not_finite
 from gatecast.evaluation.config import LOGISTIC, PERSISTENCE
 from gatecast.evaluation.predictor import NetPredictor
 from gatecast.feed.sampling import all_training_windows
@@ -68,32 +67,44 @@ def _known(p: np.ndarray, label: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def auroc(p: np.ndarray, label: np.ndarray) -> float:
-    """Area under the ROC curve by the ranks of Mann & Whitney; NaN where only one of both classes occurs.
+    """Area under the ROC curve, scikit-learn's; NaN where only one of both classes occurs.
 
     Args:
         p, label: (...) probabilities; 1, 0 or NaN.
     """
+    from sklearn.metrics import roc_auc_score
+
     p, label = _known(p, label)
-    n1 = label.sum()
-    n0 = len(label) - n1
-    if n1 == 0 or n0 == 0:
+    if not 0 < label.sum() < len(label):
         return float("nan")
-    _, code, count = np.unique(p, return_inverse=True, return_counts=True)
-    rank = (np.cumsum(count) - (count - 1) / 2)[code]  # ties share their mean rank
-    return float((rank[label > 0].sum() - n1 * (n1 + 1) / 2) / (n1 * n0))
+    return float(roc_auc_score(label, p))
+
+
+def squared_error(p: np.ndarray, label: np.ndarray) -> np.ndarray:
+    """(p - label)², NaN where the label is unknown (Brier 1950)."""
+    return np.square(np.asarray(p, np.float64) - label)
+
+
+def logarithmic_score(p: np.ndarray, label: np.ndarray) -> np.ndarray:
+    """-log of the probability of what came true, no less than 1e-6; NaN where the label is unknown (Good 1952)."""
+    p = np.asarray(p, np.float64)
+    came_true = np.where(np.isnan(label), np.nan, np.where(label > 0, p, 1 - p))
+    return -np.log(came_true.clip(1e-6))
 
 
 def brier(p: np.ndarray, label: np.ndarray) -> float:
     """Mean squared error of the probabilities; NaN without a known label."""
-    p, label = _known(p, label)
-    return float(np.square(p - label).mean()) if len(p) else float("nan")
+    return _mean(squared_error(p, label))
 
 
 def log_loss(p: np.ndarray, label: np.ndarray) -> float:
-    """Mean logarithmic score, no probability counting as less than 1e-6; NaN without a known label."""
-    p, label = _known(p, label)
-    came_true = np.where(label > 0, p, 1 - p).clip(1e-6)
-    return float(-np.log(came_true).mean()) if len(p) else float("nan")
+    """Mean logarithmic score; NaN without a known label."""
+    return _mean(logarithmic_score(p, label))
+
+
+def _mean(values: np.ndarray) -> float:
+    known = values[~np.isnan(values)]
+    return float(known.mean()) if len(known) else float("nan")
 
 
 def reliability(p: np.ndarray, label: np.ndarray, bins: int = 10) -> pd.DataFrame:
@@ -190,15 +201,30 @@ def _logistic(event: Event) -> Model:
 
 @dataclass(frozen=True)
 class EventResult:
-    """Scores of one predictor. ``pooled``: a score a name; ``steps``: a row a step; ``curve``: its reliability."""
+    """Scores of one predictor.
+
+    Attributes:
+        name: of the predictor.
+        event: that is forecast.
+        pooled: scores by name, of the whole horizon.
+        steps: one row per step: ``auroc``, ``brier``.
+        curve: see :func:`reliability`.
+        probability: (n,) float32, that the event happens within the horizon.
+        seconds: that forecasting took.
+    """
 
     name: str
     event: Event
     pooled: dict[str, float]
     steps: pd.DataFrame
     curve: pd.DataFrame
-    forecast: EventForecast
+    probability: np.ndarray
     seconds: float
+
+    @property
+    def n_windows(self) -> int:
+        """How many windows were forecast."""
+        return len(self.probability)
 
     @property
     def words(self) -> str:
@@ -208,11 +234,13 @@ class EventResult:
 
 @dataclass(frozen=True)
 class EventBacktest:
-    """The windows of a span and their targets: an event is asked for from every origin, not once a horizon."""
+    """The windows of a span: an event is forecast from every origin, not once a horizon.
+
+    Ranks need all probabilities together, so what is held is bounded by the number of windows: a hundred thousand.
+    """
 
     panel: Panel
     windows: Windows
-    targets: np.ndarray
 
     @classmethod
     def of(cls, panel: Panel, span: str = "test", stride: int = 1) -> EventBacktest:
@@ -223,12 +251,15 @@ class EventBacktest:
         """
         windows = rolling_origins(panel, span, stride, _MOST)
         if not len(windows):
-            raise EvaluationError(
-                "NO-ORIGIN",
-                f"the {span} span has no origin with a known target.",
-                "Choose other `task.splits` in the source recipe.",
-            )
-        return cls(panel, windows, targets(panel, windows))
+            raise no_origin(span)
+        return cls(panel, windows)
+
+    def labels(self, event: Event) -> np.ndarray:
+        """(n, H) float32: whether the event has happened by each step; see :func:`happened`."""
+        out = np.empty((len(self.windows), self.panel.meta.horizon), np.float32)
+        for rows in batches(self.windows, out.shape[1]):
+            out[rows] = happened(targets(self.panel, self.windows[rows]), event)
+        return out
 
     def run(self, predictor: Predictor, event: Event) -> EventResult:
         """Forecast all windows and score them.
@@ -237,43 +268,42 @@ class EventBacktest:
             EvaluationError: MISSING-FORECAST if windows or steps are missing; NAN-FORECAST if a probability is not
                 finite.
         """
+        label = self.labels(event)
+        p = np.empty_like(label)
         start = time.perf_counter()
-        forecast = predictor.predict(self.panel, self.windows)
+        for rows in batches(self.windows, p.shape[1]):
+            windows = self.windows[rows]
+            answer = predictor.predict(self.panel, windows)
+            forecast = check_whole(predictor.name, answer, p[rows].shape, EventForecast)
+            broken = np.asarray((~forecast.finite).any(1))
+            if broken.any():
+                raise not_finite(predictor.name, "no probability", self.panel, windows, broken)
+            p[rows] = forecast.probability
         seconds = time.perf_counter() - start
-        forecast = check_whole(predictor.name, forecast, self.targets, EventForecast)
-        p, label = forecast.probability.astype(np.float64), happened(self.targets, event)
-        broken = ~np.isfinite(p).all(1)
-        if broken.any():
-            series = self.panel.ids[self.windows.series[int(np.flatnonzero(broken)[0])]]
-            raise EvaluationError(
-                "NAN-FORECAST",
-                f"{predictor.name} gives no probability for series '{series}' ({broken.sum():,} windows in all).",
-                "Look at that series in data/observations, or leave the variant out of `variants`.",
-            )
+        pairs = list(zip(p.T, label.T, strict=True))
         steps = pd.DataFrame(
             {
                 "step": np.arange(1, p.shape[1] + 1),
-                "auroc": [auroc(*pair) for pair in zip(p.T, label.T, strict=True)],
-                "brier": [brier(*pair) for pair in zip(p.T, label.T, strict=True)],
+                "auroc": [auroc(*pair) for pair in pairs],
+                "brier": [brier(*pair) for pair in pairs],
             }
         )
-        last = p[:, -1], label[:, -1]
+        last = pairs[-1]
         pooled = scores(*last) | {"brier_of_steps": float(steps["brier"].mean())}
-        return EventResult(
-            predictor.name, event, pooled, steps, reliability(*last), forecast, seconds
-        )
+        curve = reliability(*last)
+        return EventResult(predictor.name, event, pooled, steps, curve, last[0].copy(), seconds)
 
 
 def scores(p: np.ndarray, label: np.ndarray) -> dict[str, float]:
     """Every score by name, with ``base_rate`` (share that happened) and ``values`` (known labels)."""
-    known = label[~np.isnan(label)]
+    known = label[~np.isnan(label)].astype(np.float64)
     base = float(known.mean()) if len(known) else float("nan")
     reference = base * (1 - base)
-    found = brier(p, label)
+    error = brier(p, label)
     return {
         "auroc": auroc(p, label),
-        "brier": found,
-        "skill": 1 - found / reference if reference > 0 else float("nan"),
+        "brier": error,
+        "skill": 1 - error / reference if reference > 0 else float("nan"),
         "log_loss": log_loss(p, label),
         "base_rate": base,
         "values": float(len(known)),

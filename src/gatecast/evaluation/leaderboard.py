@@ -1,6 +1,6 @@
 """The leaderboard: every variant and baseline on the same origins, best first.
 
-reports/leaderboard.csv       a row a variant, for people and spreadsheets
+reports/leaderboard.csv       one row per variant, for people and spreadsheets
 reports/leaderboard.json      the same by name, with what was compared
 reports/metrics.json          the main scores by name, for `dvc metrics show`
 reports/error_by_step.csv     variant, step, scores, for `dvc plots show`
@@ -10,40 +10,50 @@ reports/per_series.parquet    variant, unique_id, scores
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from gatecast.core import atomic, terminal
 from gatecast.core.numbers import finite
 from gatecast.data.panel import Panel
+from gatecast.evaluation import metrics
 from gatecast.evaluation.backtest import Backtest, Result
 from gatecast.evaluation.config import BASELINES
 
 BRIEF = ("mase", "smape", "wql")
-SHOWN = [
+# columns of the terminal table
+SHOWN = (
     "mase",
     "skill",
+    "owa",
     "smape",
     "rmsse",
     "wape",
     "bias",
     "wql",
-    "coverage_80",
+    "msis",
     "coverage_95",
-    "width_95",
-]
+)
+REFERENCE = "seasonal_naive"
 
 
 def leaderboard(results: list[Result], metric: str) -> pd.DataFrame:
-    """Order the results by the main metric, with ``skill`` = 1 - score / seasonal naive's score.
+    """Order the results by the main metric, with ``skill`` and ``owa`` relative to seasonal naive's scores.
 
     Returns:
         Indexed by name, best first.
     """
     table = pd.DataFrame({r.name: r.pooled for r in results}).T
-    table.insert(1, "skill", 1 - table[metric] / table.loc["seasonal_naive", metric])
+    reference = table.loc[REFERENCE]
+    table.insert(1, "skill", metrics.skill(table[metric], reference[metric]))
+    relative = metrics.owa(table["smape"], table["mase"], reference["smape"], reference["mase"])
+    table.insert(2, "owa", relative)
     table["predict_seconds"] = [r.seconds for r in results]
     table.index.name = "variant"
     return table.sort_values(metric, kind="stable")
@@ -75,7 +85,7 @@ def write(
         "best": best,
         "horizon": panel.meta.horizon,
         "origins": len(backtest.windows),
-        "series": int(len(set(backtest.windows.series.tolist()))),
+        "series": len(results[0].scores.labels),
         "digests": digests,
         "elsewhere": elsewhere or [],
         "scores": finite(stable.to_dict("index"), digits=6),
@@ -88,8 +98,25 @@ def write(
     atomic.write_json(folder / "metrics.json", brief)
     steps = pd.concat([r.steps.assign(variant=r.name) for r in results], ignore_index=True)
     atomic.write_text(folder / "error_by_step.csv", steps.round(6).to_csv(index=False))
-    parts = [r.series.assign(variant=r.name, unique_id=panel.ids[r.series.index]) for r in results]
-    pd.concat(parts, ignore_index=True).to_parquet(folder / "per_series.parquet", index=False)
+    _write_series(folder / "per_series.parquet", results, panel)
+
+
+def _write_series(path: Path, results: list[Result], panel: Panel) -> None:
+    """One row per variant and series, ``owa`` relative to seasonal naive's scores of that series."""
+    reference = next(r for r in results if r.name == REFERENCE).series
+    with atomic.file(path) as handle, ExitStack() as closing:
+        writer = None
+        for result in results:
+            table = result.series
+            relative = metrics.owa(
+                table["smape"], table["mase"], reference["smape"], reference["mase"]
+            )
+            ids = panel.ids[table.index]
+            table = table.assign(owa=relative, variant=result.name, unique_id=ids)
+            rows = pa.Table.from_pandas(table, preserve_index=False)
+            if writer is None:
+                writer = closing.enter_context(pq.ParquetWriter(handle, rows.schema))
+            writer.write_table(rows)
 
 
 def read(folder: Path) -> pd.DataFrame:
@@ -105,7 +132,7 @@ def winner(table: pd.DataFrame, baselines: tuple[str, ...] = BASELINES) -> str |
 def render(
     table: pd.DataFrame,
     title: str,
-    columns: list[str] = SHOWN,
+    columns: Sequence[str] = SHOWN,
     baselines: tuple[str, ...] = BASELINES,
 ) -> str:
     """A table of scores for the terminal, best first."""

@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 
-from gatecast.core.forecast import QUANTILES
+from gatecast.core.forecast import QUANTILES, Predictor, QuantileForecast
 from gatecast.data.panel import Panel
-from gatecast.data.windows import history
+from gatecast.data.windows import history, targets
 from gatecast.evaluation.backtest import Backtest, Result
 from gatecast.evaluation.config import BASELINES, EVENT_BASELINES
 from gatecast.evaluation.metrics import INTERVALS
@@ -34,61 +35,64 @@ def _axes(columns: int, width: float, height: float):  # type: ignore[no-untyped
 
 
 def error_by_step(results: list[Result], metric: str, path: Path) -> None:
-    """Main score against the horizon step, a line a predictor."""
+    """Main score against the horizon step, one line per predictor."""
     figure, (ax,) = _axes(1, 9, 4.5)
-    shown = metric if metric in results[0].steps else "mase"
     for r in results:
         style = (
             {"color": "0.55", "linestyle": "--" if r.name == "naive" else ":"}
             if r.name in BASELINES
             else {}
         )
-        ax.plot(r.steps["step"], r.steps[shown], label=r.name, linewidth=1.8, **style)
-    highest = np.array([r.steps[shown].max() for r in results], float)
+        ax.plot(r.steps["step"], r.steps[metric], label=r.name, linewidth=1.8, **style)
+    highest = np.array([r.steps[metric].max() for r in results], float)
     highest = highest[np.isfinite(highest) & (highest > 0)]
     if len(highest):
         ax.set_ylim(0, 2.5 * highest.min())
     ax.set(
         xlabel="step of the horizon",
-        ylabel=shown.upper(),
+        ylabel=metric.upper(),
         title="Error by step (same origins for all)",
     )
     ax.legend(ncols=3, frameon=False)
     _save(figure, path)
 
 
-def calibration(results: list[Result], backtest: Backtest, path: Path) -> None:
-    """How often the target lies below each forecast quantile, a line a predictor; on the diagonal as often as said."""
+def calibration(results: list[Result], path: Path) -> None:
+    """Share of the targets below each forecast quantile, one line per predictor; on the diagonal it is the level."""
     figure, (ax,) = _axes(1, 6, 5)
     ax.plot([0, 1], [0, 1], color="0.7", linewidth=1)
-    y = backtest.targets[..., None]
-    known = ~np.isnan(y)
     for k, r in enumerate(results):
-        below = ((y <= r.forecast.values) & known).sum((0, 1)) / known.sum()
         grey = {"color": "0.55", "linestyle": "--" if k else ":"} if r.name in BASELINES else {}
-        ax.plot(QUANTILES, below, marker="o", markersize=3, label=r.name, **grey)
+        ax.plot(QUANTILES, r.scores.calibration(), marker="o", markersize=3, label=r.name, **grey)
     ax.set(xlim=(0, 1), ylim=(0, 1), xlabel="quantile level", ylabel="share of targets below it")
     ax.set_title("Calibration (same origins for all)", fontsize=10)
     ax.legend(frameon=False, fontsize=8)
     _save(figure, path)
 
 
-def choose(result: Result) -> dict[str, int]:
-    """An easy, a typical and the worst series: the tenth, the middle and the last percentile by error."""
-    order = result.series["mase"].fillna(result.series["wape"]).sort_values().index
+def choose(series: pd.DataFrame) -> dict[str, int]:
+    """An easy, a typical and the worst series: the tenth, the middle and the last percentile by error.
+
+    Args:
+        series: scores of a result, one row per series.
+    """
+    order = series["mase"].fillna(series["wape"]).sort_values().index
     ranks = {"easy": 0.1, "typical": 0.5, "worst": 1.0}
     chosen = {word: int(order[int(q * (len(order) - 1))]) for word, q in ranks.items()}
     return {word: s for word, s in chosen.items() if word == "typical" or s != chosen["typical"]}
 
 
 def fans(
-    panel: Panel, backtest: Backtest, result: Result, series: dict[str, int], path: Path
+    backtest: Backtest, predictor: Predictor, result: Result, series: dict[str, int], path: Path
 ) -> None:
-    """Forecast fans of the last origin of the chosen series (see :func:`choose`)."""
+    """Forecast fans of the last origin of the chosen series (see :func:`choose`), which are forecast again."""
+    panel = backtest.panel
+    numbers = np.array(list(series.values()))
+    last = np.searchsorted(backtest.windows.series, numbers, side="right") - 1
+    forecast = backtest.forecast(predictor, last)
     figure, axes = _axes(len(series), 4 * len(series) + 1, 3.4)
-    for ax, (word, number) in zip(axes, series.items(), strict=True):
-        at = int(np.flatnonzero(backtest.windows.series == number)[-1])
-        _fan(ax, panel, backtest, result, at)
+    for k, (ax, (word, number)) in enumerate(zip(axes, series.items(), strict=True)):
+        _fan(ax, panel, forecast, k)
         mase = result.series.loc[number, "mase"]
         ax.set_title(
             f"{word}: {str(panel.ids[number])[:24]} (MASE {mase:.2f})",
@@ -100,14 +104,15 @@ def fans(
     _save(figure, path)
 
 
-def _fan(ax, panel: Panel, backtest: Backtest, result: Result, at: int) -> None:  # type: ignore[no-untyped-def]
-    window = backtest.windows[at : at + 1]
+def _fan(ax, panel: Panel, forecast: QuantileForecast, k: int) -> None:  # type: ignore[no-untyped-def]
+    """The k-th window of a forecast."""
+    window = forecast.windows[k : k + 1]
     shown = min(int(window.origin[0]), max(3 * panel.meta.season_length, 2 * panel.meta.horizon))
-    place = int(panel.position[window.series[0]] + window.origin[0])
-    past, ahead = panel.axis[place - shown : place], panel.axis[place : place + panel.meta.horizon]
-    values = result.forecast.values[at]
+    start = int(panel.position[window.series[0]] + window.origin[0])
+    past, ahead = panel.axis[start - shown : start], panel.axis[start : start + panel.meta.horizon]
+    values = forecast.values[k]
     ax.plot(past, history(panel, window, shown)[0], color="0.25", linewidth=1)
-    ax.plot(ahead, backtest.targets[at], color="0.25", linewidth=1, label="actual")
+    ax.plot(ahead, targets(panel, window)[0], color="0.25", linewidth=1, label="actual")
     for name, alpha in (("95", 0.18), ("80", 0.3)):
         low, high = INTERVALS[name]
         ax.fill_between(
@@ -119,7 +124,7 @@ def _fan(ax, panel: Panel, backtest: Backtest, result: Result, at: int) -> None:
             linewidth=0,
             label=f"{name} %",
         )
-    ax.plot(ahead, result.forecast.median[at], color="C0", linewidth=1.6, label="median")
+    ax.plot(ahead, forecast.median[k], color="C0", linewidth=1.6, label="median")
     ax.tick_params(axis="x", rotation=25, labelsize=7)
 
 

@@ -6,17 +6,18 @@ event       the Brier score beside persistence's, AUROC
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
 
 from gatecast.core.forecast import Predictor, Task
 from gatecast.data.panel import Panel
-from gatecast.evaluation import baselines, comparison, events
+from gatecast.evaluation import baselines, bootstrap, events, segments
 from gatecast.evaluation.backtest import Backtest
-from gatecast.evaluation.comparison import Cells, Segment
+from gatecast.evaluation.bootstrap import Cells
 from gatecast.evaluation.events import Event, EventBacktest
+from gatecast.evaluation.segments import Segment
 from gatecast.registry import gate
 from gatecast.registry.config import Promote
 
@@ -30,11 +31,15 @@ def metric(task: Task, rules: Promote) -> str:
 
 @dataclass(frozen=True)
 class Showing:
-    """What a predictor has shown: its score, its cells for resamples, and coverage of quantiles or AUROC of events."""
+    """What a predictor has shown: its score, its cells for resamples, and coverage of quantiles or AUROC of events.
+
+    ``members``: of every segment, see :func:`gatecast.evaluation.segments.segments`.
+    """
 
     score: float
     cells: Cells
     quality: float
+    members: list[tuple[str, np.ndarray]] = field(default_factory=list)
 
 
 class Contest(Protocol):
@@ -56,7 +61,7 @@ class Contest(Protocol):
         """The check that only this task has."""
         ...
 
-    def segments(self, challenger: Cells, champion: Cells) -> list[Segment]:
+    def segments(self, challenger: Showing, champion: Showing) -> list[Segment]:
         """Both scores by segment."""
         ...
 
@@ -75,19 +80,21 @@ class _Quantiles:
         self.metric, self.rules, m = metric("quantile", rules), rules, panel.meta
         self.baseline: Predictor = baselines.seasonal_naive(m.horizon, m.season_length)
         self.backtest = test = Backtest.of(panel)
-        self.origins = comparison.matured(panel, test.windows, ~np.isnan(test.targets))
+        known = [1 - np.isnan(y).mean(1) for _, y in test.targets()]
+        self.origins = bootstrap.matured(panel, test.windows, np.concatenate(known))
 
     def run(self, predictor: Predictor) -> Showing:
-        found = self.backtest.run(predictor)
-        cells = Cells.of(self.backtest, found.forecast, self.metric)
-        return Showing(found.pooled[self.metric], cells, found.pooled["coverage_95"])
+        cells = Cells.of_backtest(self.backtest, self.metric)
+        found = self.backtest.run(predictor, cells)
+        least = self.rules.min_segment_series
+        members = segments.segments(self.backtest.panel, found.scores, least)
+        return Showing(found.pooled[self.metric], cells, found.pooled["coverage_95"], members)
 
     def quality(self, challenger: Showing, baseline: Showing) -> gate.Check:
         return gate.coverage(challenger.quality, self.rules)
 
-    def segments(self, challenger: Cells, champion: Cells) -> list[Segment]:
-        least = self.rules.min_segment_series
-        return comparison.segments(self.backtest, challenger, champion, least)
+    def segments(self, challenger: Showing, champion: Showing) -> list[Segment]:
+        return segments.compare(challenger.members, challenger.cells, champion.cells)
 
 
 class _Events:
@@ -95,18 +102,18 @@ class _Events:
         self.metric, self.event = metric("event", rules), event
         self.backtest = EventBacktest.of(panel)
         self.baseline: Predictor = events.persistence(panel, event)
-        self.label = events.happened(self.backtest.targets, event)[:, -1]  # (n,)
-        known = ~np.isnan(self.label)[:, None]
-        self.origins = comparison.matured(panel, self.backtest.windows, known)
+        self.label = self.backtest.labels(event)[:, -1]  # (n,)
+        known = 1.0 - np.isnan(self.label)
+        self.origins = bootstrap.matured(panel, self.backtest.windows, known)
 
     def run(self, predictor: Predictor) -> Showing:
         found, test = self.backtest.run(predictor, self.event), self.backtest
-        p = found.forecast.probability[:, -1]
-        cells = Cells.of_events(test.panel, test.windows, p, self.label)
+        error = events.squared_error(found.probability, self.label)
+        cells = Cells.of_events(test.panel, test.windows, error)
         return Showing(found.pooled[self.metric], cells, found.pooled["auroc"])
 
     def quality(self, challenger: Showing, baseline: Showing) -> gate.Check:
         return gate.ranks(challenger.quality, baseline.quality)
 
-    def segments(self, challenger: Cells, champion: Cells) -> list[Segment]:
+    def segments(self, challenger: Showing, champion: Showing) -> list[Segment]:
         return []  # where hardly anything happens, a Brier score is noise

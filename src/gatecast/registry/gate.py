@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from gatecast.evaluation.comparison import Segment, gain
+from gatecast.evaluation.bootstrap import gain
+from gatecast.evaluation.segments import Segment
 from gatecast.registry.config import Promote
 
 PROMOTE, KEEP, CURRENT = "promoted", "not_better", "already_champion"

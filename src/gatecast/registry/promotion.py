@@ -21,7 +21,7 @@ from gatecast.core.forecast import TASKS, Task
 from gatecast.core.ledger import Ledger, who
 from gatecast.core.numbers import finite
 from gatecast.data.panel import Panel
-from gatecast.evaluation import comparison
+from gatecast.evaluation import bootstrap
 from gatecast.evaluation.events import say
 from gatecast.evaluation.predictor import NetPredictor
 from gatecast.registry import aliases, contest, gate, package, retention
@@ -216,8 +216,8 @@ def _compare(
                 return gate.Verdict(gate.NOT_COMPARABLE, f"{error.what} {way_out}"), scores
         else:
             scores["champion"] = sits.score
-            drawn = comparison.gains(shown.cells, sits.cells)
-            duel = gate.Duel(sits.score, drawn, test.segments(shown.cells, sits.cells))
+            drawn = bootstrap.gains(shown.cells, sits.cells)
+            duel = gate.Duel(sits.score, drawn, test.segments(shown, sits))
     found = gate.Evidence(
         test.metric,
         test.baseline.name.replace("_", " "),

@@ -12,12 +12,15 @@ import numpy as np
 import pandas as pd
 
 from gatecast.data.panel import FUTURE, PAST, TARGET, Panel, PanelMeta
-from gatecast.evaluation import comparison, metrics
-from gatecast.evaluation.backtest import Backtest, Result
+from gatecast.evaluation import segments as by_segment
+from gatecast.evaluation.backtest import Result
 from gatecast.registry.mlflow import store
 
 LENGTH = 5000  # characters that a registry takes as a description
-_OVERALL = ("mase", "smape", "rmsse", "wape", "bias", "wql", "coverage_80", "coverage_95")
+_OVERALL = (
+    *("mase", "smape", "rmsse", "wape", "bias", "wql", "msis"),
+    *("coverage_80", "coverage_95"),
+)
 _EVENT = ("brier", "auroc", "log_loss", "skill", "base_rate")
 
 
@@ -64,7 +67,7 @@ def of(
     return "\n\n".join(parts) + "\n"
 
 
-def segments(backtest: Backtest, variant: Result, baseline: Result) -> pd.DataFrame:
+def segments(panel: Panel, variant: Result, baseline: Result) -> pd.DataFrame:
     """Scores by segment, without those of fewer than one series in fifty.
 
     Returns:
@@ -72,12 +75,13 @@ def segments(backtest: Backtest, variant: Result, baseline: Result) -> pd.DataFr
         ``mase`` as ``baseline``.
     """
     rows = {}
-    for name, members in comparison.parts(backtest, least=max(1, len(variant.series) // 50)):
-        scores = metrics.pooled(variant.series[members])
+    least = max(1, len(variant.scores.labels) // 50)
+    for name, members in by_segment.segments(panel, variant.scores, least):
+        scores = variant.scores.pooled(members)
         rows[name] = {
             "series": int(members.sum()),
             **{key: scores[key] for key in ("mase", "wape", "coverage_95")},
-            "baseline": metrics.pooled(baseline.series[members])["mase"],
+            "baseline": baseline.scores.pooled(members)["mase"],
         }
     return pd.DataFrame.from_dict(rows, orient="index")
 
@@ -112,10 +116,9 @@ def _data(content: dict[str, Any], meta: PanelMeta, panel: Panel) -> str:
 def _scores(variant: Any, baseline: Any) -> str:
     keys = [k for k in (*_OVERALL, *_EVENT) if k in variant.pooled]
     rows = [f"| {k} | {_number(variant.pooled[k])} | {_number(baseline.pooled[k])} |" for k in keys]
-    origins = len(variant.forecast.windows)
     return "\n".join(
         [
-            f"{origins:,} windows of the test span, the same for both.\n",
+            f"{variant.n_windows:,} windows of the test span, the same for both.\n",
             f"| score | {variant.name} | {baseline.name} |",
             "|---|---|---|",
             *rows,

@@ -121,10 +121,8 @@ def _scores(now: Panel, table: pd.DataFrame, horizon: int) -> dict[str, Any]:
     if arrived:
         end = np.zeros(now.n_series, np.int64)
         end[windows.series] = windows.origin
-        stats = metrics.statistics(
-            y, forecast, metrics.scales(now, end)
-        )  # yardsticks from before the cutoff
-        pooled = metrics.pooled(metrics.per_series(stats, windows.series))
+        # scales from before the cutoff
+        pooled = metrics.score(y, forecast, metrics.scales(now, end)).pooled()
         out["scores"] = {
             k: round(float(v), 6) if np.isfinite(v) else None
             for k, v in pooled.items()

@@ -33,7 +33,6 @@ from gatecast.core import process
 from gatecast.core.errors import GatecastError, TuneError
 from gatecast.core.version import __version__
 from gatecast.data.panel import Panel
-from gatecast.data.windows import targets
 from gatecast.evaluation import metrics
 from gatecast.evaluation.backtest import Backtest
 from gatecast.evaluation.predictor import NetPredictor
@@ -95,8 +94,7 @@ class Job:
     def backtest(self) -> Backtest:
         """The validation windows that early stopping sees too; the test span stays unseen."""
         windows = validation_windows(self.panel, self.space.fit.max_validation_windows)
-        scales = metrics.scales(self.panel)
-        return Backtest(self.panel, windows, targets(self.panel, windows), scales)
+        return Backtest(self.panel, windows, metrics.scales(self.panel))
 
     @cached_property
     def scaling(self) -> Scaling:

@@ -12,10 +12,13 @@ from gatecast.core.forecast import QUANTILES, QuantileForecast
 from gatecast.data.build_panel import build_panel
 from gatecast.data.config import Covariates, Feed, Splits, Task
 from gatecast.data.panel import Panel
-from gatecast.evaluation import comparison
+from gatecast.data.windows import targets
+from gatecast.evaluation import bootstrap, segments
 from gatecast.evaluation.backtest import Backtest
-from gatecast.evaluation.comparison import Cells
+from gatecast.evaluation.bootstrap import Cells
 from gatecast.evaluation.config import METRICS
+from gatecast.evaluation.metrics.aggregations import Sums, mean_of_series
+from gatecast.evaluation.segments import Segment
 
 N, SERIES, H = 240, 9, 6
 
@@ -54,8 +57,8 @@ def backtest(source: Panel) -> Backtest:
 def noisy(backtest: Backtest, size: float | np.ndarray, seed: int = 0) -> QuantileForecast:
     """The truth and an error of this size ((n, 1) or a number), with an interval around it."""
     r = np.random.default_rng(seed)
-    error = r.normal(size=backtest.targets.shape) * size
-    point = np.nan_to_num(backtest.targets) + error
+    y = targets(backtest.panel, backtest.windows)
+    point = np.nan_to_num(y) + r.normal(size=y.shape) * size
     steps = np.linspace(-1, 1, len(QUANTILES))
     return QuantileForecast((point[..., None] + steps).astype(np.float32), backtest.windows)
 
@@ -72,17 +75,23 @@ class Always:
         return self.forecast
 
 
+def cells_of(backtest: Backtest, forecast: QuantileForecast, metric: str) -> Cells:
+    found = Cells.of_backtest(backtest, metric)
+    backtest.run(Always(forecast), found)
+    return found
+
+
 def cells(
     backtest: Backtest, size: float | np.ndarray, metric: str = "mase", seed: int = 0
 ) -> Cells:
-    return Cells.of(backtest, noisy(backtest, size, seed), metric)
+    return cells_of(backtest, noisy(backtest, size, seed), metric)
 
 
 @pytest.mark.parametrize("metric", METRICS)
 def test_everything_counted_once_is_the_leaderboards_score(backtest: Backtest, metric: str) -> None:
     forecast = noisy(backtest, 1.0)
     expected = backtest.run(Always(forecast)).pooled[metric]
-    found = Cells.of(backtest, forecast, metric).score(np.ones((SERIES, 1)))
+    found = cells_of(backtest, forecast, metric).score(np.ones((SERIES, 1)))
     assert found == pytest.approx([expected], rel=1e-9)
 
 
@@ -92,20 +101,20 @@ def test_a_series_drawn_twice_counts_as_if_it_were_there_twice(
 ) -> None:
     """Its windows and those of a block drawn twice, repeated in the table of windows."""
     forecast = noisy(backtest, 1.0)
-    every = Cells.of(backtest, forecast, metric)
-    block = comparison.blocks(backtest.panel, backtest.windows)
-    series, origins = np.ones((SERIES, 1)), np.ones((every.error.shape[1], 1))
+    every = cells_of(backtest, forecast, metric)
+    block = bootstrap.blocks(backtest.panel, backtest.windows)
+    series, origins = np.ones((SERIES, 1)), np.ones((every.sums.total.shape[1], 1))
     series[4], series[0], origins[1] = 2, 0, 2
     if metric in ("wape", "wql"):
         times = (series[backtest.windows.series, 0] * origins[block, 0]).astype(int)
         rows = np.repeat(np.arange(len(block)), times)
-        again = replace(backtest, windows=backtest.windows[rows], targets=backtest.targets[rows])
+        again = replace(backtest, windows=backtest.windows[rows])
         expected = again.run(Always(QuantileForecast(forecast.values[rows], again.windows))).pooled[
             metric
         ]
     else:
         rows = np.repeat(np.arange(len(block)), origins[block, 0].astype(int))
-        again = replace(backtest, windows=backtest.windows[rows], targets=backtest.targets[rows])
+        again = replace(backtest, windows=backtest.windows[rows])
         table = again.run(Always(QuantileForecast(forecast.values[rows], again.windows))).series[
             metric
         ]
@@ -116,12 +125,12 @@ def test_a_series_drawn_twice_counts_as_if_it_were_there_twice(
 
 def test_equal_forecasts_gain_nothing_in_any_resample(backtest: Backtest) -> None:
     a = cells(backtest, 1.0)
-    assert np.all(comparison.gains(a, a) == 0)
+    assert np.all(bootstrap.gains(a, a) == 0)
 
 
 def test_a_clearly_better_forecast_gains_in_every_resample(backtest: Backtest) -> None:
-    drawn = comparison.gains(cells(backtest, 0.5), cells(backtest, 1.0, seed=1))
-    assert len(drawn) == comparison.DRAWS
+    drawn = bootstrap.gains(cells(backtest, 0.5), cells(backtest, 1.0, seed=1))
+    assert len(drawn) == bootstrap.DRAWS
     assert drawn[0] > 0.1
     assert np.all(np.diff(drawn) >= 0)
 
@@ -129,33 +138,33 @@ def test_a_clearly_better_forecast_gains_in_every_resample(backtest: Backtest) -
 def test_a_gain_in_a_single_series_is_not_sure(backtest: Backtest) -> None:
     """The mean is better by a third of one series; resamples without that series show none."""
     size = np.where(backtest.windows.series == 0, 3.0, 1.0)[:, None]
-    drawn = comparison.gains(cells(backtest, 1.0), cells(backtest, size))
+    drawn = bootstrap.gains(cells(backtest, 1.0), cells(backtest, size))
     assert np.median(drawn) > 0.1
     assert np.mean(drawn == 0) == pytest.approx((1 - 1 / SERIES) ** SERIES, abs=0.05)
 
 
 def test_a_gain_at_a_single_time_is_not_sure(backtest: Backtest) -> None:
-    block = comparison.blocks(backtest.panel, backtest.windows)
+    block = bootstrap.blocks(backtest.panel, backtest.windows)
     many = block.max() + 1
     size = np.where(block == 0, 5.0, 1.0)[:, None]
-    drawn = comparison.gains(cells(backtest, 1.0), cells(backtest, size))
+    drawn = bootstrap.gains(cells(backtest, 1.0), cells(backtest, size))
     assert np.median(drawn) > 0.1
     assert np.mean(drawn == 0) == pytest.approx((1 - 1 / many) ** many, abs=0.05)
 
 
 def test_the_same_question_has_the_same_answer(backtest: Backtest) -> None:
     a, b = cells(backtest, 0.9), cells(backtest, 1.0, seed=1)
-    np.testing.assert_array_equal(comparison.gains(a, b), comparison.gains(a, b))
+    np.testing.assert_array_equal(bootstrap.gains(a, b), bootstrap.gains(a, b))
 
 
 def test_a_large_panel_is_resampled_in_parts_with_the_same_result(
     backtest: Backtest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     a, b = cells(backtest, 0.9), cells(backtest, 1.0, seed=1)
-    whole = comparison.gains(a, b)
-    monkeypatch.setattr(comparison, "_AT_ONCE", 64)  # two resamples at a time
-    parts = comparison.gains(a, b)
-    assert len(parts) == comparison.DRAWS
+    whole = bootstrap.gains(a, b)
+    monkeypatch.setattr(bootstrap, "_AT_ONCE", 64)  # two resamples at a time
+    parts = bootstrap.gains(a, b)
+    assert len(parts) == bootstrap.DRAWS
     assert np.quantile(parts, 0.05) == pytest.approx(np.quantile(whole, 0.05), abs=0.02)
 
 
@@ -165,20 +174,22 @@ def test_an_interval_of_resamples_holds_the_true_gain_as_often_as_it_says() -> N
     above = 0
     for _ in range(200):
         size = np.ones((15, 12))
-        a, b = (Cells("mase", r.gamma(2, 1, size.shape), size) for _ in "ab")
-        above += np.quantile(comparison.gains(a, b, 200), 0.1) > 0
+        sums = [Sums(r.gamma(2, 1, size.shape), size, size) for _ in "ab"]
+        a, b = (Cells("mase", mean_of_series, s) for s in sums)
+        above += np.quantile(bootstrap.gains(a, b, 200), 0.1) > 0
     assert above <= 30  # 20 expected, and fewer: the resamples err on the side of caution
 
 
 def matured(backtest: Backtest) -> float:
-    return comparison.matured(backtest.panel, backtest.windows, ~np.isnan(backtest.targets))
+    known = ~np.isnan(targets(backtest.panel, backtest.windows))
+    return bootstrap.matured(backtest.panel, backtest.windows, known.mean(1))
 
 
 def test_overlapping_origins_are_one_block(source: Panel) -> None:
     each, every = Backtest.of(source), Backtest.of(source, stride=1)
     assert len(every.windows) > 5 * len(each.windows)
-    many = comparison.blocks(source, every.windows).max() + 1
-    assert many == comparison.blocks(source, each.windows).max() + 1
+    many = bootstrap.blocks(source, every.windows).max() + 1
+    assert many == bootstrap.blocks(source, each.windows).max() + 1
     assert matured(every) == pytest.approx(matured(each), rel=0.05)
 
 
@@ -186,9 +197,9 @@ def test_an_origin_whose_targets_are_mostly_unknown_counts_for_the_part_that_is_
     backtest: Backtest,
 ) -> None:
     assert matured(backtest) < len(backtest.windows)  # the gaps of one series
-    targets = backtest.targets.copy()
-    targets[:, H // 2 :] = np.nan
-    half = matured(replace(backtest, targets=targets))
+    known = ~np.isnan(targets(backtest.panel, backtest.windows))
+    known[:, H // 2 :] = False
+    half = bootstrap.matured(backtest.panel, backtest.windows, known.mean(1))
     assert half == pytest.approx(matured(backtest) / 2, rel=0.05)
 
 
@@ -196,28 +207,35 @@ def test_cells_of_events_add_up_to_the_brier_score_of_what_is_known(source: Pane
     every, r = Backtest.of(source, stride=1), np.random.default_rng(4)
     p, label = r.random(len(every.windows)), r.integers(0, 2, len(every.windows)) * 1.0
     label[r.random(len(label)) < 0.3] = np.nan
-    found = Cells.of_events(source, every.windows, p, label)
-    assert found.error.shape[0] == len(np.unique(every.windows.series))
+    found = Cells.of_events(source, every.windows, (p - label) ** 2)
+    shape = found.sums.total.shape
+    assert shape[0] == len(np.unique(every.windows.series))
     expected = np.nanmean((p - label) ** 2)
-    assert found.score(np.ones((len(found.error), 1)))[0] == pytest.approx(expected)
-    twice = np.ones((len(found.error), 1)) * 2
+    assert found.score(np.ones((shape[0], 1)))[0] == pytest.approx(expected)
+    twice = np.full((shape[0], 1), 2.0)
     assert found.score(twice)[0] == pytest.approx(expected)
-    half = comparison.gains(Cells.of_events(source, every.windows, (p + label) / 2, label), found)
+    half_as_far = ((p + label) / 2 - label) ** 2
+    half = bootstrap.gains(Cells.of_events(source, every.windows, half_as_far), found)
     np.testing.assert_allclose(half, 0.75)  # half the error is a quarter of its square
 
 
 def test_series_without_a_common_clock_share_the_place_before_their_end(source: Panel) -> None:
     meta = replace(source.meta, splits={"by": "series_end", "validation": 24, "test": 24})
     windows = Backtest.of(replace(source, meta=meta)).windows
-    found = comparison.blocks(replace(source, meta=meta), windows)
+    found = bootstrap.blocks(replace(source, meta=meta), windows)
     assert found.max() + 1 == 4
     assert np.all(np.bincount(found) == SERIES)
+
+
+def compare(backtest: Backtest, a: Cells, b: Cells, least: int = 1) -> list[Segment]:
+    scores = backtest.run(Always(noisy(backtest, 1.0))).scores
+    return segments.compare(segments.segments(backtest.panel, scores, least), a, b)
 
 
 def test_segments_are_values_of_static_columns_and_thirds_by_volume(backtest: Backtest) -> None:
     size = np.where(backtest.windows.series < 6, 0.5, 2.0)[:, None]
     a, b = cells(backtest, size), cells(backtest, 1.0)
-    found = {s.name: s for s in comparison.segments(backtest, a, b)}
+    found = {s.name: s for s in compare(backtest, a, b)}
     assert set(found) == {
         *("kind shop", "kind office"),
         *("volume low", "volume middle", "volume high"),
@@ -231,8 +249,8 @@ def test_segments_are_values_of_static_columns_and_thirds_by_volume(backtest: Ba
 
 def test_a_segment_of_few_series_says_nothing(backtest: Backtest) -> None:
     a = cells(backtest, 1.0)
-    assert [s.name for s in comparison.segments(backtest, a, a, 4)] == ["kind shop"]
-    assert comparison.segments(backtest, a, a, 7) == []
+    assert [s.name for s in compare(backtest, a, a, 4)] == ["kind shop"]
+    assert compare(backtest, a, a, 7) == []
 
 
 def test_a_segment_without_a_score_is_left_out(backtest: Backtest) -> None:
@@ -240,9 +258,9 @@ def test_a_segment_without_a_score_is_left_out(backtest: Backtest) -> None:
     kinds = backtest.panel.series.assign(kind=[0, 0, 1, *[0] * 6])
     alone = replace(backtest, panel=replace(backtest.panel, series=kinds))
     a = cells(alone, 1.0)
-    assert "kind office" not in [s.name for s in comparison.segments(alone, a, a)]
+    assert "kind office" not in [s.name for s in compare(alone, a, a)]
     b = cells(alone, 1.0, "smape")
-    assert "kind office" in [s.name for s in comparison.segments(alone, b, b)]
+    assert "kind office" in [s.name for s in compare(alone, b, b)]
 
 
 @pytest.mark.parametrize(
@@ -252,4 +270,4 @@ def test_a_segment_without_a_score_is_left_out(backtest: Backtest) -> None:
 def test_a_gain_over_no_error_is_none_or_a_loss(
     score: float, reference: float, expected: float
 ) -> None:
-    np.testing.assert_equal(float(comparison.gain(score, reference)), expected)
+    np.testing.assert_equal(float(bootstrap.gain(score, reference)), expected)
