@@ -2,18 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Protocol
-
 from gatecast.core.errors import ScoringError
 from gatecast.scoring.config import Score
-from gatecast.scoring.job import Job, Part
+from gatecast.scoring.engines.base import Engine
 
-
-class Engine(Protocol):
-    """Computes shards in any order, each at least once, and gives each part when it is whole."""
-
-    def __call__(self, job: Job, numbers: Sequence[int]) -> Iterator[Part]: ...
+__all__ = ["Engine", "device", "engine"]
 
 
 def engine(rules: Score, device: str = "cpu") -> Engine:

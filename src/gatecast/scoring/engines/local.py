@@ -32,7 +32,7 @@ from gatecast.scoring.job import SHARDS, Job, Part
 from gatecast.scoring.shards import score_shard
 
 if TYPE_CHECKING:
-    from gatecast.scoring.engines import Engine
+    from gatecast.scoring.engines.base import Engine
 
 _WORTH = 3.0  # seconds of work left for this process alone, from which on others pay
 _DEATHS = 3  # processes that may die over a shard

@@ -22,7 +22,7 @@ from gatecast.scoring.job import Job, Part
 from gatecast.scoring.places import place
 
 if TYPE_CHECKING:
-    from gatecast.scoring.engines import Engine
+    from gatecast.scoring.engines.base import Engine
 
 PATIENCE = 600.0  # seconds without a part after which a run is given up
 VISIBLE = 60.0  # seconds after which a part is seen from here (network file systems keep what they have listed)

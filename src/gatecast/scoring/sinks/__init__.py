@@ -1,98 +1,42 @@
 """Sinks: where forecasts are published. What is published is whole, and never changes.
 
-sink = sinks.sink(recipe)
-sink.parts(source, key)                 # workers write the parts of a run there
-sink.publish(source, key, manifest)     # one atomic step: the run is visible
-sink.read(manifest)                     # its table
+    sink = sinks.sink(recipe)
+    sink.parts(source, key)                 # workers write the parts of a run there
+    sink.publish(source, key, manifest)     # one atomic step: the run is visible
+    sink.read(manifest)                     # its table
+
+A new sink is a module beside ``parquet.py`` with a class that follows :class:`Sink`, and a line in ``SINKS`` here and
+in ``scoring/config.py``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Any, Protocol
-
-import pandas as pd
+from collections.abc import Callable
 
 from gatecast.scoring.config import Sink as Recipe
+from gatecast.scoring.sinks.base import DETAIL, Sink, facts
+from gatecast.scoring.sinks.duckdb import DuckdbSink
+from gatecast.scoring.sinks.parquet import ParquetSink
+from gatecast.scoring.sinks.postgres import PostgresSink
 
-DETAIL = ("parts", "quarantine")  # members of a manifest that grow with the series
+__all__ = ["DETAIL", "SINKS", "Sink", "at", "facts", "sink"]
 
-
-class Sink(Protocol):
-    """A place for forecasts.
-
-    A manifest is a JSON object with ``source``, ``run_key``, ``scored_at``, ``parts`` (each with ``name``, ``rows``,
-    ``bytes`` and ``sha256``), ``quarantine`` and facts about the run. Its facts are all but ``DETAIL``: a few hundred
-    bytes, so that thousands of runs can be listed.
-    """
-
-    def parts(self, source: str, key: str) -> str:
-        """Folder or fsspec address in which workers write the parts of a run."""
-
-    def publish(self, source: str, key: str, manifest: dict[str, Any]) -> None:
-        """Make exactly the manifest's parts visible in one atomic step; nothing happens if the run is published.
-
-        Raises:
-            ScoringError: WRITE.
-        """
-
-    def forget(self, source: str, key: str) -> None:
-        """Make sure that no list names a run that :meth:`find` does not find, before its parts are written anew."""
-
-    def find(self, source: str, key: str) -> dict[str, Any] | None:
-        """Manifest of a published run, whole, or None."""
-
-    def manifests(self, source: str | None = None) -> list[dict[str, Any]]:
-        """Facts of published runs, oldest first; of one source if it is named."""
-
-    def read(self, manifest: dict[str, Any]) -> pd.DataFrame:
-        """The table of a published run.
-
-        Args:
-            manifest: whole, or its facts.
-
-        Raises:
-            ScoringError: CORRUPT if it is not what was published.
-        """
-
-    def pieces(self, manifest: dict[str, Any], columns: Sequence[str]) -> Iterator[pd.DataFrame]:
-        """Columns of the table of a published run, some whole series at a time.
-
-        Args:
-            manifest: whole, or its facts.
-            columns: which.
-
-        Raises:
-            ScoringError: CORRUPT if it is not what was published.
-        """
-
-    def where(self, source: str, key: str) -> str:
-        """Where a run lies, for people."""
-
-
-def facts(manifest: dict[str, Any]) -> dict[str, Any]:
-    """A manifest without what grows with the series."""
-    return {name: value for name, value in manifest.items() if name not in DETAIL}
+SINKS: dict[str, Callable[[str], Sink]] = {
+    "parquet": ParquetSink,
+    "duckdb": DuckdbSink,
+    "postgres": PostgresSink,
+}
 
 
 def sink(recipe: Recipe) -> Sink:
     """The sink of a recipe."""
-    if recipe.kind == "duckdb":
-        from gatecast.scoring.sinks.duckdb import DuckdbSink
-
-        return DuckdbSink(recipe.address)
-    if recipe.kind == "postgres":
-        from gatecast.scoring.sinks.postgres import PostgresSink
-
-        return PostgresSink(recipe.address)
-    from gatecast.scoring.sinks.parquet import ParquetSink
-
-    return ParquetSink(recipe.address)
+    return SINKS[recipe.kind](recipe.address)
 
 
 def at(address: str) -> Sink:
     """The sink at an address: ``postgresql://…``, a DuckDB file by its ending, else Parquet."""
     if address.startswith(("postgresql:", "postgresql+psycopg:", "postgres:")):
-        return sink(Recipe("postgres", address))
-    kind = "duckdb" if address.endswith((".duckdb", ".ddb")) else "parquet"
-    return sink(Recipe(kind, address))
+        return PostgresSink(address)
+    if address.endswith((".duckdb", ".ddb")):
+        return DuckdbSink(address)
+    return ParquetSink(address)

@@ -27,7 +27,7 @@ from gatecast.core import failpoints
 from gatecast.core.errors import ScoringError
 from gatecast.core.forecast import KEYS, PROBABILITY, QuantileForecast
 from gatecast.scoring import parts
-from gatecast.scoring.sinks import DETAIL, facts
+from gatecast.scoring.sinks.base import DETAIL, facts
 
 RUNS, FORECASTS = "gatecast_runs", "gatecast_forecasts"
 STAGED = Path("data/scoring/parts")

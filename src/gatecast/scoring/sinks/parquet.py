@@ -24,7 +24,7 @@ from gatecast.core.errors import ScoringError
 from gatecast.scoring import parts
 from gatecast.scoring.parts import MANIFEST
 from gatecast.scoring.places import place
-from gatecast.scoring.sinks import facts
+from gatecast.scoring.sinks.base import facts
 
 INDEX = "index.json"
 _NAMED = {"source", "run_key", "scored_at"}  # what the facts of every run hold
