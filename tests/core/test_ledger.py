@@ -149,6 +149,10 @@ def test_the_oldest_and_the_newest_row_of_some_kinds_are_found(address: str) -> 
 def test_of_many_keys_those_that_have_a_row_are_told(address: str) -> None:
     ledger = Ledger(address)
     for n in (3, 700, 1199):
-        ledger.append("slot", "demo", {}, once=f"slot/{n}")
-    assert ledger.noted([f"slot/{n}" for n in range(1200)]) == {"slot/3", "slot/700", "slot/1199"}
-    assert ledger.noted([]) == set()
+        ledger.append("slot", "demo", {}, key=f"slot/{n}")
+    assert ledger.recorded([f"slot/{n}" for n in range(1200)]) == {
+        "slot/3",
+        "slot/700",
+        "slot/1199",
+    }
+    assert ledger.recorded([]) == set()

@@ -79,14 +79,14 @@ def test_what_is_due_is_what_the_ledger_misses(
 ) -> None:
     book, schedule = Ledger(), Schedule(cron="0 * * * *", window="5h", catchup=catchup)
     for done in (1, 3, 5):
-        book.append(SLOT, "berlin", {}, once=table().key(at(done)))
+        book.append(SLOT, "berlin", {}, key=table().key(at(done)))
     assert clock.due(table(), schedule, book, now) == [at(hour) for hour in which]
 
 
 def test_slots_of_another_source_are_none_of_ours() -> None:
     book = Ledger()
     other = replace(table(), feed=Feed(name="hamburg"))
-    book.append(SLOT, "hamburg", {}, once=other.key(at(6)))
+    book.append(SLOT, "hamburg", {}, key=other.key(at(6)))
     schedule = Schedule(cron="0 * * * *")
     assert clock.due(table(), schedule, book, at(6, 5)) == [at(6)]
     assert clock.due(other, schedule, book, at(6, 5)) == []

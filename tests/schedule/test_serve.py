@@ -131,7 +131,7 @@ def test_a_slot_that_was_left_to_a_server_that_died_is_asked_for_again(
     slot = f"{datetime.now(UTC).year}-01-01T00:00Z"
     code = (
         "import pathlib; from gatecast.core.ledger import Ledger; mark = pathlib.Path('left')\n"
-        f"if mark.exists(): Ledger().append('slot', 'shop', {{'slot': '{slot}'}}, once='slot/shop/{slot}')\n"
+        f"if mark.exists(): Ledger().append('slot', 'shop', {{'slot': '{slot}'}}, key='slot/shop/{slot}')\n"
         "mark.touch()"
     )
     one = server(code, cron="0 0 1 jan *")
@@ -164,7 +164,7 @@ def test_the_lag_is_the_age_of_the_slot_that_is_missing() -> None:
         (datetime.now(UTC) - newest).total_seconds(), abs=300
     )
     facts = {"slot": f"{newest:%Y-%m-%dT%H:%M}Z"}
-    Ledger().append(clock.SLOT, "shop", facts, once=table.key(newest))
+    Ledger().append(clock.SLOT, "shop", facts, key=table.key(newest))
     assert one.tick(table)
     assert (health()["lag_seconds"], health()["last_slot"]) == (0, facts["slot"])
     assert health()["next_slot"] == f"{newest.year + 1}-01-01T00:00Z"

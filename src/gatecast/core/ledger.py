@@ -1,11 +1,13 @@
-"""One append-only ledger: what was promoted and what was scored, when and why; and leases on what only one may do.
+"""One append-only ledger of what was promoted and scored, when and why; and leases, for work that one process does.
 
-Rows are only ever added. SQLite in the project folder by default, any SQLAlchemy address by
-``GATECAST_LEDGER_URI``.
+Rows are only ever added. The ledger is SQLite in the project folder by default, or any SQLAlchemy address that
+``GATECAST_LEDGER_URI`` names.
 
+    ledger = Ledger()
+    ledger.append("promotion", "gatecast-demo", {"verdict": "promote"}, key="gatecast-demo/7")
     with ledger.lease("promotion gatecast-demo") as lease:
-        ...                # nobody else is here, as long as this process lives
-        lease.check()      # right before what cannot be undone: still mine?
+        ...                # no other process is in here, as long as this one lives
+        lease.check()      # right before what cannot be undone: is the lease still mine?
         ...
 """
 
@@ -49,18 +51,26 @@ _LEASES = sa.Table(
     sa.Column("token", sa.Integer, nullable=False),
     sa.Column("expires_at", sa.Float, nullable=False),
 )
-SECONDS, PATIENCE = (
-    30.0,
-    45.0,
-)  # how long a lease lives unless renewed; how long the next one waits for it
-# A lease that ends so much later than any should was taken before the clock was set back: whoever took it renews it by
-# the new clock, unless they are dead.
-AHEAD = 600.0
+# Seconds that a lease lives unless it is renewed.
+SECONDS = 30.0
+# Seconds that a process waits for the lease of another one.
+PATIENCE = 45.0
+# A lease that ends this many seconds later than any should was taken before the clock was set back. A holder that lives
+# has renewed it by the new clock.
+_AHEAD = 600.0
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A row: ``kind`` (promotion, scoring), ``subject`` (registered model or source), ``facts``; ``at`` in UTC."""
+    """A row of the ledger.
+
+    Attributes:
+        id: its number, growing.
+        at: when it was written, UTC.
+        kind: what it records: promotion, scoring, ….
+        subject: a registered model or a source.
+        facts: what is recorded.
+    """
 
     id: int
     at: str
@@ -70,7 +80,7 @@ class Entry:
 
 
 def _create(engine: sa.Engine) -> None:
-    """Make the tables unless they are there; of several processes that come at once, one makes each."""
+    """Create the tables that are missing; of several processes at the same time, one creates each."""
     for table in _METADATA.sorted_tables:
         try:
             table.create(engine, checkfirst=True)
@@ -80,25 +90,27 @@ def _create(engine: sa.Engine) -> None:
 
 
 def who() -> str:
-    """``user@host, process n``: this process, for people."""
+    """This process, for people: ``user@host, process n``."""
     try:
         user = getpass.getuser()
-    except (OSError, KeyError):  # a container's user without a name
+    # a container's user without a name
+    except (OSError, KeyError):
         user = str(os.getuid())
     return f"{user}@{socket.gethostname()}, process {os.getpid()}"
 
 
 def display(uri: str) -> str:
-    """An address for people: without its password, and without the path of the current folder."""
+    """The display form of an address: no password, and relative to the current folder."""
     uri = uri.replace(f"{Path.cwd()}/", "")
     try:
         return sa.make_url(uri).render_as_string(hide_password=True)
-    except sa.exc.ArgumentError:  # an http server
+    # an http server
+    except sa.exc.ArgumentError:
         return re.sub(r"//[^/@]*@", "//***@", uri)
 
 
 class Ledger:
-    """The ledger at an address (created if it is not there).
+    """The ledger at an address, created if there is none.
 
     Raises:
         RegistryError: LEDGER if it cannot be opened.
@@ -107,12 +119,12 @@ class Ledger:
     def __init__(self, uri: str | None = None) -> None:
         self.uri = uri or os.environ.get("GATECAST_LEDGER_URI") or "sqlite:///ledger.db"
         patience = {"timeout": 60} if self.uri.startswith("sqlite") else {}
-        with self._trouble():
+        with self._coded_errors():
             self._engine = sa.create_engine(self.uri, connect_args=patience)
             _create(self._engine)
 
     @contextmanager
-    def _trouble(self) -> Iterator[None]:
+    def _coded_errors(self) -> Iterator[None]:
         try:
             yield
         except (sa.exc.SQLAlchemyError, ImportError) as error:
@@ -123,16 +135,16 @@ class Ledger:
             ) from None
 
     def append(
-        self, kind: str, subject: str, facts: dict[str, Any], once: str | None = None
+        self, kind: str, subject: str, facts: dict[str, Any], key: str | None = None
     ) -> Entry | None:
         """Add a row.
 
         Args:
             kind, subject, facts: see :class:`Entry`.
-            once: a key that only one row may have, whoever writes it.
+            key: at most one row has it, whoever writes it.
 
         Returns:
-            The row, or None if there is one with this key already.
+            The row, or None if another row has this key.
 
         Raises:
             RegistryError: LEDGER if it cannot be written.
@@ -143,31 +155,31 @@ class Ledger:
             "kind": kind,
             "subject": subject,
             "facts": json.dumps(facts, sort_keys=True),
-            "once": once,
+            "once": key,
         }
-        with self._trouble():
+        with self._coded_errors():
             try:
                 with self._engine.begin() as connection:
-                    key = connection.execute(_ENTRIES.insert().values(row)).inserted_primary_key
+                    inserted = connection.execute(_ENTRIES.insert().values(row))
             except sa.exc.IntegrityError:
                 return None
-        assert key is not None
-        return Entry(int(key[0]), at, kind, subject, facts)
+        assert inserted.inserted_primary_key is not None
+        return Entry(int(inserted.inserted_primary_key[0]), at, kind, subject, facts)
 
     def entries(self, kind: str, subject: str | None = None) -> list[Entry]:
         """Rows of a kind, oldest first."""
         query = _ENTRIES.select().where(_ENTRIES.c.kind == kind).order_by(_ENTRIES.c.id)
         if subject is not None:
             query = query.where(_ENTRIES.c.subject == subject)
-        with self._trouble(), self._engine.connect() as connection:
+        with self._coded_errors(), self._engine.connect() as connection:
             return [
                 Entry(r.id, r.at, r.kind, r.subject, json.loads(r.facts))
                 for r in connection.execute(query)
             ]
 
-    def find(self, once: str) -> Entry | None:
+    def find(self, key: str) -> Entry | None:
         """The row that has this key, if there is one."""
-        return self._one(_ENTRIES.select().where(_ENTRIES.c.once == once))
+        return self._one(_ENTRIES.select().where(_ENTRIES.c.once == key))
 
     def first(self, subject: str, *kinds: str) -> Entry | None:
         """The oldest row of any of these kinds."""
@@ -180,18 +192,19 @@ class Ledger:
         return self._one(_ENTRIES.select().where(mine).order_by(_ENTRIES.c.id.desc()).limit(1))
 
     def _one(self, query: sa.Select[Any]) -> Entry | None:
-        with self._trouble(), self._engine.connect() as connection:
+        with self._coded_errors(), self._engine.connect() as connection:
             r = connection.execute(query).first()
         return Entry(r.id, r.at, r.kind, r.subject, json.loads(r.facts)) if r else None
 
-    def noted(self, keys: Sequence[str]) -> set[str]:
-        """Those of some ``once`` keys that a row has."""
-        found: set[str] = set()
-        for begin in range(0, len(keys), 500):  # databases limit the parameters of a statement
+    def recorded(self, keys: Sequence[str]) -> set[str]:
+        """Those of some keys that a row has."""
+        known: set[str] = set()
+        # databases limit the parameters of a statement
+        for begin in range(0, len(keys), 500):
             query = sa.select(_ENTRIES.c.once).where(_ENTRIES.c.once.in_(keys[begin : begin + 500]))
-            with self._trouble(), self._engine.connect() as connection:
-                found |= set(connection.execute(query).scalars())
-        return found
+            with self._coded_errors(), self._engine.connect() as connection:
+                known |= set(connection.execute(query).scalars())
+        return known
 
     @contextmanager
     def lease(
@@ -201,22 +214,22 @@ class Ledger:
         patience: float | None = None,
         waiting: Callable[[str], None] | None = None,
     ) -> Iterator[Lease]:
-        """Hold what only one process may do at a time; renewed while the block runs, given back at its end.
+        """Hold a lease, which one process has at a time: renewed while the block runs, returned at its end.
 
         Args:
-            name: what is held.
+            name: of the lease.
             seconds: after which it is free again if this process dies; None: half a minute.
             patience: seconds to wait for another holder; None: long enough for one that died.
-            waiting: called with who holds it, several times a second while this process waits.
+            waiting: called with the holder, several times a second, while this process waits.
 
         Raises:
-            RegistryError: LEASE if another process keeps it; MAIN if this one is being started by a process that would
-                wait for it; LEDGER.
+            RegistryError: LEASE if another process keeps it; MAIN if a process that would wait for this one is just
+                starting it; LEDGER.
         """
         if getattr(multiprocessing.current_process(), "_inheriting", False):
             raise RegistryError(
                 "MAIN",
-                "a process that was started to compute has run the script that started it, and came to this lease.",
+                "a worker process has run the script that started it, up to this lease.",
                 'Put the script\'s calls under `if __name__ == "__main__":`.',
             )
         seconds = SECONDS if seconds is None else seconds
@@ -240,7 +253,8 @@ class Ledger:
         finally:
             ended.set()
             heart.join()
-            with suppress(RegistryError):  # must not hide what ended the block
+            # must not hide what ended the block
+            with suppress(RegistryError):
                 lease.renew(-1.0)
 
     def _now(self) -> Any:
@@ -254,10 +268,10 @@ class Ledger:
         now = self._now()
         mine = {"holder": who(), "expires_at": now + seconds}
         expires = _LEASES.c.expires_at
-        free = (_LEASES.c.name == name) & ((expires < now) | (expires > now + seconds + AHEAD))
+        free = (_LEASES.c.name == name) & ((expires < now) | (expires > now + seconds + _AHEAD))
         again = _LEASES.update().where(free).values(mine | {"token": _LEASES.c.token + 1})
         first = _LEASES.insert().values(mine | {"name": name, "token": 1})
-        with self._trouble():
+        with self._coded_errors():
             with self._engine.begin() as connection:
                 token = connection.execute(again.returning(_LEASES.c.token)).scalar()
             if token is not None:
@@ -270,14 +284,14 @@ class Ledger:
         return 1
 
     def _holder(self, name: str) -> str:
-        with self._trouble(), self._engine.connect() as connection:
+        with self._coded_errors(), self._engine.connect() as connection:
             query = sa.select(_LEASES.c.holder).where(_LEASES.c.name == name)
             return str(connection.execute(query).scalar())
 
 
 @dataclass(frozen=True)
 class Lease:
-    """A name that this process holds, by a token that no later holder has."""
+    """A lease that this process holds, by a token that no later holder has."""
 
     ledger: Ledger
     name: str
@@ -285,10 +299,10 @@ class Lease:
     seconds: float
 
     def renew(self, seconds: float) -> bool:
-        """Make it end in so many seconds from now; false if another process has taken it."""
+        """Let it end so many seconds from now; false if another process has taken it."""
         mine = (_LEASES.c.name == self.name) & (_LEASES.c.token == self.token)
         change = _LEASES.update().where(mine).values(expires_at=self.ledger._now() + seconds)
-        with self.ledger._trouble(), self.ledger._engine.begin() as connection:
+        with self.ledger._coded_errors(), self.ledger._engine.begin() as connection:
             return connection.execute(change).rowcount == 1
 
     def beat(self, ended: threading.Event) -> None:

@@ -107,7 +107,7 @@ def _carry_out(ledger: Ledger, lease: Lease, row: Entry) -> None:
         lease.check()
         client.set_registered_model_alias(model, CHAMPION, str(version))
         failpoints.reach("promotion: champion moved")
-    ledger.append(DONE, model, {"decision": row.id, "by": who()}, once=f"{model}/{row.id}")
+    ledger.append(DONE, model, {"decision": row.id, "by": who()}, key=f"{model}/{row.id}")
     failpoints.reach("promotion: move noted")
 
 

@@ -1,6 +1,6 @@
-"""Past slots scored as of their time: a backfill by the model of that time, a hindcast by the one of now.
+"""Past slots scored as of their time: a backfill by the champion of that time, a hindcast by the champion of now.
 
-A slot that was scored before with the same model and data is a no-op, so a backfill that was killed goes on where it
+A slot that was scored before with the same model and data is a no-op, so a backfill that was killed continues where it
 was when it is started again.
 """
 
@@ -32,7 +32,13 @@ SCORED, BEFORE, NOBODY = "scored", "published before", "without a champion then"
 
 @dataclass
 class Done:
-    """What a backfill did: ``kind`` (backfill | hindcast), slots by what became of them."""
+    """What a backfill (or hindcast: ``kind``) did.
+
+    Attributes:
+        first, last: of its slots.
+        slots: their number by outcome.
+        failed: slots that could not be scored.
+    """
 
     kind: str
     first: datetime
@@ -42,11 +48,11 @@ class Done:
 
     def text(self) -> str:
         """A line for the terminal."""
-        parts = [f"{n:,} {what}" for what, n in self.slots.items()]
-        parts += [f"{len(self.failed):,} failed"] if self.failed else []
+        counts = [f"{n:,} {outcome}" for outcome, n in self.slots.items()]
+        counts += [f"{len(self.failed):,} failed"] if self.failed else []
         total = self.slots.total() + len(self.failed)
         span = f"{stamp(self.first)} to {stamp(self.last)}"
-        return f"{self.kind} of {total:,} slots, {span}: {', '.join(parts)}"
+        return f"{self.kind} of {total:,} slots, {span}: {', '.join(counts)}"
 
 
 def run_span(config: Config) -> Done:
@@ -71,7 +77,8 @@ def run_span(config: Config) -> Done:
         for slot in slots:
             try:
                 outcome = _score(config, models, slot, kind)
-            except Exception as error:  # an unforeseen one must not hold up the other slots
+            # an unforeseen error must not hold up the other slots
+            except Exception as error:
                 done.failed.append(slot)
                 known = isinstance(error, GatecastError)
                 text = str(error) if known else traceback.format_exc()
@@ -85,13 +92,17 @@ def run_span(config: Config) -> Done:
         raise ScoringError(
             "SLOTS",
             f"{done.text()}.",
-            "What each of them needs stands above; the same command tries them again.",
+            "The lines above say what each of them needs; the same command tries them again.",
         )
     return done
 
 
 def _score(config: Config, models: Models, slot: datetime, kind: str) -> str:
-    """Score one slot; what became of it."""
+    """Score one slot.
+
+    Returns:
+        Its outcome.
+    """
     assert config.feed is not None
     best = models.at(slot)
     if best is None:
@@ -101,10 +112,11 @@ def _score(config: Config, models: Models, slot: datetime, kind: str) -> str:
 
 
 class Models:
-    """Who scores a slot: the champion of its time, or the one of now; each version is loaded once."""
+    """The champion that scores a slot: the one of its time, or the one of now. The last version loaded is kept."""
 
     def __init__(self, config: Config) -> None:
-        self._source, self._ledger = config.source, Ledger()
+        self._source = config.source
+        self._ledger = Ledger()
         self._model = store.model_name(config.source)
         self._now = registry.champion(config.source) if config.hindcast else None
         self._loaded: tuple[int, Champion] | None = None
@@ -128,7 +140,7 @@ class Models:
 
 
 def past_slots(config: Config) -> Iterator[datetime]:
-    """The slots of a backfill: the schedule's, or moments a horizon apart where there is no schedule."""
+    """The slots of a backfill: the schedule's, or one per horizon where there is no schedule."""
     assert config.feed is not None
     zone = clock_zone(config)
     begin, end = moment(str(config.begin), zone), moment(str(config.end), zone, whole_day=True)
@@ -146,10 +158,16 @@ def past_slots(config: Config) -> Iterator[datetime]:
 
 
 def moment(text: str, zone: str, whole_day: bool = False) -> datetime:
-    """A time that a user wrote, local to a zone unless it has an offset; a bare date may mean all of it."""
+    """A time that a user wrote, local to a zone unless it has an offset.
+
+    Args:
+        text: a time or a date.
+        zone: of the wall clock.
+        whole_day: a date means its last second, not its first.
+    """
     bare = re.fullmatch(r"\d{4}-\d{2}-\d{2}", text.strip())
-    found = stamps.instant(text, zone).tz_localize(UTC).to_pydatetime()
+    at = stamps.instant(text, zone).tz_localize(UTC).to_pydatetime()
     if whole_day and bare:
         tomorrow = str(datetime.fromisoformat(text.strip()) + timedelta(days=1))
-        found = moment(tomorrow, zone) - timedelta(seconds=1)
-    return found
+        at = moment(tomorrow, zone) - timedelta(seconds=1)
+    return at

@@ -1,10 +1,10 @@
-"""The clock: which slots are due, and each of them scored once, whoever calls, how often, how late, or at once.
+"""The clock scores every due slot exactly one time, however often, late or concurrently it is called.
 
-    nothing is remembered but the ledger's rows: a slot is done if there is one, and missing if there is none
-    lease on the clock -> what is due -> score as of the slot -> the slot's row
+    lease on the clock -> due slots -> score as of each slot -> a ledger row for the slot
 
-A process that dies in between leaves the slot missing: the next call scores it again, which is a no-op where the run
-was published (see :mod:`gatecast.scoring.run`), and notes it. A clock that is set back finds its slots done.
+The ledger is its only memory: a slot with a row is done, a slot without one is missing. A process that dies in between
+leaves the slot missing. The next call scores it again, which is a no-op where the run was published (see
+:mod:`gatecast.scoring.run`), and adds the row. After the machine's clock was set back, the slots are done already.
 """
 
 from __future__ import annotations
@@ -17,14 +17,17 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from gatecast.config import Config
-from gatecast.core import failpoints, ledger
+from gatecast.core import failpoints
+from gatecast.core import ledger as ledgers
 from gatecast.core.errors import GatecastError, RegistryError, ScoringError
 from gatecast.core.ledger import Entry, Ledger, who
 from gatecast.schedule.config import Schedule
 from gatecast.schedule.slots import Timetable, stamp
 
-SLOT, MISSED = "slot", "slots-missed"  # kinds of ledger rows
-ON_TIME = timedelta(minutes=10)  # how late `catchup: none` still scores a slot
+# Kinds of ledger rows.
+SLOT, MISSED = "slot", "slots-missed"
+# How late `catchup: none` still scores a slot.
+ON_TIME = timedelta(minutes=10)
 
 
 @dataclass(frozen=True)
@@ -32,9 +35,9 @@ class Tick:
     """What one call of the clock did.
 
     Attributes:
-        done: rows of the slots that were scored.
-        busy: who scores, if somebody else does; None otherwise.
-        next: the first slot that is still to come.
+        done: ledger rows of the slots that were scored.
+        busy: who scores, if another process does; None otherwise.
+        next: the next slot.
     """
 
     done: list[Entry]
@@ -49,7 +52,7 @@ class Tick:
         return f"{done}; the next slot is {stamp(self.next)}"
 
 
-def due(table: Timetable, schedule: Schedule, book: Ledger, now: datetime) -> list[datetime]:
+def due(table: Timetable, schedule: Schedule, ledger: Ledger, now: datetime) -> list[datetime]:
     """The slots that are due and missing, oldest first."""
     window = span(schedule)
     if schedule.catchup == "all":
@@ -58,24 +61,24 @@ def due(table: Timetable, schedule: Schedule, book: Ledger, now: datetime) -> li
         late = window if schedule.catchup == "latest" else min(window, ON_TIME)
         newest = table.last(now, late)
         slots = [] if newest is None else [newest]
-    return missing(table, book, slots)
+    return missing(table, ledger, slots)
 
 
-def missing(table: Timetable, book: Ledger, slots: list[datetime]) -> list[datetime]:
-    """Those of some slots that no row of the ledger says were scored."""
-    done = book.noted([table.key(slot) for slot in slots])
+def missing(table: Timetable, ledger: Ledger, slots: list[datetime]) -> list[datetime]:
+    """Those of some slots that have no row in the ledger."""
+    done = ledger.recorded([table.key(slot) for slot in slots])
     return [slot for slot in slots if table.key(slot) not in done]
 
 
 def span(schedule: Schedule) -> timedelta:
-    """How far back a missing slot is scored."""
+    """How old a missing slot may be and still be scored."""
     import pandas as pd
 
     return pd.Timedelta(schedule.window).to_pytimedelta()
 
 
 def run_due(config: Config, now: datetime | None = None) -> Tick:
-    """Score every slot that is due and missing, and say so line by line.
+    """Score every slot that is due and missing, and print one line per slot.
 
     Args:
         config: the settings; ``config.feed`` and ``config.schedule`` above all.
@@ -84,16 +87,16 @@ def run_due(config: Config, now: datetime | None = None) -> Tick:
     Raises:
         ConfigError: SCHEDULE if there is no schedule.
         ScoringError: SLOTS if a slot could not be scored: it stays missing, and the next call tries it again.
-        RegistryError: LEASE if another call went on longer than the window (``overlap: queue``); LEDGER.
+        RegistryError: LEASE if another call took longer than the window (``overlap: queue``); LEDGER.
     """
-    table, schedule, book = Timetable.of(config), config.schedule, Ledger()
+    table, schedule, ledger = Timetable.of(config), config.schedule, Ledger()
     with ExitStack() as held:
-        # Long enough to tell a holder that lives from one that was killed: that one's lease runs out.
-        patience = ledger.SECONDS + 1
+        # Long enough for the lease of a killed process to run out.
+        patience = ledgers.SECONDS + 1
         if schedule.overlap == "queue":
             patience = max(patience, span(schedule).total_seconds())
         try:
-            held.enter_context(book.lease(f"clock {config.source}", patience=patience))
+            held.enter_context(ledger.lease(f"clock {config.source}", patience=patience))
         except RegistryError as error:
             if error.code != "LEASE" or schedule.overlap == "queue":
                 raise
@@ -101,39 +104,40 @@ def run_due(config: Config, now: datetime | None = None) -> Tick:
         failpoints.reach("clock: lease taken")
         moment = now or datetime.now(UTC)
         settled = (moment - span(schedule)).replace(second=0, microsecond=0)
-        _note_missed(table, book, settled)
+        _record_missed(table, ledger, settled)
         done, failed = [], []
-        for slot in due(table, schedule, book, moment):
+        for slot in due(table, schedule, ledger, moment):
             try:
-                done.append(_score(config, table, book, slot, settled))
-            except Exception as error:  # a slot that nobody foresaw must not hold up the others
+                done.append(_score(config, table, ledger, slot, settled))
+            # an unforeseen error must not hold up the other slots
+            except Exception as error:
                 failed.append(slot)
                 known = isinstance(error, GatecastError)
-                said = str(error) if known else traceback.format_exc()
-                print(f"slot {stamp(slot)}: {said}", file=sys.stderr)
+                text = str(error) if known else traceback.format_exc()
+                print(f"slot {stamp(slot)}: {text}", file=sys.stderr)
     if failed:
         raise ScoringError(
             "SLOTS",
             f"{len(failed)} of {len(failed) + len(done)} slots could not be scored:"
             f" {', '.join(map(stamp, failed[:5]))}{' …' if len(failed) > 5 else ''}.",
-            "What each of them needs stands above. `mode=due` tries again, as long as schedule.catchup and"
-            " schedule.window say; `mode=backfill` scores them later.",
+            "The lines above say what each of them needs. `mode=due` tries again, as long as schedule.catchup and"
+            " schedule.window allow; `mode=backfill` scores them later.",
         )
     return Tick(done, None, table.after(moment))
 
 
 def standing(config: Config) -> str:
-    """A line that says what the schedule has done, and what it waits for.
+    """One line on what the schedule has done and what comes next.
 
     Raises:
         RegistryError: LEDGER.
     """
     if config.schedule.cron is None:
         return "none: `schedule.cron` in params.yaml is null"
-    table, book, now = Timetable.of(config), Ledger(), datetime.now(UTC)
-    last = book.last(config.source, SLOT)
-    waiting = due(table, config.schedule, book, now)
-    missed = sum(row.facts["slots"] for row in book.entries(MISSED, config.source))
+    table, ledger, now = Timetable.of(config), Ledger(), datetime.now(UTC)
+    last = ledger.last(config.source, SLOT)
+    waiting = due(table, config.schedule, ledger, now)
+    missed = sum(row.facts["slots"] for row in ledger.entries(MISSED, config.source))
     parts = [
         f"{table.cron} ({table.zone})",
         f"last slot {last.facts['slot']} by v{last.facts['version']}"
@@ -147,9 +151,9 @@ def standing(config: Config) -> str:
 
 
 def _score(
-    config: Config, table: Timetable, book: Ledger, slot: datetime, settled: datetime
+    config: Config, table: Timetable, ledger: Ledger, slot: datetime, settled: datetime
 ) -> Entry:
-    """Score one slot and note it."""
+    """Score one slot and record it."""
     from gatecast.scoring import run
 
     assert config.feed is not None
@@ -167,8 +171,8 @@ def _score(
         "seconds": round(summary.seconds, 3),
         "by": who(),
     }
-    once = table.key(slot)
-    entry = book.append(SLOT, config.source, facts, once=once) or book.find(once)
+    key = table.key(slot)
+    entry = ledger.append(SLOT, config.source, facts, key=key) or ledger.find(key)
     assert entry is not None
     failpoints.reach("clock: slot noted")
     again = "" if summary.fresh else ", which was published before"
@@ -179,17 +183,18 @@ def _score(
     return entry
 
 
-def _note_missed(table: Timetable, book: Ledger, settled: datetime) -> None:
-    """Note, once, the slots that have grown older than the window since the last row."""
+def _record_missed(table: Timetable, ledger: Ledger, settled: datetime) -> None:
+    """Record the slots that have become older than the window since the last row, in one row."""
     source = table.feed.name
-    first, before = book.first(source, SLOT), book.last(source, SLOT, MISSED)
-    if first is None or before is None:  # the clock's first call: no slot was promised before
+    first, before = ledger.first(source, SLOT), ledger.last(source, SLOT, MISSED)
+    # the clock's first call: no slot was promised before
+    if first is None or before is None:
         return
     begin = max(map(datetime.fromisoformat, (first.facts["slot"], before.facts["settled"])))
-    gone = missing(table, book, list(table.between(begin, settled - timedelta(seconds=1))))
+    gone = missing(table, ledger, list(table.between(begin, settled - timedelta(seconds=1))))
     if not gone:
         return
     span = {"first": stamp(gone[0]), "last": stamp(gone[-1])}
     facts = {"slots": len(gone), **span, "settled": stamp(settled)}
-    if book.append(MISSED, source, facts, once=f"{MISSED}/{source}/{span['first']}"):
+    if ledger.append(MISSED, source, facts, key=f"{MISSED}/{source}/{span['first']}"):
         print(f"{len(gone):,} slots from {span['first']} to {span['last']} were missed")

@@ -1,4 +1,4 @@
-"""A resident process for people without a scheduler: it watches the clock, and children do the work.
+"""A resident process for people without a scheduler: it watches the clock, and child processes do the work.
 
 It only knows when the next slot is. What is due is the ledger's to say, so a server that was killed, doubled or late
 does no harm. Every slot is scored by a child, ``python pipelines/score.py mode=due``: its memory ends with it, and its
@@ -27,10 +27,12 @@ from gatecast.schedule import clock
 from gatecast.schedule.slots import Timetable, stamp
 
 HEALTH = Path("data/scoring/health.json")
-# After a child that failed, or left a slot to another that may be dead.
+# The wait after a child that failed, or that left a slot to another process, which may be dead.
 RETRY = timedelta(minutes=5)
-STOP_SECONDS = 60.0  # for a running child to end by itself, once the server is told to stop
-KILL_SECONDS = 10.0  # then, for it to give back what it holds
+# Seconds for a running child to end by itself after the server was stopped.
+STOP_SECONDS = 60.0
+# Then, seconds for it to return its leases.
+KILL_SECONDS = 10.0
 
 
 @dataclass
@@ -40,13 +42,18 @@ class Server:
     Args:
         config: the settings.
         command: what a tick runs.
+
+    Attributes:
+        stopping: SIGTERM or SIGINT has come.
+        last: when and how the last child ended.
+        waiting: a slot was due and missing when last checked.
     """
 
     config: Config
     command: list[str]
     stopping: bool = False
     last: dict[str, Any] | None = None
-    waiting: bool = False  # was a slot due and missing at the last look?
+    waiting: bool = False
 
     def run(self) -> None:
         """Tick at the start, at every slot, and a while later if one is still missing, until SIGTERM or SIGINT.
@@ -61,19 +68,21 @@ class Server:
                 if now < wake:
                     time.sleep(0.2)
                 else:
-                    well = self.tick(table)
+                    succeeded = self.tick(table)
                     retry = datetime.now(UTC) + RETRY
-                    wake = table.after(now) if well else retry  # a slot may have come meanwhile
+                    # from the time before the tick: another slot may have come during it
+                    wake = table.after(now) if succeeded else retry
                     wake = min(wake, retry) if self.waiting else wake
                 now = datetime.now(UTC)
-                wake = min(wake, table.after(now))  # also where the machine's clock was set back
-        self._say(table, "stopped")
+                # the machine's clock may have been set back
+                wake = min(wake, table.after(now))
+        self._report(table, "stopped")
 
     def tick(self, table: Timetable) -> bool:
-        """Run the command once, and say how it went; false if it failed."""
+        """Run the command and report how it ended; false if it failed."""
         begin = time.monotonic()
-        self._say(table, "running")
-        # In a session of its own: a Ctrl-C in the terminal reaches the server only, which decides.
+        self._report(table, "running")
+        # In a session of its own: Ctrl-C in the terminal reaches the server only, which decides.
         child = subprocess.Popen(self.command, start_new_session=True)
         code = self._wait(child)
         self.last = {
@@ -81,18 +90,18 @@ class Server:
             "exit_code": code,
             "seconds": round(time.monotonic() - begin, 1),
         }
-        self._say(table, "ok" if code == 0 else "failed")
+        self._report(table, "ok" if code == 0 else "failed")
         return code == 0
 
     def _stop(self) -> None:
         self.stopping = True
 
     def _wait(self, child: subprocess.Popen[bytes]) -> int:
-        """Exit code of a child; once the server is told to stop, the child has a while to end by itself."""
+        """Exit code of a child, which has a while to end by itself after the server was stopped."""
         while not self.stopping:
             with suppress(subprocess.TimeoutExpired):
                 return child.wait(timeout=0.2)
-        # Each signal once: a second SIGTERM would interrupt what the first one made it give back.
+        # One signal of each sort: a second SIGTERM would interrupt the clean-up that the first one began.
         for seconds, end in ((STOP_SECONDS, child.terminate), (KILL_SECONDS, child.kill)):
             try:
                 return child.wait(timeout=seconds)
@@ -100,8 +109,8 @@ class Server:
                 end()
         return child.wait()
 
-    def _say(self, table: Timetable, state: str) -> None:
-        """One line for the terminal and one file for whoever asks."""
+    def _report(self, table: Timetable, state: str) -> None:
+        """Print one line, and write the health file."""
         now = datetime.now(UTC)
         health: dict[str, Any] = {
             "state": state,
@@ -114,17 +123,19 @@ class Server:
             "lag_seconds": None,
         }
         try:
-            book = Ledger()
-            row = book.last(self.config.source, clock.SLOT)
-            missing = clock.due(table, self.config.schedule, book, now)
+            ledger = Ledger()
+            row = ledger.last(self.config.source, clock.SLOT)
+            missing = clock.due(table, self.config.schedule, ledger, now)
             health["last_slot"] = row.facts["slot"] if row else None
             health["lag_seconds"] = round((now - missing[0]).total_seconds()) if missing else 0
             self.waiting = bool(missing)
-        except RegistryError as error:  # the child says so too, and the next tick may find it again
+        # the child reports it, too, and at the next tick the ledger may answer again
+        except RegistryError as error:
             health["state"] = f"{state}; {error.what}"
         try:
             atomic.write_json(HEALTH, health)
-        except OSError as error:  # a full disk: whoever watches the file sees that it grows old
+        # a full disk: a monitor of the file sees that it grows old
+        except OSError as error:
             health["state"] += f"; {HEALTH} cannot be written: {error}"
         took = f" in {self.last['seconds']} s" if self.last and state in ("ok", "failed") else ""
         print(
@@ -138,15 +149,15 @@ class Server:
 def _on_stop(stop: Callable[[], None]) -> Iterator[None]:
     """SIGTERM and SIGINT call a function while the block runs."""
     before = {s: signal.getsignal(s) for s in (signal.SIGTERM, signal.SIGINT)}
-    for one in before:
-        signal.signal(one, lambda *_: stop())
+    for number in before:
+        signal.signal(number, lambda *_: stop())
     try:
         yield
     finally:
-        for one, handler in before.items():
-            signal.signal(one, handler)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def command(overrides: list[str]) -> list[str]:
-    """What a tick runs: the one command of every scheduler, with the overrides that the server was given."""
+    """What a tick runs: the command that every scheduler calls, with the server's overrides."""
     return [sys.executable, "pipelines/score.py", "mode=due", *overrides]

@@ -195,7 +195,7 @@ def _make_room(job: Job, sink: Sink, published: list[dict[str, Any]], most: int)
 def note(ledger: Ledger, published: dict[str, Any]) -> None:
     """One ledger row a run, even if the process that published it was killed before it could write it."""
     source, key = published["source"], published["run_key"]
-    ledger.append(KIND, source, sinks.facts(published), once=f"{source}/{key}")
+    ledger.append(KIND, source, sinks.facts(published), key=f"{source}/{key}")
 
 
 def _catch_up(ledger: Ledger, source: str, published: list[dict[str, Any]]) -> None:
@@ -210,7 +210,7 @@ def _begun(ledger: Ledger, source: str, key: str) -> str:
     """When the run was begun: by whoever began it first, so that it ends in the same bytes whoever ends it."""
     once = f"begun/{source}/{key}"
     now = datetime.now(UTC).isoformat()
-    ledger.append(BEGUN, source, {"run_key": key, "scored_at": now}, once=once)
+    ledger.append(BEGUN, source, {"run_key": key, "scored_at": now}, key=once)
     entry = ledger.find(once)
     assert entry is not None
     return str(entry.facts["scored_at"])
