@@ -24,9 +24,7 @@ def main(config: Config) -> None:
         runs.close_dead_runs(config.source)
     for task in TASKS:
         name = store.model_name(config.source, task)
-        used = {}
-        if task == "quantile":
-            used = lineage.recently_used(config.source, rules.days, sink)
+        used = lineage.recently_used(config.source, rules.days, sink, task)
         steps = retention.plan(name, rules.keep, used)
         if not steps and task == "event":
             continue

@@ -1,4 +1,4 @@
-"""Forecast every series of the feed as it is now with the champion, and publish the forecasts once.
+"""Forecast every series of the feed as it is now with its champions, of quantiles and of events; publish each run once.
 
 python pipelines/score.py
 python pipelines/score.py source=m4_hourly
@@ -13,6 +13,8 @@ docs/scheduling.md how to score on a schedule. A backfill scores past slots as o
 champion then; hindcast=true by the one of now. Its `from` and `to` are the settings `begin` and `end` below.
 """
 
+import sys
+
 from gatecast.cli import entry
 from gatecast.config import Config
 
@@ -25,10 +27,11 @@ def main(config: Config) -> None:
 
         tick = clock.run_due(config)
         print(f"score: {tick.text()}")
-        if tick.done:
+        if tick.run_keys:
             from gatecast.reports import page
 
-            print(page.after(config, tick.done[-1].facts["run_key"]))
+            for key in tick.run_keys:
+                print(page.after(config, key))
     elif config.mode == "backfill":
         from gatecast.schedule import backfill
 
@@ -38,10 +41,15 @@ def main(config: Config) -> None:
         from gatecast.reports import scoring as report
         from gatecast.scoring import run
 
-        done = run.score(config.feed, config, config.as_of)
-        print(report.text(done, config.horizon))
-        if done.fresh:
-            print(page.after(config, done.manifest["run_key"]))
+        runs, errors = run.score_all(config.feed, config, config.as_of)
+        for done in runs:
+            print(report.text(done, config.horizon))
+            if done.fresh:
+                print(page.after(config, done.manifest["run_key"]))
+        for error in errors[1:]:
+            print(f"\n{error}", file=sys.stderr)
+        if errors:
+            raise errors[0]
 
 
 if __name__ == "__main__":

@@ -118,14 +118,14 @@ def test_a_slot_that_fails_holds_up_no_other(years: Config) -> None:
 def test_a_slot_that_fails_for_a_reason_nobody_foresaw_holds_up_no_other(
     years: Config, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    score = backfill.run.score
+    score = backfill.run.score_all
 
     def fails_once(feed: Feed, config: Config, as_of: str, *rest: Any) -> Any:
         if "10-20" in as_of:
             raise ZeroDivisionError
         return score(feed, config, as_of, *rest)
 
-    monkeypatch.setattr(backfill.run, "score", fails_once)
+    monkeypatch.setattr(backfill.run, "score_all", fails_once)
     with pytest.raises(ScoringError) as caught:
         backfill.run_span(years)
     assert caught.value.code == "SLOTS"

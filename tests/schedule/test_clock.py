@@ -155,14 +155,14 @@ def test_a_slot_that_cannot_be_scored_stays_missing_and_holds_up_no_other(
 def test_an_error_that_nobody_foresaw_holds_up_no_other_slot(
     hourly: Config, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    real = run.score
+    real = run.score_all
 
-    def fails(feed: Feed, config: Config, as_of: str) -> run.Summary:
+    def fails(feed: Feed, config: Config, as_of: str) -> Any:
         if as_of.endswith("T04:00+01:00"):
             raise ZeroDivisionError
         return real(feed, config, as_of)
 
-    monkeypatch.setattr(run, "score", fails)
+    monkeypatch.setattr(run, "score_all", fails)
     with pytest.raises(ScoringError, match=r"SLOTS.*1 of 2 slots.*2024-10-27T03:00Z"):
         clock.run_due(scheduled(hourly, catchup="all", window="2h"), at(4, 5))
     assert "ZeroDivisionError" in capsys.readouterr().err

@@ -59,7 +59,7 @@ def champion(source: str, alias: str = CHAMPION, task: Task = "quantile") -> Cha
     return None if found is None else _load(found)
 
 
-def numbered(source: str, number: int) -> Champion:
+def numbered(source: str, number: int, task: Task = "quantile") -> Champion:
     """Load a registered version by its number.
 
     Raises:
@@ -67,7 +67,7 @@ def numbered(source: str, number: int) -> Champion:
     """
     from mlflow.exceptions import MlflowException
 
-    name = store.model_name(source)
+    name = store.model_name(source, task)
     with store.answering():
         try:
             return _load(store.client().get_model_version(name, str(number)))

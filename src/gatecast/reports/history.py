@@ -38,7 +38,8 @@ def last(source: str, sink: Sink, ledger: Ledger, count: int = 10) -> list[dict[
 
 def render(runs: list[dict[str, Any]]) -> str:
     """The table as text."""
-    columns = ("when", "kind", "cutoff", *_NUMBERS, "state", "run")
+    tasks = ("task",) if any("task" in run for run in runs) else ()  # runs of quantiles do not say
+    columns = ("when", *tasks, "kind", "cutoff", *_NUMBERS, "state", "run")
     rows = [
         [run["when"][:16], *(_cell(c, run.get(c)) for c in columns[1:-1]), run["run_key"]]
         for run in runs
@@ -48,7 +49,7 @@ def render(runs: list[dict[str, Any]]) -> str:
 
 def _cell(name: str, value: Any) -> str:
     if value is None:
-        return "-"
+        return "quantile" if name == "task" else "-"
     if name == "version":
         return f"v{value}"
     return f"{value:,}" if isinstance(value, int | float) else str(value)

@@ -16,6 +16,7 @@ from gatecast.core.ledger import Ledger
 from gatecast.registry.mlflow import store
 from gatecast.scoring import config, sinks
 from gatecast.scoring.sinks import Sink
+from gatecast.scoring.store import task_of
 
 _TAGS = {  # of the run of a training
     "git_commit": "mlflow.source.git.commit",
@@ -45,7 +46,7 @@ def of_forecast(source: str | None, run_key: str, sink: Sink | None = None) -> d
             "It stands on every row as `run_key`, and names the folder in forecasts/.",
         )
     forecast = found[0]
-    facts = of_version(forecast["source"], int(forecast["version"]), sink)
+    facts = of_version(forecast["source"], int(forecast["version"]), sink, task_of(forecast))
     if facts["digest"] != forecast["digest"]:
         raise RegistryError(
             "DIGEST",
@@ -128,18 +129,20 @@ def of_version(
         "forecasts": [
             m
             for m in _written(source, sink)
-            if (int(m["version"]), m["digest"]) == (version, digest)
+            if (m["model"], int(m["version"]), m["digest"]) == (name, version, digest)
         ],
     }
 
 
-def recently_used(source: str, days: int, sink: Sink | None = None) -> dict[int, str]:
+def recently_used(
+    source: str, days: int, sink: Sink | None = None, task: Task = "quantile"
+) -> dict[int, str]:
     """Versions by which forecasts that lie in ``forecasts/`` were written in the last days, and which those are."""
     after = (datetime.now(UTC) - timedelta(days=days)).isoformat()
     return {
         int(m["version"]): f"forecasts {m['folder']} are of {m['scored_at'][:10]}"
         for m in _written(source, sink)
-        if m["folder"] and m["scored_at"] >= after
+        if m["folder"] and m["scored_at"] >= after and task_of(m) == task
     }
 
 

@@ -10,14 +10,15 @@ import pandas as pd
 
 from gatecast.core import atomic
 from gatecast.core.errors import ScoringError
-from gatecast.core.forecast import QuantileForecast
+from gatecast.core.forecast import PROBABILITY, QuantileForecast
+from gatecast.core.numbers import finite
 from gatecast.data import ingest, sources
 from gatecast.data.build_panel import build_panel
 from gatecast.data.config import Feed
 from gatecast.data.panel import Panel
 from gatecast.data.sources.files import start_axis
 from gatecast.data.windows import Windows, targets
-from gatecast.evaluation import metrics
+from gatecast.evaluation import events, metrics
 from gatecast.evaluation.table import from_table
 from gatecast.scoring import store
 from gatecast.scoring.sinks import Sink
@@ -31,8 +32,8 @@ def monitor(feed: Feed, as_of: str | None = None, sink: Sink | None = None) -> d
     Values come from the feed as it is now and, where the recipe names one, from its ``actuals`` file.
 
     Returns:
-        ``{"source": …, "runs": [{"run_key", "version", "cutoff", "scores" or null, …}]}``, also in
-        ``reports/actuals.json``. ``scores`` is null while nothing has come true.
+        ``{"source": …, "runs": [{"run_key", "task", "version", "cutoff", "scores" or null, …}]}``, also in
+        ``reports/actuals.json``. ``scores`` is null while no value has arrived.
 
     Raises:
         ScoringError: NO-FORECASTS.
@@ -62,14 +63,16 @@ def monitor(feed: Feed, as_of: str | None = None, sink: Sink | None = None) -> d
     panels: dict[tuple[int, int], Panel] = {}
     report = []
     for run in published:
-        task = run["horizon"], run["season_length"]
-        if task not in panels:
-            panels[task] = build_panel(known, ids, bare, *task, feasible=False)
+        size = run["horizon"], run["season_length"]
+        if size not in panels:
+            panels[size] = build_panel(known, ids, bare, *size, feasible=False)
         facts = ("run_key", "model", "version", "variant", "cutoff", "scored_at")
         table = store.opened(sink).read(run)
-        scores = _scores(panels[task], table, run["horizon"])
-        kind = {"kind": run.get("kind", "live")}
-        report.append({k: run[k] for k in facts} | kind | scores)
+        scores = _scores(panels[size], table, run)
+        about = {"task": store.task_of(run), "kind": run.get("kind", "live")}
+        if about["task"] == "event":
+            about["event"] = run["event"]
+        report.append({k: run[k] for k in facts} | about | scores)
     content = {"source": feed.name, "runs": report}
     atomic.write_json(REPORT, content)
     return content
@@ -101,8 +104,9 @@ def _actuals(feed: Feed, known: pd.DataFrame) -> pd.DataFrame | None:
     return rows.assign(ds=axis[after + axis.get_indexer(pd.DatetimeIndex(rows["ds"]))])
 
 
-def _scores(now: Panel, table: pd.DataFrame, horizon: int) -> dict[str, Any]:
+def _scores(now: Panel, table: pd.DataFrame, run: dict[str, Any]) -> dict[str, Any]:
     """Scores of one run's table on a panel that holds what is known now."""
+    horizon = run["horizon"]
     table = table.sort_values(["unique_id", "step"], kind="stable")
     first = table.iloc[::horizon]
     code = pd.Index(now.ids).get_indexer(first["unique_id"])
@@ -111,35 +115,59 @@ def _scores(now: Panel, table: pd.DataFrame, horizon: int) -> dict[str, Any]:
         if first["cutoff"].dt.tz is not None
         else first["cutoff"]
     )
-    place = now.axis.get_indexer(pd.DatetimeIndex(cutoff))
-    found = (code >= 0) & (place >= 0)
-    windows = Windows(code[found], place[found] + 1 - now.position[code[found]])
-    forecast = QuantileForecast(from_table(table, horizon)[found], windows)
+    position = now.axis.get_indexer(pd.DatetimeIndex(cutoff))
+    there = (code >= 0) & (position >= 0)
+    windows = Windows(code[there], position[there] + 1 - now.position[code[there]])
     y = targets(now, windows)
     arrived = int((~np.isnan(y)).sum())
     out: dict[str, Any] = {"forecasts": len(table), "actuals": arrived, "scores": None}
-    if arrived:
-        end = np.zeros(now.n_series, np.int64)
-        end[windows.series] = windows.origin
-        # scales from before the cutoff
-        pooled = metrics.score(y, forecast, metrics.scales(now, end)).pooled()
-        out["scores"] = {
-            k: round(float(v), 6) if np.isfinite(v) else None
-            for k, v in pooled.items()
-            if not k.endswith("_z")
-        }
+    if arrived and store.task_of(run) == "event":
+        probability = table[PROBABILITY].to_numpy(np.float64).reshape(-1, horizon)[there]
+        out["scores"] = finite(_event_scores(probability, y, run["event"]), 6)
+    elif arrived:
+        forecast = QuantileForecast(from_table(table, horizon)[there], windows)
+        out["scores"] = finite(_quantile_scores(now, forecast, y), 6)
     return out
 
 
+def _quantile_scores(now: Panel, forecast: QuantileForecast, y: np.ndarray) -> dict[str, float]:
+    """Scores by name; yardsticks are from before the cutoff."""
+    windows = forecast.windows
+    end = np.zeros(now.n_series, np.int64)
+    end[windows.series] = windows.origin
+    pooled = metrics.score(y, forecast, metrics.scales(now, end)).pooled()
+    return {k: float(v) for k, v in pooled.items() if not k.endswith("_z")}
+
+
+def _event_scores(p: np.ndarray, y: np.ndarray, event: events.Event) -> dict[str, float]:
+    """Scores by name, of all steps up to each series' newest value: a step that is still to come counts nowhere.
+
+    Args:
+        p: (n, H) probabilities that the event has happened by each step.
+        y: (n, H) what is known now, NaN elsewhere.
+        event: which.
+    """
+    to_come = np.isnan(y)[:, ::-1].cumprod(1)[:, ::-1] > 0
+    label = np.where(to_come, np.nan, events.happened(y, event))
+    return events.scores(p.ravel(), label.ravel())
+
+
 def line(content: dict[str, Any]) -> str:
-    """One line a run for the terminal."""
+    """One line per run for the terminal."""
     lines = []
     for run in content["runs"]:
+        event = run["task"] == "event"
         text = (
             f"{run['model']} v{run['version']} ({run['variant']}) from {run['cutoff']}:"
-            f" {run['actuals']:,} of {run['forecasts']:,} forecasts have come true"
+            f" {run['actuals']:,} of {run['forecasts']:,} forecasts {'can be judged' if event else 'have come true'}"
         )
-        if s := run["scores"]:
+        s = run["scores"]
+        if s and event:
+            text += (
+                f"; {events.say(run['event'])} happened for {100 * s['base_rate']:.1f} % of them,"
+                f" Brier score {_show(s['brier'])}, AUROC {_show(s['auroc'])}"
+            )
+        elif s:
             text += (
                 f"; sMAPE {_show(s['smape'], 2)}, MASE {_show(s['mase'])}, WAPE {_show(s['wape'])},"
                 f" 95 % interval holds {100 * s['coverage_95']:.1f} %"

@@ -18,8 +18,9 @@ from gatecast.core import atomic
 from gatecast.core.errors import GatecastError, ScoringError
 from gatecast.data.panel import Panel
 from gatecast.data.windows import Windows, history
+from gatecast.evaluation.events import Event, say
 from gatecast.reports.review import BANDS, CHANGED, CHOSEN, LARGEST, MIDDLE, Fan, Review, review
-from gatecast.scoring import config, sinks
+from gatecast.scoring import config, sinks, store
 from gatecast.scoring.sinks import Sink
 
 PAGES = Path("reports/scoring")
@@ -30,7 +31,7 @@ _BLUE, _GREY, _RED = "#2563eb", "#374151", "#dc2626"
 def after(settings: Config, run_key: str) -> str:
     """Draw the run that has just been published, and say where. A page that cannot be drawn is a warning, no error."""
     try:
-        return f"  page of the run: {of_run(settings, run_key, PAGES / f'{settings.source}.html')}"
+        return f"  page of the run: {of_run(settings, run_key, newest=True)}"
     except (
         Exception
     ) as error:  # the forecasts are out: whatever this is, it must not look as if they were not
@@ -38,19 +39,19 @@ def after(settings: Config, run_key: str) -> str:
         return f"  warning: the run is published, its page could not be drawn: {why}"
 
 
-def of_run(settings: Config, run_key: str | None = None, path: Path | None = None) -> Path:
+def of_run(settings: Config, run_key: str | None = None, newest: bool = False) -> Path:
     """Draw a published run.
 
     Args:
         settings: ``source``, ``storage``, ``score.show``.
-        run_key: None: the newest of the source.
-        path: None: named by source and key.
+        run_key: None: the newest of the source, of quantiles if there is one.
+        newest: call the page by source (and ``-event``), not by source and key.
 
     Raises:
         ScoringError: NO-RUN, SNAPSHOT, CORRUPT.
     """
     source, sink = settings.source, sinks.sink(settings.storage or config.Sink())
-    key = run_key or next((m["run_key"] for m in reversed(sink.manifests(source))), None)
+    key = run_key or _newest(sink.manifests(source))
     manifest = sink.find(source, key) if key else None
     if manifest is None:
         asked = f"run {run_key}" if run_key else "run"
@@ -59,8 +60,15 @@ def of_run(settings: Config, run_key: str | None = None, path: Path | None = Non
             f"{sink.where(source, '')} holds no published {asked} of {source}.",
             "`python pipelines/status.py` lists the runs; `source=…` names another source.",
         )
-    path = path or PAGES / f"{source}-{key}.html"
+    mark = "-event" if store.task_of(manifest) == "event" else ""
+    path = PAGES / (f"{source}{mark}.html" if newest else f"{source}-{key}.html")
     return draw(manifest, sink, settings.score.show, path)
+
+
+def _newest(runs: list[dict[str, Any]]) -> str | None:
+    """Key of the last run of quantiles, else of events; None if there is none."""
+    quantiles = [m for m in runs if store.task_of(m) == "quantile"]
+    return next((str(m["run_key"]) for m in reversed(quantiles or runs)), None)
 
 
 def draw(manifest: dict[str, Any], sink: Sink, show: list[str], path: Path) -> Path:
@@ -82,13 +90,15 @@ def render(seen: Review, where: str) -> str:
         lstrip_blocks=True,
     )
     environment.filters["plain"] = plain
-    kinds = {
+    event = seen.manifest.get("event")
+    titles = {
         CHOSEN: "Chosen series (score.show)",
         CHANGED: "Changed most since the run before",
-        LARGEST: "Largest series",
+        LARGEST: "Most at risk" if event else "Largest series",
     }
     charts = [
-        (kinds[kind], [_chart(seen.panel, fan) for fan in fans]) for kind, fans in seen.fans.items()
+        (titles[why], [_chart(seen.panel, fan, event) for fan in fans])
+        for why, fans in seen.fans.items()
     ]
     return environment.get_template("page.html").render(
         m=seen.manifest,
@@ -99,6 +109,8 @@ def render(seen: Review, where: str) -> str:
         trouble=seen.trouble,
         where=where,
         charts=charts,
+        event=say(event) if event else "",
+        risks=seen.risks,
         missing=seen.missing,
         reasons=seen.reasons,
         groups=seen.groups,
@@ -112,19 +124,19 @@ def plain(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in cut)
 
 
-def _chart(panel: Panel, fan: Fan) -> dict[str, Any]:
+def _chart(panel: Panel, fan: Fan, event: Event | None) -> dict[str, Any]:
     from markupsafe import Markup
 
     return {
         "id": str(panel.ids[fan.series]),
-        "svg": Markup(_svg(panel, fan)),  # numbers and stamps only
+        "svg": Markup(_svg(panel, fan, event)),  # numbers and stamps only
         "change": None if np.isnan(fan.change) else float(fan.change),
         "reason": fan.reason,
     }
 
 
-def _svg(panel: Panel, fan: Fan) -> str:
-    """History and fan of a series as an SVG element; the dashed line is what the run before said."""
+def _svg(panel: Panel, fan: Fan, event: Event | None = None) -> str:
+    """History and forecast of a series as an SVG element; the dashed line is what the run before said."""
     import matplotlib as mpl
     from matplotlib import dates
     from matplotlib.figure import Figure
@@ -136,19 +148,15 @@ def _svg(panel: Panel, fan: Fan) -> str:
     axis = panel.axis[fan.place + 1 - length : fan.place + 1 + horizon]
     stamps = dates.date2num(axis.to_numpy())
     ahead = stamps[length - 1 :]  # from the last value, so that a single step is seen, too
-    bands = np.vstack([np.full(len(BANDS), past[-1]), fan.bands])
     with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "gatecast", "font.size": 8}):
         figure = Figure(figsize=(4.6, 2.1), layout="constrained")
         ax = figure.add_subplot()
         ax.spines[["top", "right"]].set_visible(False)
         ax.plot(stamps[:length], past, color=_GREY, linewidth=1)
-        for low, alpha in ((0, 0.15), (1, 0.25)):
-            high = len(BANDS) - 1 - low
-            ax.fill_between(
-                ahead, bands[:, low], bands[:, high], color=_BLUE, alpha=alpha, linewidth=0
-            )
-        ax.plot(ahead[1:], fan.before, color=_RED, linewidth=1, linestyle="--")
-        ax.plot(ahead, bands[:, MIDDLE], color=_BLUE, linewidth=1.4)
+        if event:
+            _draw_event(ax, ahead, fan, event)
+        else:
+            _draw_quantiles(ax, ahead, fan, past[-1])
         zone = ZoneInfo(panel.meta.timezone or "UTC")
         locator = dates.AutoDateLocator(zone, minticks=3, maxticks=6)
         ax.xaxis.set_major_locator(locator)
@@ -159,3 +167,25 @@ def _svg(panel: Panel, fan: Fan) -> str:
         figure.savefig(out, format="svg", transparent=True, metadata=bare)
     text = out.getvalue()
     return text[text.index("<svg") :]
+
+
+def _draw_quantiles(ax: Any, ahead: np.ndarray, fan: Fan, last: float) -> None:
+    bands = np.vstack([np.full(len(BANDS), last), fan.bands])
+    for low, alpha in ((0, 0.15), (1, 0.25)):
+        high = len(BANDS) - 1 - low
+        ax.fill_between(ahead, bands[:, low], bands[:, high], color=_BLUE, alpha=alpha, linewidth=0)
+    ax.plot(ahead[1:], fan.before, color=_RED, linewidth=1, linestyle="--")
+    ax.plot(ahead, bands[:, MIDDLE], color=_BLUE, linewidth=1.4)
+
+
+def _draw_event(ax: Any, ahead: np.ndarray, fan: Fan, event: Event) -> None:
+    """The threshold over the history, and the probability on an axis of its own, from 0 to 1."""
+    (threshold,) = event.values()
+    ax.axhline(threshold, color=_GREY, linewidth=0.8, linestyle=":")
+    right = ax.twinx()
+    right.set_ylim(0, 1)
+    right.spines["top"].set_visible(False)
+    p = np.concatenate([[0.0], fan.bands[:, 0]])
+    right.fill_between(ahead, 0, p, color=_BLUE, alpha=0.2, linewidth=0)
+    right.plot(ahead, p, color=_BLUE, linewidth=1.4)
+    right.plot(ahead[1:], fan.before, color=_RED, linewidth=1, linestyle="--")

@@ -7,7 +7,7 @@ number a (series, step), whatever the number of series.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from gatecast.core.errors import PanelError, ScoringError
-from gatecast.core.forecast import MODEL
+from gatecast.core.forecast import MODEL, PROBABILITY, Task
 from gatecast.data.panel import Panel
 from gatecast.evaluation.table import stamps_of
 from gatecast.scoring import store
@@ -26,11 +26,29 @@ from gatecast.scoring.snapshots import SNAPSHOTS
 
 BANDS = [f"{MODEL}-lo-95", f"{MODEL}-lo-80", MODEL, f"{MODEL}-hi-80", f"{MODEL}-hi-95"]
 MIDDLE = BANDS.index(MODEL)
-FORECAST, FALLBACK, QUARANTINED = range(3)  # by the model, by seasonal naive, not in the table
+# Forecast by the model, by what stands in for it, not in the table.
+FORECAST, FALLBACK, QUARANTINED = range(3)
 CHOSEN, LARGEST, CHANGED = "chosen", "largest", "changed most"
 _DRAWN = 6  # series of a kind that are drawn
 _ROWS = 12  # of a grouping that are shown
-_LISTED = 20  # series that failed, by name
+_LISTED = 20  # series that failed, or are most at risk, by name
+
+
+@dataclass(frozen=True)
+class _View:
+    """What is looked at in runs of a task.
+
+    Attributes:
+        columns: of the table, drawn.
+        main: the one that is compared with the run before.
+        size: (m, horizon, columns) -> (m,) what the largest series are the largest by.
+        change: how far (m, horizon, columns) are from (m, horizon) of the run before, NaN without an overlap.
+    """
+
+    columns: list[str]
+    main: str
+    size: Callable[[np.ndarray], np.ndarray]
+    change: Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -40,10 +58,11 @@ class Fan:
     Attributes:
         series: place in the panel.
         place: of the cutoff on the time axis.
-        bands: (horizon, 5) in the order of ``BANDS``.
-        before: (horizon,) median of the run before at the same stamps, NaN where it had none.
-        change: mean distance between the two medians, in widths of the 80 % interval; NaN without an overlap.
-        reason: why it is seasonal naive's; '' if it is not.
+        bands: (horizon, 5) quantiles in the order of ``BANDS``; (horizon, 1) probability of an event.
+        before: (horizon,) median, or probability, of the run before at the same stamps, NaN where it had none.
+        change: mean distance between the two medians, in widths of the 80 % interval, or between the two
+            probabilities; NaN without an overlap.
+        reason: why it is not the model's own; '' if it is.
     """
 
     series: int
@@ -63,7 +82,9 @@ class Review:
         before: of the run that its forecasts are compared with, or None.
         trouble: why that one cannot be read, or ''.
         panel: the snapshot that was scored.
-        fans: what is drawn, by the reason why.
+        fans: what is drawn, by the reason why. The largest series are those with the largest forecasts, or those most
+            at risk: with the largest probability that the event happens within the horizon.
+        risks: of events: id, probability by the first step and by the last of the series most at risk.
         missing: ids that were to be drawn and have no forecast.
         reasons: series by what failed.
         groups: (series, fallbacks, quarantined) by name, worst first, for each way to divide the series.
@@ -75,6 +96,7 @@ class Review:
     trouble: str
     panel: Panel
     fans: dict[str, list[Fan]]
+    risks: list[tuple[str, float, float]]
     missing: list[str]
     reasons: list[tuple[str, int]]
     groups: dict[str, list[tuple[str, int, int, int]]]
@@ -94,29 +116,33 @@ def review(manifest: dict[str, Any], sink: Sink, show: Sequence[str] = ()) -> Re
     """
     panel = _snapshot(manifest)
     before = _before(manifest, sink)
+    view = _VIEWS[store.task_of(manifest)]
     known, trouble = None, ""
     try:
-        known = _medians(before, sink, panel) if before else None
+        known = _main(before, view, sink, panel) if before else None
     except ScoringError as error:  # this run can be looked at all the same
         trouble = str(error)
     ids, horizon = pd.Index(panel.series["unique_id"]), manifest["horizon"]
     state = np.full(panel.n_series, QUARANTINED, np.int8)
     why = np.full(panel.n_series, "", object)
     fans: dict[str, list[tuple[float, Fan]]] = {CHOSEN: [], CHANGED: [], LARGEST: []}
-    for piece in sink.pieces(manifest, ["unique_id", "cutoff", "step", "fallback", *BANDS]):
+    risks: list[tuple[str, float, float]] = []
+    for piece in sink.pieces(manifest, ["unique_id", "cutoff", "step", "fallback", *view.columns]):
         series, place, rows = _blocks(piece, panel, ids, horizon)
-        bands = rows[BANDS].to_numpy(np.float32).reshape(-1, horizon, len(BANDS))
+        bands = rows[view.columns].to_numpy(np.float32).reshape(-1, horizon, len(view.columns))
         why[series] = reason = rows["fallback"].iloc[::horizon].fillna("").to_numpy(object)
         state[series] = np.where(reason == "", FORECAST, FALLBACK)
         earlier = _overlap(known, series, place, horizon)
-        change, size = _change(bands, earlier), np.abs(bands[:, :, MIDDLE]).sum(1)
+        change, size = view.change(bands, earlier), view.size(bands)
         picked = {
             CHOSEN: (np.flatnonzero(ids[series].isin(show)), -series),
             CHANGED: (_top(np.nan_to_num(change)), change),
             LARGEST: (_top(size), size),
         }
-        for kind, (found, rank) in picked.items():
-            fans[kind] += [
+        if view is _VIEWS["event"]:
+            risks = _riskiest(risks, ids[series], bands[:, :, 0])
+        for why_drawn, (found, rank) in picked.items():
+            fans[why_drawn] += [
                 (rank[i], Fan(series[i], place[i], band, was, change[i], reason[i]))
                 for i, band, was in zip(found, bands[found], earlier[found], strict=True)
             ]
@@ -131,6 +157,7 @@ def review(manifest: dict[str, Any], sink: Sink, show: Sequence[str] = ()) -> Re
         trouble=trouble,
         panel=panel,
         fans={k: v if k == CHOSEN else v[:_DRAWN] for k, v in ranked.items() if v},
+        risks=risks,
         missing=[i for i in show if i not in drawn],
         reasons=Counter(why[state != FORECAST]).most_common(),
         groups=_groups(panel, state, len(manifest.get("parts", []))),
@@ -151,12 +178,14 @@ def _snapshot(manifest: dict[str, Any]) -> Panel:
 
 
 def _before(manifest: dict[str, Any], sink: Sink) -> dict[str, Any] | None:
-    """The newest run published before this one that does not begin after it."""
+    """The newest run of the same task, and event, published before this one that does not begin after it."""
     begins = store.age(manifest)[0]
     earlier = [
         m
         for m in sink.manifests(manifest["source"])
-        if m["scored_at"] < manifest["scored_at"] and store.age(m)[0] <= begins
+        if m["scored_at"] < manifest["scored_at"]
+        and store.age(m)[0] <= begins
+        and _asks(m) == _asks(manifest)
     ]
     return max(earlier, key=store.age, default=None)
 
@@ -175,30 +204,37 @@ def _blocks(
     return ids.get_indexer(first["unique_id"]), panel.axis.get_indexer(cutoff), piece
 
 
-def _medians(manifest: dict[str, Any], sink: Sink, panel: Panel) -> tuple[np.ndarray, np.ndarray]:
-    """(n, horizon) median of each series of the panel in a run, NaN where it has none; (n,) place of its cutoff."""
+def _asks(manifest: dict[str, Any]) -> tuple[str, Any]:
+    return store.task_of(manifest), manifest.get("event")
+
+
+def _main(
+    manifest: dict[str, Any], view: _View, sink: Sink, panel: Panel
+) -> tuple[np.ndarray, np.ndarray]:
+    """(n, horizon) main column of each series of the panel in a run, NaN without one; (n,) place of its cutoff."""
     ids, horizon = pd.Index(panel.series["unique_id"]), manifest["horizon"]
-    medians = np.full((panel.n_series, horizon), np.nan, np.float32)
+    main = np.full((panel.n_series, horizon), np.nan, np.float32)
     places = np.full(panel.n_series, -1)
-    for piece in sink.pieces(manifest, ["unique_id", "cutoff", "step", MODEL]):
+    for piece in sink.pieces(manifest, ["unique_id", "cutoff", "step", view.main]):
         series, place, rows = _blocks(piece, panel, ids, horizon)
         there = (series >= 0) & (place >= 0)
-        values = rows[MODEL].to_numpy(np.float32).reshape(-1, horizon)
-        medians[series[there]], places[series[there]] = values[there], place[there]
-    return medians, places
+        values = rows[view.main].to_numpy(np.float32).reshape(-1, horizon)
+        main[series[there]] = values[there]
+        places[series[there]] = place[there]
+    return main, places
 
 
 def _overlap(
     known: tuple[np.ndarray, np.ndarray] | None, series: np.ndarray, place: np.ndarray, horizon: int
 ) -> np.ndarray:
-    """(m, horizon) medians of the run before at the stamps of this one, NaN where it has none."""
+    """(m, horizon) main column of the run before at the stamps of this one, NaN where it has none."""
     if known is None:
         return np.full((len(series), horizon), np.nan, np.float32)
-    medians, places = known
+    main, places = known
     shift = place - places[series]
     step = shift[:, None] + np.arange(horizon)
-    there = (places[series] >= 0)[:, None] & (shift >= 0)[:, None] & (step < medians.shape[1])
-    return np.where(there, medians[series[:, None], np.where(there, step, 0)], np.nan)
+    there = (places[series] >= 0)[:, None] & (shift >= 0)[:, None] & (step < main.shape[1])
+    return np.where(there, main[series[:, None], np.where(there, step, 0)], np.nan)
 
 
 def _change(bands: np.ndarray, earlier: np.ndarray) -> np.ndarray:
@@ -211,6 +247,28 @@ def _change(bands: np.ndarray, earlier: np.ndarray) -> np.ndarray:
         1e-6 * (1 + np.abs(bands[:, :, MIDDLE]).mean(1)) * count
     )  # an interval may have no width
     return np.where(count > 0, apart / np.maximum(width, np.maximum(floor, 1e-30)), np.nan)
+
+
+def _moved(bands: np.ndarray, earlier: np.ndarray) -> np.ndarray:
+    """(m,) how far the probabilities are apart on the mean; NaN without an overlap."""
+    there = ~np.isnan(earlier)
+    apart = np.abs(np.where(there, bands[:, :, 0] - earlier, 0)).sum(1)
+    return np.where(there.any(1), apart / np.maximum(there.sum(1), 1), np.nan)
+
+
+_VIEWS: dict[Task, _View] = {
+    "quantile": _View(BANDS, MODEL, lambda bands: np.abs(bands[:, :, MIDDLE]).sum(1), _change),
+    "event": _View([PROBABILITY], PROBABILITY, lambda bands: bands[:, -1, 0], _moved),
+}
+
+
+def _riskiest(
+    before: list[tuple[str, float, float]], ids: pd.Index, p: np.ndarray
+) -> list[tuple[str, float, float]]:
+    """The series most at risk, of those found before and of some more with (m, horizon) probabilities."""
+    some = np.argsort(-p[:, -1], kind="stable")[:_LISTED]
+    every = [*before, *((str(ids[i]), float(p[i, 0]), float(p[i, -1])) for i in some)]
+    return sorted(every, key=lambda row: -row[2])[:_LISTED]
 
 
 def _top(rank: np.ndarray) -> np.ndarray:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from gatecast.evaluation.events import say
+from gatecast.scoring import store
 from gatecast.scoring.run import Summary
 
 
@@ -14,6 +16,8 @@ def text(done: Summary, horizon: int | None = None) -> str:
     """
     m = done.manifest
     model = f"{m['model']} v{m['version']} ({m['variant']})"
+    if store.task_of(m) == "event":
+        model += f", which forecasts {say(m['event'])}"
     lines = []
     if horizon and horizon != m["horizon"]:
         lines.append(
@@ -33,7 +37,7 @@ def text(done: Summary, horizon: int | None = None) -> str:
         lines.append(f"  revision {m['revision']} of the forecasts from {m['cutoff']}")
     lines += [f"  quarantined: {series!r}: {why}" for series, why in m["quarantine"][:5]]
     remarks = {
-        "short": "series have fewer values than a season: their intervals are little more than a guess",
+        "short": "series have fewer values than a season: their forecasts are little more than a guess",
         "stale": "series ended long before the newest value; they are forecast from their own last one",
         "without_known_covariates": "series lack covariates known ahead: the training mean stands in for them",
     }

@@ -16,6 +16,7 @@ from gatecast.data import sources
 from gatecast.data.config import Feed
 from gatecast.evaluation import event_board, leaderboard
 from gatecast.evaluation.config import PERSISTENCE
+from gatecast.evaluation.events import say
 from gatecast.registry import aliases, gate
 from gatecast.registry.champion import Champion, champion
 from gatecast.registry.mlflow import runs, store
@@ -38,9 +39,9 @@ def report(feed: Feed, as_of: str | None = None, recipe: config.Sink | None = No
         "free disk": lambda: f"{shutil.disk_usage('.').free / 2**30:.1f} GiB",
     }
     out = []
-    for name, say in lines.items():
+    for name, line in lines.items():
         try:
-            text = say()
+            text = line()
         except GatecastError as error:
             text = str(error)
         out += [f"{name:12s} {text}"] if text else []
@@ -150,7 +151,8 @@ def _forecasts(feed: Feed, recipe: config.Sink) -> str:
     says = "none yet: run `python pipelines/score.py`"
     if published:
         m = published[-1]
-        last = f"{m['series']:,} series from {m['cutoff']} by v{m['version']}"
+        event = f" ({say(m['event'])})" if "event" in m else ""
+        last = f"{m['series']:,} series from {m['cutoff']} by v{m['version']}{event}"
         where = sink.where(m["source"], m["run_key"])
         says = f"{len(published)} runs; last {m['scored_at'][:19]}: {last} -> {where}"
     runs = history.last(feed.name, sink, Ledger())

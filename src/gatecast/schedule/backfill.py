@@ -18,6 +18,7 @@ from zoneinfo import ZoneInfo
 from gatecast.config import Config
 from gatecast.core import terminal
 from gatecast.core.errors import ConfigError, GatecastError, ScoringError
+from gatecast.core.forecast import TASKS, Task
 from gatecast.core.ledger import Ledger
 from gatecast.data import calendar, stamps
 from gatecast.registry import aliases
@@ -104,39 +105,42 @@ def _score(config: Config, models: Models, slot: datetime, kind: str) -> str:
         Its outcome.
     """
     assert config.feed is not None
-    best = models.at(slot)
-    if best is None:
+    champions = models.at(slot)
+    if not any(champions.values()):
         return NOBODY
     as_of = feed_clock(config.feed, clock_zone(config), slot)
-    return SCORED if run.score(config.feed, config, as_of, best, kind).fresh else BEFORE
+    runs, errors = run.score_all(config.feed, config, as_of, champions, kind)
+    if errors:
+        raise errors[0]
+    return SCORED if any(summary.fresh for summary in runs) else BEFORE
 
 
 class Models:
-    """The champion that scores a slot: the one of its time, or the one of now. The last version loaded is kept."""
+    """Which versions score a slot: the champions of its time, or those of now; each version is loaded once."""
 
     def __init__(self, config: Config) -> None:
         self._source = config.source
         self._ledger = Ledger()
-        self._model = store.model_name(config.source)
-        self._now = registry.champion(config.source) if config.hindcast else None
-        self._loaded: tuple[int, Champion] | None = None
-        if config.hindcast and self._now is None:
-            raise ScoringError(
-                "NO-CHAMPION",
-                f"no model of source '{config.source}' has been promoted.",
-                "Run `dvc repro` first; reports/promotion.json says why nothing was promoted.",
-            )
+        self._now: dict[Task, Champion | None] | None = None
+        self._loaded: dict[Task, Champion] = {}
+        if config.hindcast:
+            self._now = {task: registry.champion(config.source, task=task) for task in TASKS}
+            if not any(self._now.values()):
+                raise run.no_champion(config.source)
 
-    def at(self, slot: datetime) -> Champion | None:
-        """The version that scores a slot; None if none was champion then."""
-        if self._now is not None:
-            return self._now
-        number = aliases.champion_then(self._ledger, self._model, slot)
+    def at(self, slot: datetime) -> dict[Task, Champion | None]:
+        """The versions that score a slot, by task; None where none was champion then."""
+        return self._now or {task: self._then(task, slot) for task in TASKS}
+
+    def _then(self, task: Task, slot: datetime) -> Champion | None:
+        model = store.model_name(self._source, task)
+        number = aliases.champion_then(self._ledger, model, slot)
         if number is None:
             return None
-        if self._loaded is None or self._loaded[0] != number:
-            self._loaded = number, registry.numbered(self._source, number)
-        return self._loaded[1]
+        loaded = self._loaded.get(task)
+        if loaded is None or loaded.version != number:
+            loaded = self._loaded[task] = registry.numbered(self._source, number, task)
+        return loaded
 
 
 def past_slots(config: Config) -> Iterator[datetime]:

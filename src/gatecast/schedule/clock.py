@@ -44,6 +44,12 @@ class Tick:
     busy: str | None
     next: datetime
 
+    @property
+    def run_keys(self) -> list[str]:
+        """Keys of the runs of the newest slot that was scored."""
+        facts = self.done[-1].facts if self.done else {}
+        return [run["run_key"] for run in (facts, facts.get("event", {})) if "run_key" in run]
+
     def text(self) -> str:
         """A line for the terminal."""
         if self.busy:
@@ -153,14 +159,17 @@ def standing(config: Config) -> str:
 def _score(
     config: Config, table: Timetable, ledger: Ledger, slot: datetime, settled: datetime
 ) -> Entry:
-    """Score one slot and record it."""
-    from gatecast.scoring import run
+    """Score one slot with every champion, and note it once all their runs are published."""
+    from gatecast.evaluation.events import say
+    from gatecast.scoring import run, store
 
     assert config.feed is not None
     as_of = table.as_of(slot)
-    summary = run.score(config.feed, config, as_of)
+    runs, errors = run.score_all(config.feed, config, as_of)
+    if errors:
+        raise errors[0]
     failpoints.reach("clock: slot scored")
-    manifest = summary.manifest
+    manifest, *others = [summary.manifest for summary in runs]
     facts: dict[str, Any] = {
         "slot": stamp(slot),
         "as_of": as_of,
@@ -168,18 +177,23 @@ def _score(
         "run_key": manifest["run_key"],
         "version": manifest["version"],
         "cutoff": manifest["cutoff"],
-        "seconds": round(summary.seconds, 3),
+        "seconds": round(sum(summary.seconds for summary in runs), 3),
         "by": who(),
     }
+    if others:  # the run of events, beside that of quantiles
+        facts["event"] = {name: others[0][name] for name in ("run_key", "version")}
     key = table.key(slot)
     entry = ledger.append(SLOT, config.source, facts, key=key) or ledger.find(key)
     assert entry is not None
     failpoints.reach("clock: slot noted")
-    again = "" if summary.fresh else ", which was published before"
-    print(
-        f"slot {stamp(slot)}: {manifest['series']:,} series from {manifest['cutoff']} by"
-        f" v{manifest['version']} -> run {manifest['run_key']}{again}"
-    )
+    for summary in runs:
+        made = summary.manifest
+        again = "" if summary.fresh else ", which was published before"
+        event = f" ({say(made['event'])})" if store.task_of(made) == "event" else ""
+        print(
+            f"slot {stamp(slot)}: {made['series']:,} series from {made['cutoff']} by"
+            f" v{made['version']}{event} -> run {made['run_key']}{again}"
+        )
     return entry
 
 

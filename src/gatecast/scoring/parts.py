@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from gatecast.core.errors import ScoringError
-from gatecast.core.forecast import MODEL, Forecast
+from gatecast.core.forecast import EventForecast, Forecast, QuantileForecast
 from gatecast.data.panel import Panel
 from gatecast.data.windows import Windows
 from gatecast.evaluation.table import stamps_of
@@ -109,7 +109,8 @@ def write(where: Place, table: pa.Table, name: str) -> dict[str, Any]:
         ScoringError: WRITE.
     """
     out = pa.BufferOutputStream()
-    repeated = [name for name in table.column_names if not name.startswith(MODEL)]
+    values = {*QuantileForecast.columns, *EventForecast.columns}
+    repeated = [name for name in table.column_names if name not in values]
     split = {name: "BYTE_STREAM_SPLIT" for name in table.column_names if name not in repeated}
     pq.write_table(
         table,

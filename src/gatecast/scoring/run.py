@@ -1,15 +1,16 @@
-"""A scoring run: the feed as it is now, the champion by its version number, one forecast a series, published once.
+"""A scoring run: the feed as it is now, a champion by its version number, one forecast per series, published once.
 
     feed -> snapshot -> run key -> lease -> shards -> enough of them? -> still the holder? -> publish -> ledger
 
 Whatever dies, sleeps or comes twice between any two of these: a run is published once, whole, or not at all.
+A source may have two champions, of quantiles and of an event. Each makes a run of its own, on the same snapshot.
 """
 
 from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,10 +19,12 @@ from typing import Any
 from gatecast.config import Config
 from gatecast.core import failpoints, terminal
 from gatecast.core.errors import ScoringError
+from gatecast.core.forecast import TASKS, Task
 from gatecast.core.ledger import Ledger
 from gatecast.core.version import __version__
 from gatecast.data.config import Feed
 from gatecast.data.panel import Panel
+from gatecast.evaluation.events import say
 from gatecast.evaluation.table import stamps_of
 from gatecast.registry import aliases
 from gatecast.registry import champion as registry
@@ -54,32 +57,88 @@ def score(
     champion: Champion | None = None,
     kind: str = "live",
 ) -> Summary:
-    """Score every series of a feed.
+    """Score every series of a feed with one champion.
 
     Args:
         feed: the source recipe.
         config: the settings: ``score`` and ``storage`` (None: Parquet in ``forecasts/``).
         as_of: score as if it were this time.
-        champion: the version that scores; None: the champion of now.
+        champion: the version that scores; None: the champion of quantiles of now.
         kind: what the manifest calls the run: live | backfill | hindcast.
 
     Raises:
         ScoringError: NO-CHAMPION, DEVICE, TOO-FEW, WRITE, WORKER; IngestError, RegistryError: as they say. Nothing is
             published then.
     """
-    start = time.perf_counter()
     best = champion or registry.champion(feed.name)
     if best is None:
-        raise ScoringError(
-            "NO-CHAMPION",
-            f"no model of source '{feed.name}' has been promoted.",
-            "Run `dvc repro` first; reports/promotion.json says why nothing was promoted.",
-        )
-    failpoints.reach("scoring: champion resolved")
-    snapshot = snapshots.take(feed, best, as_of)
-    failpoints.reach("scoring: snapshot written")
-    asked = {"feed": asdict(feed), "as_of": as_of, "kind": kind}
-    return publish(snapshot, best, config, asked, start)
+        raise no_champion(feed.name)
+    return _Scorer(feed, config, as_of, kind).score(best)
+
+
+def score_all(
+    feed: Feed,
+    config: Config,
+    as_of: str | None = None,
+    champions: Mapping[Task, Champion | None] | None = None,
+    kind: str = "live",
+) -> tuple[list[Summary], list[Exception]]:
+    """Score every series of a feed with each of its champions, of quantiles and of events, on the same snapshot.
+
+    Args:
+        feed, config, as_of, kind: as in :func:`score`.
+        champions: the versions that score; None: the champions of now.
+
+    Returns:
+        The runs, of quantiles first, and the errors of champions whose run was not published: one that fails does not
+        withhold the other.
+
+    Raises:
+        ScoringError: NO-CHAMPION if there is none of any task.
+    """
+    scorer = _Scorer(feed, config, as_of, kind)
+    done: list[Summary] = []
+    errors: list[Exception] = []
+    for task in TASKS:
+        try:
+            best = registry.champion(feed.name, task=task) if champions is None else champions[task]
+            if best is not None:
+                done.append(scorer.score(best))
+        except Exception as error:
+            errors.append(error)
+    if not done and not errors:
+        raise no_champion(feed.name)
+    return done, errors
+
+
+def no_champion(source: str) -> ScoringError:
+    """What to say of a source without any champion."""
+    return ScoringError(
+        "NO-CHAMPION",
+        f"no model of source '{source}' has been promoted.",
+        "Run `dvc repro` first; reports/promotion.json says why nothing was promoted.",
+    )
+
+
+class _Scorer:
+    """Runs of one feed at one time, by one champion or two: those of the same horizon and season share a snapshot."""
+
+    def __init__(self, feed: Feed, config: Config, as_of: str | None, kind: str) -> None:
+        self.feed = feed
+        self.config = config
+        self.as_of = as_of
+        self.asked = {"feed": asdict(feed), "as_of": as_of, "kind": kind}
+        self.snapshots: dict[tuple[int, int], Path] = {}
+
+    def score(self, best: Champion) -> Summary:
+        start = time.perf_counter()
+        failpoints.reach("scoring: champion resolved")
+        meta = best.predictor.meta
+        size = meta.horizon, meta.season_length
+        if size not in self.snapshots:
+            self.snapshots[size] = snapshots.take(self.feed, best, self.as_of)
+        failpoints.reach("scoring: snapshot written")
+        return publish(self.snapshots[size], best, self.config, self.asked, start)
 
 
 def publish(
@@ -149,6 +208,7 @@ def publish(
                 "data_hash": current.meta.data_hash,
                 "run_key": key,
                 "scored_at": _begun(ledger, source, key),
+                **({"event": say(best.predictor.spec.event)} if best.predictor.spec.event else {}),
             },
         )
         failpoints.reach("scoring: begin noted")
@@ -157,7 +217,9 @@ def publish(
         found = list(_watched(engine(job, range(job.shards)), current.n_series))
         failpoints.reach("scoring: parts complete")
         manifest = _manifest(job, found, current, best, asked, cutoff)
-        manifest["revision"] = 1 + sum(m["cutoff"] == cutoff for m in before)
+        manifest["revision"] = 1 + sum(
+            m["cutoff"] == cutoff and store.task_of(m) == best.predictor.task for m in before
+        )
         manifest["seconds"] = round(time.perf_counter() - start, 1)
         _enough(ledger, manifest, rules.min_success_fraction)
         lease.check()
@@ -237,6 +299,7 @@ def _manifest(
     cutoff: str,
 ) -> dict[str, Any]:
     done = sorted(found, key=lambda part: part.shard)
+    spec = best.predictor.spec
     lost = [pair for part in done for pair in part.quarantined]
     files = [
         {"name": p.name, "rows": p.rows, "bytes": p.bytes, "sha256": p.sha256, "series": p.series}
@@ -245,6 +308,7 @@ def _manifest(
     return {
         "run_key": job.run_key,
         "source": job.source,
+        **({"task": "event", "event": spec.event} if spec.event else {}),  # else: quantiles
         "kind": asked["kind"],
         "model": best.model,
         "version": best.version,
@@ -281,5 +345,6 @@ def _enough(ledger: Ledger, manifest: dict[str, Any], least: float) -> None:
         "TOO-FEW",
         f"version {manifest['version']} forecast {own:,} of {manifest['series']:,} series of {source} (run {key});"
         f" score.min_success_fraction is {least:g}. Nothing was published.",
-        "Look at the feed and at the model; `python pipelines/promote.py mode=rollback` returns to the one before.",
+        "Look at the feed and at the model; `python pipelines/promote.py mode=rollback"
+        f"{' event=true' if store.task_of(manifest) == 'event' else ''}` returns to the one before.",
     )

@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 
 from gatecast.core import failpoints
-from gatecast.core.forecast import QUANTILES, QuantileForecast
+from gatecast.core.forecast import Forecast, Predictor, Task
 from gatecast.data.panel import FUTURE, Panel
 from gatecast.data.windows import Windows, gather
+from gatecast.evaluation.base_rate import BaseRate
 from gatecast.evaluation.baselines import seasonal_naive
 from gatecast.evaluation.predictor import NetPredictor
 from gatecast.scoring import parts
@@ -23,7 +24,9 @@ from gatecast.scoring.job import Job, Part, number_of_shards
 from gatecast.scoring.places import place
 
 NAIVE = "model gave no finite number: seasonal naive"
-NOTHING = "neither the model nor seasonal naive gave a finite number"
+RATE = "model gave no finite number: base rate of the series' past"
+STANDS_IN: dict[Task, str] = {"quantile": NAIVE, "event": RATE}
+NOTHING = "neither the model nor what stands in for it gave a finite number"
 LEFT_OUT = "model gave no finite number"
 _SLICE, _BLOCK = 512, 1 << 16  # series between two releases of the memory map; ids hashed together
 
@@ -46,16 +49,18 @@ def score_shard(job: Job, shard: int) -> Part:
     panel, shard_of_each = _panel(job.panel, job.shards)
     members = np.flatnonzero(shard_of_each == shard)
     windows = Windows(members, panel.history[members])
-    values = np.empty((len(windows), panel.meta.horizon, len(QUANTILES)), np.float32)
+    blocks: list[Any] = []
     reason = np.full(len(windows), "", dtype=object)
     remarks: Counter[str] = Counter()
     for k in _slices(panel, len(windows), job.device):
-        values[k], reason[k] = _forecast(_predictor(job), panel, windows[k], job.fallback)
+        forecast, reason[k] = _forecast(_predictor(job), panel, windows[k], job.fallback)
+        blocks.append(forecast)
         remarks.update({name: int(say(panel, windows[k]).sum()) for name, say in _REMARKS.items()})
-    lost = ~np.isfinite(values).all((1, 2))
+    whole = blocks[0].joined(blocks, windows)
+    lost = ~whole.finite.all(1)
     why = NOTHING if job.fallback == "seasonal_naive" else LEFT_OUT
     left_out = [[name, why] for name in parts.names_of(panel, windows[lost]).to_pylist()]
-    kept, reason = QuantileForecast(values[~lost], windows[~lost]), reason[~lost]
+    kept, reason = whole[~lost], reason[~lost]
     scored_at = datetime.fromisoformat(job.provenance["scored_at"]).replace(tzinfo=None)
     columns = job.provenance | {"scored_at": scored_at}
     table = parts.encode(panel, kept, reason, columns)
@@ -108,16 +113,21 @@ def _loaded(folder: str, digest: str, device: str, precision: str) -> NetPredict
 
 def _forecast(
     predictor: NetPredictor, panel: Panel, windows: Windows, fallback: str
-) -> tuple[np.ndarray, np.ndarray]:
+) -> tuple[Forecast, np.ndarray]:
     """Forecasts of windows, and (n,) why one is not the model's own ('' if it is)."""
     forecast = predictor.predict(panel, windows)
-    assert isinstance(forecast, QuantileForecast)
-    values = forecast.values
-    broken = ~np.isfinite(values).all((1, 2))
+    broken = ~forecast.finite.all(1)
     if fallback == "seasonal_naive" and broken.any():
-        naive = seasonal_naive(panel.meta.horizon, panel.meta.season_length)
-        values[broken] = naive.predict(panel, windows[broken]).values
-    return values, np.where(broken, NAIVE, "")
+        stand_in = _stand_in(predictor, panel).predict(panel, windows[broken])
+        forecast = forecast.replaced(broken, stand_in)  # type: ignore[arg-type]
+    return forecast, np.where(broken, STANDS_IN[predictor.task], "")
+
+
+def _stand_in(predictor: NetPredictor, panel: Panel) -> Predictor:
+    """What forecasts a series that a model cannot: seasonal naive, or the event's base rate in the series' past."""
+    if predictor.task == "event":
+        return BaseRate(predictor.horizon, predictor.spec.event)
+    return seasonal_naive(panel.meta.horizon, panel.meta.season_length)
 
 
 def _slices(panel: Panel, series: int, device: str) -> Iterator[slice]:
@@ -127,7 +137,7 @@ def _slices(panel: Panel, series: int, device: str) -> Iterator[slice]:
     """
     slices = max(1, -(-series // _SLICE)) if device == "cpu" else 1
     step = max(1, -(-series // slices))  # as long as each other
-    for begin in range(0, series, step):
+    for begin in range(0, max(series, 1), step):  # at least one, of a shard without series
         yield slice(begin, begin + step)
         panel.release()
 

@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from gatecast.core.errors import ScoringError
+from gatecast.core.forecast import Task
 from gatecast.scoring import config, sinks
 from gatecast.scoring.sinks import Sink
 
@@ -18,19 +19,31 @@ def run_key(**facts: Any) -> str:
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def runs(source: str | None = None, sink: Sink | str | None = None) -> list[dict[str, Any]]:
+def task_of(manifest: dict[str, Any]) -> Task:
+    """What a run forecasts. Manifests of quantile runs do not say."""
+    task: Task = manifest.get("task", "quantile")
+    return task
+
+
+def runs(
+    source: str | None = None, sink: Sink | str | None = None, kind: Task | None = None
+) -> list[dict[str, Any]]:
     """Facts of all published runs, oldest first: their manifests without ``parts`` and ``quarantine``.
 
     Args:
         source: of which; None: of all.
         sink: where they were published, or its address (see :func:`gatecast.scoring.sinks.at`); None: Parquet in
             ``forecasts/``.
+        kind: quantile | event: what they forecast; None: both.
     """
-    return opened(sink).manifests(source)
+    return [m for m in opened(sink).manifests(source) if kind in (None, task_of(m))]
 
 
 def read_forecasts(
-    source: str | None = None, run_key: str | None = None, sink: Sink | str | None = None
+    source: str | None = None,
+    run_key: str | None = None,
+    sink: Sink | str | None = None,
+    kind: Task | None = None,
 ) -> pd.DataFrame:
     """Read published forecasts.
 
@@ -38,9 +51,11 @@ def read_forecasts(
         source: name of the source; None if there is only one.
         run_key: of a run (see :func:`runs`); None: the one with the latest cutoff, and of those the last live revision.
         sink: as for :func:`runs`.
+        kind: quantile | event; None: what the run named by ``run_key`` forecasts, else quantiles.
 
     Returns:
-        The forecast table: ``unique_id, cutoff, ds, step``, ``gatecast``, ``gatecast-lo-95`` …, provenance.
+        The forecast table: ``unique_id, cutoff, ds, step``, ``gatecast``, ``gatecast-lo-95`` …, provenance; of events
+        ``probability``, that the ``event`` has happened by ``ds``, in place of the quantiles.
 
     Raises:
         ScoringError: NO-FORECASTS, SOURCE (several, name one), CORRUPT.
@@ -50,11 +65,17 @@ def read_forecasts(
         published = [found] if (found := sink.find(source, run_key)) else []
     else:
         published = [m for m in sink.manifests(source) if run_key in (None, m["run_key"])]
+    task = kind or ("quantile" if run_key is None else None)
+    others = [m for m in published if task not in (None, task_of(m))]
+    published = [m for m in published if task in (None, task_of(m))]
     if not published:
+        asked = f"{f' of {source}' if source else ''}{f', kind {task},' if others else ''}"
         raise ScoringError(
             "NO-FORECASTS",
-            f"there are no published forecasts{f' of {source}' if source else ''} in {sink.where(source or '', '')}.",
-            "Run `python pipelines/score.py`.",
+            f"there are no published forecasts{asked} in {sink.where(source or '', '')}.",
+            f"Read those of kind='{task_of(others[0])}'."
+            if others
+            else "Run `python pipelines/score.py`.",
         )
     sources = {m["source"] for m in published}
     if len(sources) > 1:

@@ -48,7 +48,9 @@ COLUMNS: dict[str, pa.DataType] = {  # of a part; times have the source's zone t
     "data_hash": TEXT,
     "run_key": TEXT,
     "scored_at": INSTANT,
+    "event": TEXT,  # of runs of events: which
 }
+_LATER = ("event",)  # columns that tables of earlier versions lack; added when a run has them
 _SQL = {
     TEXT: "text",
     INSTANT: "timestamp with time zone",
@@ -122,7 +124,7 @@ class DatabaseSink(ABC):
     def publish(self, source: str, key: str, manifest: dict[str, Any]) -> None:
         folder = Path(self.parts(source, key))
         with self.begin(write=True) as database:
-            self._prepare(database)
+            self._prepare(database, manifest)
         with self.begin(write=True) as database:
             if self._claim(database, source, key, manifest):
                 failpoints.reach("loading: run claimed")
@@ -189,8 +191,8 @@ class DatabaseSink(ABC):
         content = {name: value for text in texts for name, value in json.loads(text).items()}
         return dict(_mapped(content, self.returned))
 
-    def _prepare(self, database: Database) -> None:
-        """Make what is not there, and check what is.
+    def _prepare(self, database: Database, manifest: dict[str, Any]) -> None:
+        """Make what a run needs and is not there, and check what is.
 
         Raises:
             ScoringError: SCHEMA.
@@ -201,6 +203,10 @@ class DatabaseSink(ABC):
         for table, wanted in TABLES.items():
             if found := _columns(database, table):
                 self._same(table, found)
+                for name in (n for n in _LATER if n in wanted and n in manifest and n not in found):
+                    database.rows(
+                        f"ALTER TABLE {table} ADD COLUMN IF NOT EXISTS {name} {wanted[name]}"
+                    )
             else:
                 database.rows(_definition(table, wanted))
         if missing:
@@ -212,7 +218,7 @@ class DatabaseSink(ABC):
         wrong = [
             f"{name} is {found.get(name, 'not there')}, not {kind}"
             for name, kind in TABLES[table].items()
-            if found.get(name) != kind
+            if found.get(name) != kind and (name in found or name not in _LATER)
         ]
         if wrong:
             raise ScoringError(
