@@ -116,7 +116,7 @@ def test_an_alias_moved_by_hand_is_noted_once_and_respected(two: Any, tiny: Pane
     assert two.send(tiny, GOOD)["verdict"] == "rolled_back"
     assert named() == {"champion": 1, "previous": 2}
     assert verdicts()[2:] == ["moved_by_hand", "rolled_back"]
-    assert "names version 1; the ledger knew version 2" in rows()[2]["reason"]
+    assert "names version 1, the ledger version 2" in rows()[2]["reason"]
     assert aliases.rollback("tiny")["champion"] == 2
     assert two.send(tiny, GOOD)["verdict"] == "already_champion"
 

@@ -1,4 +1,4 @@
-"""Nothing half-written is ever visible: files and folders appear whole or not at all."""
+"""Files and folders that appear whole or not at all: nothing half-written is ever visible."""
 
 from __future__ import annotations
 
@@ -25,15 +25,17 @@ def _sync(path: Path) -> None:
 
 @contextmanager
 def folder(path: Path, replace: bool = True) -> Iterator[Path]:
-    """Build a folder beside ``path`` and put it in place when the block ends without an error.
+    """Build a folder beside ``path`` and rename it to ``path`` when the block ends without an error.
 
-    An unfinished folder is removed on an error, and is never called ``path``. What a killed process left beside
-    ``path`` more than a day ago is removed too.
+    On an error the unfinished folder is removed. So are those that killed processes left beside ``path`` more than a
+    day ago.
 
     Args:
         path: where the folder appears.
-        replace: put it in the place of one that is there (which is moved aside for a moment first); if false, one
-            that is there stays, and the new one is dropped.
+        replace: replace an existing folder (which is moved aside for a moment); false: keep it, and drop the new one.
+
+    Yields:
+        The folder to fill.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     _sweep(path)
@@ -78,32 +80,33 @@ def _sweep(path: Path) -> None:
 
 @contextmanager
 def file(path: Path) -> Iterator[BinaryIO]:
-    """Write a file beside ``path`` and put it in place, synced, when the block ends without an error.
+    """Write a file beside ``path`` and rename it to ``path``, synced, when the block ends without an error.
 
-    On an error (a full disk) the unfinished file is removed, and what was at ``path`` stays.
+    On an error (a full disk) the unfinished file is removed, and an existing one at ``path`` stays.
     """
     with _beside(path, os.replace) as handle:
         yield handle
 
 
 def create(path: Path, data: bytes) -> bool:
-    """Write a file whole, unless there is one: of several writers at once, one does.
+    """Write a file unless it exists; of several writers at the same time, one succeeds.
 
     Returns:
-        Whether it was this one.
+        Whether this one did.
     """
     try:
         with _beside(path, os.link) as handle:
             handle.write(data)
     except FileExistsError:
-        if not path.exists():  # a file stands where its folder should be
+        # there is a file where its folder should be
+        if not path.exists():
             raise
         return False
     return True
 
 
 @contextmanager
-def _beside(path: Path, place: Callable[[str, Path], None]) -> Iterator[BinaryIO]:
+def _beside(path: Path, publish: Callable[[str, Path], None]) -> Iterator[BinaryIO]:
     path.parent.mkdir(parents=True, exist_ok=True)
     _sweep(path)
     fd, name = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
@@ -113,7 +116,7 @@ def _beside(path: Path, place: Callable[[str, Path], None]) -> Iterator[BinaryIO
             handle.flush()
             os.fsync(handle.fileno())
         os.chmod(name, 0o644)
-        place(name, path)
+        publish(name, path)
         _sync(path.parent)
     finally:
         Path(name).unlink(missing_ok=True)
@@ -126,5 +129,5 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Write JSON atomically: sorted where it is a plain mapping, indented, NaN refused."""
+    """Write JSON atomically, indented; NaN is refused (:func:`gatecast.core.numbers.finite` makes it null)."""
     write_text(path, json.dumps(content, indent=2, allow_nan=False, ensure_ascii=False) + "\n")

@@ -15,7 +15,7 @@ from collections.abc import Iterable
 
 
 class GatecastError(Exception):
-    """An error with a stable code, a statement of what happened, and what to do about it.
+    """An error with a stable code: what is wrong, and what to do about it.
 
     Args:
         code: stable upper-case code, e.g. ``DUP-TIME``.
@@ -25,7 +25,9 @@ class GatecastError(Exception):
 
     def __init__(self, code: str, what: str, fix: str = "") -> None:
         super().__init__(code, what, fix)
-        self.code, self.what, self.fix = code, what, fix
+        self.code = code
+        self.what = what
+        self.fix = fix
 
     def __str__(self) -> str:
         head = f"{type(self).__name__}[{self.code}]: {self.what}"

@@ -1,10 +1,10 @@
-"""Places at which a process can be made to die, so that tests can show that nothing is lost there.
+"""Points at which tests can make a process die, to show that nothing is lost there.
 
     failpoints.reach("promotion: version registered")
 
-does nothing, unless the environment variable ``GATECAST_FAILPOINT`` holds this very name: then the process ends there
-as a killed one does, without cleaning up. Where ``GATECAST_FAILPOINT_ONCE`` names a file, only the process dies that
-finds and removes it.
+does nothing, unless the environment variable ``GATECAST_FAILPOINT`` has this very name: then the process ends here as a
+killed one does, without clean-up. Where ``GATECAST_FAILPOINT_ONCE`` names a file, only the process dies
+that removes it.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-DIED = 70  # exit status of a process that ended at a failpoint
+# Exit status of a process that ended at a failpoint.
+DIED = 70
 
 PROMOTION = (
     "promotion: lease taken",
@@ -41,7 +42,8 @@ SCORING = (
 
 CLOCK = ("clock: lease taken", "clock: slot scored", "clock: slot noted")
 
-LOADING = (  # of staged parts into a database, on the way to "scoring: published"
+# Of staged shard files into a database, on the way to "scoring: published".
+LOADING = (
     "loading: run claimed",
     "loading: rows loaded",
     "loading: committed",
@@ -49,7 +51,7 @@ LOADING = (  # of staged parts into a database, on the way to "scoring: publishe
 
 
 def reach(name: str) -> None:
-    """End the process if it was told to die here."""
+    """End the process if the environment names this point."""
     if os.environ.get("GATECAST_FAILPOINT") != name:
         return
     if once := os.environ.get("GATECAST_FAILPOINT_ONCE"):

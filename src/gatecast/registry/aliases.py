@@ -1,12 +1,12 @@
-"""How the alias ``champion`` moves: noted in the ledger first, then moved, then noted as done.
+"""How the alias ``champion`` moves: the decision goes to the ledger, then the alias moves, then the ledger says so.
 
-    1  the ledger's row of the decision       verdict, champion, champion_before
+    1  ledger row `promotion`         verdict, champion, champion_before
     2  tags of the version, alias `previous`, alias `champion`
-    3  the ledger's row `promotion_done`
+    3  ledger row `promotion_done`
 
-A process may die between any two of these. Whoever holds the lease next finishes the move (:func:`settle`), so the
+A process may die between any two of these. The next holder of the lease finishes the move (:func:`settle`), so the
 alias always names a version that the ledger says was promoted. An alias that is neither where the last row puts it
-nor where it was before has been moved by hand: that is noted, and respected.
+nor where it was before was moved by hand: the ledger records that, and the alias stays.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ MOVES = (gate.PROMOTE, gate.ROLLBACK, gate.BY_HAND)
 
 
 def lease_name(model: str) -> str:
-    """What is held by who moves the aliases of a registered model."""
+    """Name of the lease under which the aliases of a registered model move."""
     return f"promotion {model}"
 
 
 def moves(ledger: Ledger, model: str) -> list[Entry]:
-    """The ledger's rows of moves, oldest first."""
+    """Ledger rows of the moves of the alias, oldest first."""
     return [e for e in ledger.entries(KIND, model) if e.facts.get("verdict") in MOVES]
 
 
@@ -50,12 +50,12 @@ def champion_then(ledger: Ledger, model: str, moment: datetime) -> int | None:
 
 
 def returns(ledger: Ledger, model: str, version: int) -> int:
-    """How often a version has become champion again, after another had taken its place."""
+    """How often a version has become champion again after another one was."""
     return max(0, sum(e.facts["champion"] == version for e in moves(ledger, model)) - 1)
 
 
 def interrupted(ledger: Ledger, model: str) -> Entry | None:
-    """The last move, if it was decided and not noted as done."""
+    """The last move, if it was decided and is not recorded as done."""
     past = moves(ledger, model)
     if not past or past[-1].facts["verdict"] == gate.BY_HAND:
         return None
@@ -64,7 +64,7 @@ def interrupted(ledger: Ledger, model: str) -> Entry | None:
 
 
 def withdrawn(ledger: Ledger, model: str, digest: str) -> bool:
-    """Whether a package was champion until a rollback or a hand put another in its place."""
+    """Whether a package was champion until it was replaced by a rollback or by hand."""
     for row in reversed(moves(ledger, model)):
         facts = row.facts
         if facts.get("digest") == digest:
@@ -76,14 +76,15 @@ def withdrawn(ledger: Ledger, model: str, digest: str) -> bool:
 
 
 def move(ledger: Ledger, lease: Lease, facts: dict[str, Any]) -> None:
-    """Note a decision, move the aliases, note that it is done.
+    """Record a decision, move the aliases, record that they have moved.
 
     Args:
-        facts: ``model``, ``verdict``, ``champion`` (a registered version), ``champion_before``, and what else the
-            ledger should know.
+        ledger, lease: the lease must be the one of :func:`lease_name`.
+        facts: ``model``, ``verdict``, ``champion`` (a registered version), ``champion_before``, and whatever else the
+            ledger should record.
 
     Raises:
-        RegistryError: LEASE-LOST, STORE, LEDGER. What was begun is finished by the next command.
+        RegistryError: LEASE-LOST, STORE, LEDGER. The next command finishes a move that was begun.
     """
     lease.check()
     row = ledger.append(KIND, facts["model"], facts | {"by": who()})
@@ -93,7 +94,7 @@ def move(ledger: Ledger, lease: Lease, facts: dict[str, Any]) -> None:
 
 
 def _carry_out(ledger: Ledger, lease: Lease, row: Entry) -> None:
-    """Steps 2 and 3; doing them again does no harm."""
+    """Steps 2 and 3 of a move; repeating them does no harm."""
     client, model, facts = store.client(), row.subject, row.facts
     version, before = facts["champion"], facts["champion_before"]
     with store.answering():
@@ -114,7 +115,8 @@ def _carry_out(ledger: Ledger, lease: Lease, row: Entry) -> None:
 def _tags(row: Entry) -> dict[str, str]:
     facts = row.facts
     tags = {"gatecast.verdict": facts["verdict"], "gatecast.reason": facts["reason"]}
-    if facts["verdict"] != gate.PROMOTE:  # a rollback: what it was promoted for still holds
+    # a rollback: the scores by which the version was promoted still hold
+    if facts["verdict"] != gate.PROMOTE:
         return tags
     tags |= {
         f"gatecast.{facts['metric']}.{name}": f"{v:.6g}" for name, v in facts["scores"].items()
@@ -123,36 +125,39 @@ def _tags(row: Entry) -> dict[str, str]:
 
 
 def settle(ledger: Ledger, lease: Lease, model: str) -> Entry | None:
-    """Finish a move that was interrupted; recognise an alias that was moved by hand.
+    """Finish a move that was interrupted; record one that was made by hand.
 
     Returns:
-        The row of the move that was finished, if any.
+        The ledger row of the move that was finished, if any.
 
     Raises:
         RegistryError: LEASE-LOST, STORE, LEDGER.
     """
-    past, sits = moves(ledger, model), version_at(model, CHAMPION)
-    now = int(sits.version) if sits else None
-    left = interrupted(ledger, model)
-    between = left is not None and now in (left.facts["champion"], left.facts["champion_before"])
-    if left and between and _exists(model, left.facts["champion"]):
-        print(f"a move to version {left.facts['champion']} of {left.at} is being finished")
-        _carry_out(ledger, lease, left)
-        return left
+    past, current = moves(ledger, model), version_at(model, CHAMPION)
+    now = int(current.version) if current else None
+    move = interrupted(ledger, model)
+    between = move is not None and now in (move.facts["champion"], move.facts["champion_before"])
+    if move and between and _exists(model, move.facts["champion"]):
+        print(
+            f"finishing the move to version {move.facts['champion']} that was decided at {move.at}"
+        )
+        _carry_out(ledger, lease, move)
+        return move
     expected = past[-1].facts["champion"] if past else None
     if now != expected:
         if now is not None and expected is not None and _exists(model, expected):
             lease.check()
-            with store.answering():  # so that a rollback returns
+            # so that a rollback returns to it
+            with store.answering():
                 store.client().set_registered_model_alias(model, PREVIOUS, str(expected))
-        reason = f"the alias names {_say(now)}; the ledger knew {_say(expected)}"
+        reason = f"the alias names {_words(now)}, the ledger {_words(expected)}"
         facts = {
             "model": model,
             "verdict": gate.BY_HAND,
             "reason": reason,
-            "challenger": sits.tags.get("gatecast.variant") if sits else None,
+            "challenger": current.tags.get("gatecast.variant") if current else None,
             "champion": now,
-            "digest": sits.tags.get("gatecast.digest") if sits else None,
+            "digest": current.tags.get("gatecast.digest") if current else None,
             "champion_before": expected,
             "digest_before": past[-1].facts.get("digest") if past else None,
         }
@@ -166,14 +171,14 @@ def _exists(model: str, version: int) -> bool:
     return any(int(v.version) == version for v in known)
 
 
-def _say(version: int | None) -> str:
+def _words(version: int | None) -> str:
     return "no version" if version is None else f"version {version}"
 
 
 def rollback(source: str, reason: str = "", task: Task = "quantile") -> dict[str, Any]:
     """Make the previous champion the champion again, and the champion the previous one.
 
-    A rollback that was interrupted is finished, and that is all.
+    If a rollback was interrupted, this finishes it and does no other.
 
     Args:
         source: whose model.
@@ -192,28 +197,29 @@ def rollback(source: str, reason: str = "", task: Task = "quantile") -> dict[str
         finished = settle(ledger, lease, model)
         failpoints.reach("promotion: settled")
         if finished and finished.facts["verdict"] == gate.ROLLBACK:
-            return finished.facts  # the one that was asked for, and killed
-        sitting, target = version_at(model, CHAMPION), champion(source, PREVIOUS, task)
-        if sitting is None or target is None or int(sitting.version) == target.version:
+            # this is the one that the user asked for
+            return finished.facts
+        current, target = version_at(model, CHAMPION), champion(source, PREVIOUS, task)
+        if current is None or target is None or int(current.version) == target.version:
             raise RegistryError(
                 "NO-PREVIOUS",
-                f"{model} has no champion before {_say(int(sitting.version) if sitting else None)}.",
+                f"{model} has no champion before {_words(int(current.version) if current else None)}.",
                 "Point the alias at a version in MLflow's pages, or promote another variant: dvc repro",
             )
-        facts = _rollback_facts(sitting, target, reason)
+        facts = _rollback_facts(current, target, reason)
         move(ledger, lease, facts)
     return facts
 
 
-def _rollback_facts(sitting: Any, target: Champion, reason: str) -> dict[str, Any]:
+def _rollback_facts(current: Any, target: Champion, reason: str) -> dict[str, Any]:
     return {
         "model": target.model,
         "verdict": gate.ROLLBACK,
-        "reason": reason or f"version {sitting.version} was rolled back",
+        "reason": reason or f"version {current.version} was rolled back",
         "challenger": target.variant,
         "champion": target.version,
         "digest": target.digest,
-        "champion_before": int(sitting.version),
-        "digest_before": sitting.tags.get("gatecast.digest"),
+        "champion_before": int(current.version),
+        "digest_before": current.tags.get("gatecast.digest"),
         **runs.lineage(),
     }

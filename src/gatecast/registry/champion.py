@@ -1,4 +1,4 @@
-"""The champion: the version behind an alias of the registered model, resolved once and loaded by its number."""
+"""The champion: the version behind an alias of the registered model, resolved to its number and then loaded by it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ CHAMPION, PREVIOUS = "champion", "previous"
 
 @dataclass(frozen=True)
 class Champion:
-    """A registered version, resolved once: use the number and the digest, never the alias again."""
+    """A registered version that an alias named: from here on its number and digest count, not the alias."""
 
     model: str
     version: int
@@ -45,7 +45,7 @@ def version_at(model: str, alias: str) -> Any | None:
             return store.client().get_model_version_by_alias(model, alias)
         except MlflowException as error:
             if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
-                return None  # no such model, no such alias
+                return None
             raise
 
 
@@ -77,12 +77,12 @@ def numbered(source: str, number: int, task: Task = "quantile") -> Champion:
     raise RegistryError(
         "NO-VERSION",
         f"{name} has no version {number}; it was deleted.",
-        "Restore the registry, or score with the champion of now: hindcast=true.",
+        "Restore the registry, or score with today's champion: hindcast=true.",
     )
 
 
 def _load(found: Any) -> Champion:
-    """A registered version, its digest checked."""
+    """Load a registered version; its digest is checked."""
     name = found.name
     digest = found.tags.get("gatecast.digest")
     if not digest:
@@ -105,7 +105,7 @@ def _load(found: Any) -> Champion:
 
 @contextmanager
 def _downloaded(model: str, version: int) -> Iterator[Path]:
-    """The package of a registered version, in a folder that goes when the block ends.
+    """The package of a registered version, in a folder that is deleted when the block ends.
 
     Raises:
         RegistryError: ARTIFACT if it cannot be fetched.
@@ -129,9 +129,9 @@ def _downloaded(model: str, version: int) -> Iterator[Path]:
 
 
 def keep(best: Champion, folder: Path) -> None:
-    """Copy the package of a version into a folder, unless it is there: other processes load it from there.
+    """Copy the package of a version into a folder, unless it is there, for other processes to load.
 
-    What lies there and is not the package is replaced; a package that another process has put there meanwhile stays.
+    Anything else in the folder is replaced; a package that another process has copied meanwhile stays.
 
     Raises:
         RegistryError: ARTIFACT; DIGEST if it is not the one that was registered.
@@ -148,6 +148,7 @@ def keep(best: Champion, folder: Path) -> None:
 
 
 def _kept(best: Champion, folder: Path) -> bool:
-    with suppress(RegistryError):  # a file is missing, or another lies beside them
+    # an error: a file is missing, or another one lies beside them
+    with suppress(RegistryError):
         return package.digest(folder) == best.digest
     return False

@@ -1,7 +1,7 @@
-"""How many versions a registry keeps whole. Of the others the artifacts go; number, tags, card and run stay.
+"""How many versions a registry keeps whole. The others are archived: number, tags, card and run stay, artifacts go.
 
-An archived version has the tag ``gatecast.archived`` and is never promoted again; its package, trained anew, gets a
-version of its own.
+An archived version has the tag ``gatecast.archived`` and is never promoted again. If its package is trained again, that
+is a new version.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ ARCHIVED = "gatecast.archived"
 
 @dataclass(frozen=True)
 class Step:
-    """What is to be done with a version: ``keep`` or ``archive``, and why."""
+    """What to do with a version (``keep`` or ``archive``), and why."""
 
     version: int
     action: str
@@ -32,20 +32,20 @@ def plan(name: str, keep: int, in_use: Mapping[int, str]) -> list[Step]:
 
     Args:
         name: of the registered model.
-        keep: newest versions that stay whole.
-        in_use: versions that must stay, and why. Those with an alias stay anyway.
+        keep: how many of the newest versions stay whole.
+        in_use: versions that must stay whole, and why. Those with an alias do anyway.
 
     Raises:
         RegistryError: STORE.
     """
     client = store.client()
-    found = client.search_model_versions(f"name = '{name}'")
-    named = _aliases(name) if found else {}
+    versions = client.search_model_versions(f"name = '{name}'")
+    named = _aliases(name) if versions else {}
     steps, whole = [], 0
-    for each in sorted(found, key=lambda v: -int(v.version)):
-        number = int(each.version)
-        if ARCHIVED in each.tags:
-            if _artifacts(each).list_artifacts():
+    for version in sorted(versions, key=lambda v: -int(v.version)):
+        number = int(version.version)
+        if ARCHIVED in version.tags:
+            if _artifacts(version).list_artifacts():
                 steps.append(Step(number, "archive", "its archiving was interrupted"))
             continue
         whole += 1
@@ -61,16 +61,17 @@ def plan(name: str, keep: int, in_use: Mapping[int, str]) -> list[Step]:
 
 
 def archive(name: str, version: int) -> bool:
-    """Archive a version: mark it, so that it is never promoted again, then delete its artifacts.
+    """Archive a version: tag it, so that it is never promoted again, then delete its artifacts.
 
     Returns:
-        False if it has an alias by now: then nothing was done.
+        False if it has an alias by now, and so was left alone.
 
     Raises:
         RegistryError: LEASE, STORE, LEDGER.
     """
     ledger = Ledger()
-    with ledger.lease(aliases.lease_name(name)):  # no alias moves meanwhile
+    # no alias moves meanwhile
+    with ledger.lease(aliases.lease_name(name)):
         if version in _aliases(name):
             return False
         digest = _archive(name, version)
@@ -79,24 +80,29 @@ def archive(name: str, version: int) -> bool:
 
 
 def _archive(name: str, version: int) -> str:
-    """Mark a version, free its run from the package, delete its artifacts; its digest."""
+    """Tag a version, take the digest from its run, delete its artifacts.
+
+    Returns:
+        The digest of its package.
+    """
     client = store.client()
-    found = client.get_model_version(name, str(version))
-    digest = str(found.tags.get("gatecast.digest", ""))
+    archived = client.get_model_version(name, str(version))
+    digest = str(archived.tags.get("gatecast.digest", ""))
     now = datetime.now(UTC).isoformat(timespec="seconds")
     client.set_model_version_tag(name, str(version), ARCHIVED, now)
-    run = client.get_run(found.run_id)
+    run = client.get_run(archived.run_id)
+    # the run no longer has the package
     if run.data.tags.get("gatecast.digest") == digest:
-        client.delete_tag(found.run_id, "gatecast.digest")  # the run no longer has the package
-        client.set_tag(found.run_id, "gatecast.archived_digest", digest)
-    _artifacts(found).delete_artifacts()
+        client.delete_tag(archived.run_id, "gatecast.digest")
+        client.set_tag(archived.run_id, "gatecast.archived_digest", digest)
+    _artifacts(archived).delete_artifacts()
     return digest
 
 
 def _aliases(name: str) -> dict[int, str]:
-    """Version to alias."""
-    found = store.client().get_registered_model(name).aliases
-    return {int(version): alias for alias, version in found.items()}
+    """The alias of each version that has one."""
+    versions = store.client().get_registered_model(name).aliases
+    return {int(version): alias for alias, version in versions.items()}
 
 
 def _artifacts(version: Any) -> Any:

@@ -1,6 +1,6 @@
 """Where a forecast comes from, and what a model version has forecast.
 
-forecast row -> model version -> MLflow run -> git commit, dvc.lock, data, parameters; and back.
+forecast row -> model version -> MLflow run -> git commit, dvc.lock, data, parameters; and back
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from gatecast.scoring import config, sinks
 from gatecast.scoring.sinks import Sink
 from gatecast.scoring.store import task_of
 
-_TAGS = {  # of the run of a training
+# The tags of a training's run that are reported.
+_TAGS = {
     "git_commit": "mlflow.source.git.commit",
     "git_changed": "git.changed",
     "dvc_lock_sha256": "dvc.lock.sha256",
@@ -27,32 +28,32 @@ _TAGS = {  # of the run of a training
 
 
 def of_forecast(source: str | None, run_key: str, sink: Sink | None = None) -> dict[str, Any]:
-    """The lineage of a published run of forecasts; see :func:`of_version`, with the run itself as ``forecast``.
+    """The lineage of a published scoring run: that of its version, and its manifest as ``forecast``.
 
     Args:
-        source: None: of any.
+        source: whose run; None: of any source.
         run_key: as on every row, or the folder ``forecasts/<source>/<run key>``.
 
     Raises:
         ScoringError: NO-RUN; RegistryError: as :func:`of_version`.
     """
     key = Path(run_key).name
-    found = [m for m in _written(source, sink) if m["run_key"] == key]
-    if not found:
+    published = [m for m in _published(source, sink) if m["run_key"] == key]
+    if not published:
         where = f" of {source}" if source else ""
         raise ScoringError(
             "NO-RUN",
-            f"no run of forecasts{where} has the key {key}, neither in the folder nor in the ledger.",
-            "It stands on every row as `run_key`, and names the folder in forecasts/.",
+            f"no scoring run{where} has the key {key}, neither in the folder nor in the ledger.",
+            "Every row has it as `run_key`, and the folder in forecasts/ is named after it.",
         )
-    forecast = found[0]
+    forecast = published[0]
     facts = of_version(forecast["source"], int(forecast["version"]), sink, task_of(forecast))
     if facts["digest"] != forecast["digest"]:
         raise RegistryError(
             "DIGEST",
             f"{facts['model']} version {facts['version']} is not the package that wrote {key}:"
             f" {facts['digest'][:12]}, not {forecast['digest'][:12]}.",
-            "The registry was made anew since; trust what stands on the rows.",
+            "The registry was rebuilt since; trust what the rows say.",
         )
     return {"forecast": forecast, **facts}
 
@@ -60,21 +61,27 @@ def of_forecast(source: str | None, run_key: str, sink: Sink | None = None) -> d
 def of_digest(
     source: str, digest: str, sink: Sink | None = None, task: Task = "quantile"
 ) -> dict[str, Any]:
-    """The lineage of the registered version of a package, named by its digest or the beginning of it.
+    """The lineage of the registered version of a package.
+
+    Args:
+        source: whose.
+        digest: of the package, or its first digits.
+        sink: where forecasts are published.
+        task: of the source's two models, which one.
 
     Raises:
-        RegistryError: NO-VERSION unless it names one; as :func:`of_version`.
+        RegistryError: NO-VERSION unless exactly one has the digest; as :func:`of_version`.
     """
     name = store.model_name(source, task)
     versions = store.client().search_model_versions(f"name = '{name}'")
-    found = [v for v in versions if v.tags.get("gatecast.digest", "").startswith(digest)]
-    if len(found) != 1:
+    matching = [v for v in versions if v.tags.get("gatecast.digest", "").startswith(digest)]
+    if len(matching) != 1:
         raise RegistryError(
             "NO-VERSION",
-            f"{len(found)} versions of {name} have a package {digest}.",
+            f"{len(matching)} versions of {name} have a package {digest}.",
             "Give more of the digest, or `version=…`.",
         )
-    return of_version(source, int(found[0].version), sink, task)
+    return of_version(source, int(matching[0].version), sink, task)
 
 
 def of_version(
@@ -85,7 +92,7 @@ def of_version(
     Returns:
         ``model``, ``version``, ``variant``, ``digest``, ``aliases``, ``registered``; ``run`` (id, name, status, start,
         commit, dvc.lock, data hash), ``parameters``, ``scores``; ``decisions`` of the gate; ``forecasts``: manifests of
-        all that the version has ever written, with ``folder`` (None: no longer there) and ``in_ledger``.
+        all scoring runs of the version, with ``folder`` (None: deleted) and ``in_ledger``.
 
     Raises:
         RegistryError: NO-VERSION, STORE.
@@ -128,7 +135,7 @@ def of_version(
         ],
         "forecasts": [
             m
-            for m in _written(source, sink)
+            for m in _published(source, sink)
             if (m["model"], int(m["version"]), m["digest"]) == (name, version, digest)
         ],
     }
@@ -137,27 +144,27 @@ def of_version(
 def recently_used(
     source: str, days: int, sink: Sink | None = None, task: Task = "quantile"
 ) -> dict[int, str]:
-    """Versions by which forecasts that lie in ``forecasts/`` were written in the last days, and which those are."""
+    """Versions whose forecasts of the last days still exist, and which of their runs that is."""
     after = (datetime.now(UTC) - timedelta(days=days)).isoformat()
     return {
         int(m["version"]): f"forecasts {m['folder']} are of {m['scored_at'][:10]}"
-        for m in _written(source, sink)
+        for m in _published(source, sink)
         if m["folder"] and m["scored_at"] >= after and task_of(m) == task
     }
 
 
-def _written(source: str | None, sink: Sink | None) -> list[dict[str, Any]]:
-    """Manifests of all runs of forecasts, those whose folder is gone included, oldest first."""
-    noted = {e.facts["run_key"]: e.facts for e in Ledger().entries("scoring", source)}
+def _published(source: str | None, sink: Sink | None) -> list[dict[str, Any]]:
+    """Manifests of all scoring runs, those whose folder was deleted included, oldest first."""
+    recorded = {e.facts["run_key"]: e.facts for e in Ledger().entries("scoring", source)}
     sink = sink or sinks.sink(config.Sink())
     there = {m["run_key"]: m for m in sink.manifests(source)}
     every = [
         manifest
         | {
             "folder": sink.where(manifest["source"], key) if key in there else None,
-            "in_ledger": key in noted,
+            "in_ledger": key in recorded,
         }
-        for key, manifest in (noted | there).items()
+        for key, manifest in (recorded | there).items()
     ]
     return sorted(every, key=lambda m: (m["scored_at"], m["run_key"]))
 

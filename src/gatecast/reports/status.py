@@ -1,4 +1,4 @@
-"""What there is, for somebody who has just sat down: one line a thing, and what to do where it is missing."""
+"""The state of a project at a glance: one line per thing, and what to do where it is missing."""
 
 from __future__ import annotations
 
@@ -23,11 +23,12 @@ from gatecast.registry.mlflow import runs, store
 from gatecast.reports import history
 from gatecast.scoring import config, sinks
 
-_DECISIONS = 5  # of the history that are display
+# Decisions in the table.
+_DECISIONS = 5
 
 
 def report(feed: Feed, as_of: str | None = None, recipe: config.Sink | None = None) -> str:
-    """Lines for the terminal. Never raises for what is merely missing."""
+    """The lines for the terminal. What is missing is a line, too, never an error."""
     lines: dict[str, Callable[[], str]] = {
         "source": lambda: _source(feed, as_of),
         "panel": lambda: _panel(feed),
@@ -49,12 +50,11 @@ def report(feed: Feed, as_of: str | None = None, recipe: config.Sink | None = No
 
 
 def _source(feed: Feed, as_of: str | None) -> str:
-    found = sources.fingerprint(feed, as_of)["files"]
-    said = [
+    files = [
         f"{f['name']} ({f['bytes'] / 1e6:.1f} MB)" if "bytes" in f else f"{f['name']} (embedded)"
-        for f in found
+        for f in sources.fingerprint(feed, as_of)["files"]
     ]
-    return f"{feed.name}: {', '.join(said)}"
+    return f"{feed.name}: {', '.join(files)}"
 
 
 def _panel(feed: Feed) -> str:
@@ -90,38 +90,38 @@ def _store(feed: Feed) -> str:
 
 
 def _champion(feed: Feed, task: Task) -> str:
-    """Who sits, since when and why; of events nothing before one was at the gate."""
+    """The current champion, since when, and why. Empty for event models until one was at the gate."""
     best, ledger = champion(feed.name, task=task), Ledger()
     model = store.model_name(feed.name, task)
     past = ledger.entries(aliases.KIND, model)
     if best is None and task == "event" and not past:
         return ""
     if best is None:
-        says = f"none: nothing of {feed.name} has been promoted"
+        text = f"none: nothing of {feed.name} has been promoted"
     else:
-        says = (
+        text = (
             f"{best.model} v{best.version} ({best.variant}, {best.digest[:12]}){_since(past, best)}"
         )
-    if left := aliases.interrupted(ledger, model):
-        says += f"; a move to v{left.facts['champion']} was interrupted: `dvc repro` finishes it"
-    return says + (f"\n\n{_history(past)}\n" if past else "")
+    if move := aliases.interrupted(ledger, model):
+        text += f"; a move to v{move.facts['champion']} was interrupted: `dvc repro` finishes it"
+    return text + (f"\n\n{_history(past)}\n" if past else "")
 
 
 def _since(past: list[Entry], best: Champion) -> str:
-    """How long the champion has been that, and its scores when it was promoted."""
+    """How long the champion has been champion, and its scores when it was promoted."""
     mine = [e for e in past if e.facts.get("champion") == best.version]
     moved = [e for e in mine if e.facts["verdict"] in aliases.MOVES]
     scored = [e for e in mine if e.facts["verdict"] == gate.PROMOTE]
-    says = f", champion for {_age(moved[-1].at)}" if moved else ""
+    text = f", champion for {_age(moved[-1].at)}" if moved else ""
     if scored:
         facts = scored[-1].facts
         scores = facts["scores"]
         floor = next(name for name in ("seasonal_naive", PERSISTENCE) if name in scores)
-        says += (
+        text += (
             f"; {facts['metric']} {scores['challenger']:.3f} when promoted"
             f" ({floor.replace('_', ' ')} {scores[floor]:.3f})"
         )
-    return says
+    return text
 
 
 def _age(at: str) -> str:
@@ -148,12 +148,12 @@ def _history(past: list[Entry]) -> str:
 def _forecasts(feed: Feed, recipe: config.Sink) -> str:
     sink = sinks.sink(recipe)
     published = sink.manifests(feed.name)
-    says = "none yet: run `python pipelines/score.py`"
+    text = "none yet: run `python pipelines/score.py`"
     if published:
         m = published[-1]
         event = f" ({say(m['event'])})" if "event" in m else ""
         last = f"{m['series']:,} series from {m['cutoff']} by v{m['version']}{event}"
         where = sink.where(m["source"], m["run_key"])
-        says = f"{len(published)} runs; last {m['scored_at'][:19]}: {last} -> {where}"
+        text = f"{len(published)} runs; last {m['scored_at'][:19]}: {last} -> {where}"
     runs = history.last(feed.name, sink, Ledger())
-    return says + (f"\n\n{history.render(runs)}\n" if runs else "")
+    return text + (f"\n\n{history.render(runs)}\n" if runs else "")

@@ -1,4 +1,4 @@
-"""Checkpoints that are whole or not there, and what is said when the disk is full."""
+"""Checkpoints that are whole or absent, and the error of a full disk."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 @contextmanager
 def disk_errors(path: Path) -> Iterator[None]:
-    """Say what to do when ``path`` cannot be written for want of space.
+    """Turn the errors of a full disk into one that says what to do.
 
     Raises:
         TrainError: DISK.
@@ -34,7 +34,7 @@ def disk_errors(path: Path) -> Iterator[None]:
             "DISK",
             f"{path} cannot be written: {error.strerror}.",
             "Free space on this disk (old experiments: dvc gc -w; data/scoring/; mlartifacts/), then run the "
-            "same command again: it goes on from the last epoch that was saved.",
+            "same command again: it continues from the last epoch that was saved.",
         ) from None
 
 
@@ -56,7 +56,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
 
 
 def readable(path: Path) -> bool:
-    """Whether a checkpoint is there and whole (every tensor's checksum is right)."""
+    """Whether a checkpoint exists and is whole (every tensor's checksum is right)."""
     try:
         torch.load(path, map_location="cpu", weights_only=True)
     except Exception:  # what torch's readers raise: OSError, RuntimeError, EOFError, KeyError …

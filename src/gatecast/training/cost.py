@@ -1,4 +1,4 @@
-"""What a training costs: seconds, CPU seconds, GPU seconds, the most memory."""
+"""What a training costs: seconds, CPU seconds, GPU seconds, peak memory."""
 
 from __future__ import annotations
 
@@ -18,14 +18,15 @@ def stopwatch(fit: Fit, devices: int) -> Callable[[], dict[str, float]]:
 
     Args:
         fit: the trainer recipe.
-        devices: that train side by side.
+        devices: how many train side by side.
 
     Returns:
-        A function whose answer is what was used since: ``train_seconds``, ``train_cpu_seconds`` (with those of
-        processes that have ended), ``train_gpu_seconds`` (devices held times seconds), and ``train_peak_memory_mib``
-        of the largest process so far.
+        A function that returns what was used since: ``train_seconds``, ``train_cpu_seconds`` (with those of child
+        processes that have ended), ``train_gpu_seconds`` (devices times seconds), and ``train_peak_memory_mib`` of the
+        largest process so far.
     """
-    wall, cpu = time.perf_counter(), sum(os.times()[:4])
+    wall = time.perf_counter()
+    cpu = sum(os.times()[:4])
     on_gpu = fit.accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available()
 
     def read() -> dict[str, float]:

@@ -1,7 +1,7 @@
-"""Which of the ranks of a training this process is, and how ranks begin and end together.
+"""Which rank of a training this process is, and how ranks begin and end together.
 
-A training on many devices is one process a device. ``python pipelines/train.py`` is rank 0 and starts the others of
-its machine (Lightning does); ``torchrun`` starts all of them, on every machine.
+A training on many devices has one process per device. ``python pipelines/train.py`` is rank 0, and Lightning starts the
+others on its machine; ``torchrun`` starts all of them, on every machine.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from gatecast.core.errors import TrainError
 from gatecast.core.process import die_with
 from gatecast.training.config import Fit
 
-_LAUNCHER = "GATECAST_LAUNCHER"  # process id of rank 0, for the ranks that it starts
+# The environment variable by which rank 0 tells the ranks that it starts its process id.
+_LAUNCHER = "GATECAST_LAUNCHER"
 
 
 @dataclass(frozen=True)
@@ -26,9 +27,9 @@ class Ranks:
     """This process among those that train together.
 
     Attributes:
-        rank: 0 leads: it alone logs, prints and writes.
-        world: processes on all machines.
-        local: processes on this machine.
+        rank: of this process; rank 0 alone logs, prints and writes.
+        world: number of processes on all machines.
+        local: number of processes on this machine.
     """
 
     rank: int = 0
@@ -37,7 +38,7 @@ class Ranks:
 
 
 def ranks(fit: Fit) -> Ranks:
-    """Which process this is, from the recipe and the environment that started it.
+    """Which rank this process is, from the recipe and the environment.
 
     Raises:
         TrainError: DEVICES if torchrun started many processes for a recipe of one device, if no GPU is there for
@@ -45,11 +46,11 @@ def ranks(fit: Fit) -> Ranks:
     """
     env = os.environ
     if "TORCHELASTIC_RUN_ID" in env:
-        found = Ranks(int(env["RANK"]), int(env["WORLD_SIZE"]), int(env["LOCAL_WORLD_SIZE"]))
-        if found.world > 1 and fit.devices == 1:
+        ranks = Ranks(int(env["RANK"]), int(env["WORLD_SIZE"]), int(env["LOCAL_WORLD_SIZE"]))
+        if ranks.world > 1 and fit.devices == 1:
             raise TrainError(
                 "DEVICES",
-                f"torchrun started {found.world} processes, but this trainer recipe is for one device.",
+                f"torchrun started {ranks.world} processes, but this trainer recipe is for one device.",
                 "Choose another: trainer=ddp (GPUs) or trainer=ddp_cpu.",
             )
     else:
@@ -61,27 +62,27 @@ def ranks(fit: Fit) -> Ranks:
         if devices < 1:
             raise TrainError(
                 "DEVICES",
-                "this trainer recipe wants every GPU of the machine, and there is none.",
+                "this trainer recipe uses every GPU of the machine, and there is none.",
                 "Choose another: trainer=auto, or trainer=ddp_cpu for two processes on CPU.",
             )
-        found = Ranks(int(env["LOCAL_RANK"]) if _launched() else 0, devices, devices)
-    if found.world > fit.batch_size:
+        ranks = Ranks(int(env["LOCAL_RANK"]) if _launched() else 0, devices, devices)
+    if ranks.world > fit.batch_size:
         raise TrainError(
             "DEVICES",
-            f"{found.world} processes cannot share a batch of {fit.batch_size} windows.",
+            f"{ranks.world} processes cannot share a batch of {fit.batch_size} windows.",
             "Use fewer devices, or a larger `batch_size` in conf/trainer/.",
         )
-    return found
+    return ranks
 
 
 def _launched() -> bool:
-    """Whether another process of ours started this one as a rank."""
+    """Whether rank 0 started this process as a rank."""
     return os.environ.get(_LAUNCHER, str(os.getpid())) != str(os.getpid())
 
 
 @contextmanager
 def launching() -> Iterator[None]:
-    """Ranks started inside know which process started them; the environment is as before when the block ends."""
+    """Ranks that are started inside know the process that started them; the environment is restored at the end."""
     before = dict(os.environ)
     os.environ[_LAUNCHER] = str(os.getpid())
     try:
@@ -105,18 +106,18 @@ def end_ranks(children: list[subprocess.Popen[bytes]], patience: float) -> str:
     """Wait for the ranks that this process started, and end those that do not end by themselves.
 
     Args:
-        children: emptied, which also ends Lightning's watch over them.
+        children: emptied, so that Lightning no longer watches them.
         patience: seconds until they are killed.
 
     Returns:
-        What became of one that ended by an error of its own; empty if none did.
+        How the first of those that failed ended; empty if none did.
     """
     until = time.monotonic() + patience
     while any(c.poll() is None for c in children) and time.monotonic() < until:
         if any(c.poll() for c in children):
             break
         time.sleep(0.05)
-    said = ""
+    failure = ""
     for rank, child in enumerate(children, 1):
         if child.returncode:
             how = (
@@ -124,9 +125,9 @@ def end_ranks(children: list[subprocess.Popen[bytes]], patience: float) -> str:
                 if child.returncode < 0
                 else f"ended with exit code {child.returncode}"
             )
-            said = said or f"rank {rank} (process {child.pid}) {how}"
+            failure = failure or f"rank {rank} (process {child.pid}) {how}"
     for child in children:
         child.kill()
         child.wait()
     children.clear()
-    return said
+    return failure

@@ -1,4 +1,4 @@
-"""Progress of a training run: a line an epoch, and on a terminal a bar with rate and time left."""
+"""Progress of a training: one line per epoch, and on a terminal a bar with the rate and the time left."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from gatecast.core import terminal
 
 
 class Progress(pl.Callback):
-    """One line an epoch, for logs and `dvc repro` in a pipe; the bar counts optimizer steps.
+    """One line per epoch, for logs and for `dvc repro` in a pipe; the bar counts optimizer steps.
 
     Args:
-        label: begins every line, where several trainings print at once; there is no bar then.
+        label: at the start of every line, where several trainings print at the same time; without a bar then.
     """
 
     def __init__(self, label: str = "") -> None:
@@ -22,7 +22,8 @@ class Progress(pl.Callback):
         self._bar = terminal.bar(0, "step", hidden=True)
 
     def on_train_start(self, trainer: pl.Trainer, module: Any) -> None:
-        self._start, self._first = time.perf_counter(), trainer.current_epoch
+        self._start = time.perf_counter()
+        self._first = trainer.current_epoch
         total = (trainer.max_epochs or 0) * module.settings.steps_per_epoch
         self._bar = terminal.bar(
             total, "step", start=trainer.global_step, keep=False, hidden=bool(self._label)
