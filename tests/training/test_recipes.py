@@ -18,6 +18,7 @@ from gatecast.models.config import Model
 from gatecast.registry import package
 from gatecast.training import trainer
 from gatecast.training.config import Fit
+from tests.recipes import model_of
 
 RECIPES = sorted(path.stem for path in (CONF / "model").glob("*.yaml"))
 
@@ -43,7 +44,7 @@ def test_a_recipe_trains_is_packaged_and_forecasts(
 def test_a_model_of_an_event_trains(
     decoder: str, workplace: Path, demo_panel: Panel, smoke: Fit
 ) -> None:
-    model = Model(decoder=decoder, head="event", event={"above": 150.0})
+    model = model_of(decoder=decoder, head="event", event={"above": 150.0})
     check(Config(variants=["event"], model=model))
     fit = replace(smoke, max_epochs=1, steps_per_epoch=2)
     trained = trainer.train("event", demo_panel, model, fit, 1)
