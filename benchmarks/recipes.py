@@ -8,7 +8,8 @@ from typing import Any, TypeVar
 import yaml
 from omegaconf import OmegaConf
 
-from gatecast.models.config import Model, read_model
+from gatecast.models.config import Model
+from gatecast.models.recipe import read_model
 
 CONF = Path(__file__).resolve().parents[1] / "conf"
 T = TypeVar("T")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from gatecast.models.config import Model, read_model
+from gatecast.models.config import Model
+from gatecast.models.recipe import read_model
 
 
 def model_of(**settings: Any) -> Model:

@@ -153,7 +153,7 @@ def _run(main: Callable[[schema.Config], None], root: Path, modes: tuple[str, ..
                 setattr(config, group, choices[group])
         config.variant = choices.get("model", "")
         if config.model is not None:
-            from gatecast.models.config import read_model
+            from gatecast.models.recipe import read_model
 
             config.model = read_model(config.model, f"conf/model/{config.variant}.yaml")
         if config.feed is not None:

@@ -38,7 +38,7 @@ RECIPES = {
     "relu": model_of(cell="rnn", **SMALL, activation="relu", encoder_input="patch"),
     "seasonal": model_of(**SMALL, normalisation="seasonal", decoder="experts"),
     "seq2seq": model_of(**SMALL, decoder="seq2seq", attention="dot"),
-    "stride": model_of(cell="gru", **SMALL, decoder="segment"),
+    "segment": model_of(cell="gru", **SMALL, decoder="segment"),
     "deepar": model_of(**SMALL, decoder="autoregressive", head="student", n_paths=20),
 }
 
@@ -152,7 +152,7 @@ def test_every_recipe_is_shown(name: str, demo_panel: Panel, tmp_path: Path) -> 
     assert found.steps.shape == (3,)
     assert found.steps.sum() == pytest.approx(1)
     seen = memory.activations(made, demo_panel, windows[:1])
-    assert seen["state"].shape == (3, RECIPES[name].layer_units[-1])
+    assert seen["state"].shape == (3, RECIPES[name].layer_sizes[-1])
     path = tmp_path / "gates.png"
     memory_plots.gates(name, seen, part.spec, demo_panel, windows[:1], path)
     assert is_picture(path)

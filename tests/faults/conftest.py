@@ -29,7 +29,7 @@ _CHILD = """
 import json, os, resource, signal, sys, time
 from pathlib import Path
 from gatecast.training.config import Fit
-from gatecast.models.config import read_model
+from gatecast.models.recipe import read_model
 from gatecast.data.panel import Panel
 from gatecast.core.errors import GatecastError
 from gatecast.core import process

@@ -53,7 +53,7 @@ def test_a_run_remembers_params_tags_and_that_it_finished(workplace: Path) -> No
         "variant": "gru",
         "model.hidden_size": "8",
         "model.penalties": "[0.1, 1.0]",
-        "context_length": "None",
+        "window": "None",
     }
     wanted = {
         "gatecast.source": "tiny",

@@ -36,7 +36,7 @@ import sys
 from pathlib import Path
 from gatecast.core.forecast import QUANTILES
 from gatecast.training.config import Fit
-from gatecast.models.config import read_model
+from gatecast.models.recipe import read_model
 from gatecast.data.panel import Panel
 from gatecast.training import trainer
 

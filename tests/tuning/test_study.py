@@ -83,7 +83,7 @@ def test_values_that_were_tried_are_not_trained_again(
     found = search(5, {"hidden_size": Range(choices=[4, 6])})
     trials = trials_of(found)
     assert len(trials) == 5
-    assert len({(t.params["units"], t.value) for t in trials}) == len(trial_runs()) == 2
+    assert len({(t.params["hidden_size"], t.value) for t in trials}) == len(trial_runs()) == 2
 
 
 def test_a_diverged_trial_is_failed_and_the_search_goes_on(
@@ -129,7 +129,7 @@ def test_the_best_is_written_as_recipes_that_train_to_its_score(
     make_job: Callable[..., study.Job],
 ) -> None:
     on_four = "max_epochs: 2\naccelerator: cpu\ndevices: 4\n"  # a trial trains on one
-    for group, text in (("model", "cell: gru\nunits: 4\n"), ("trainer", on_four)):
+    for group, text in (("model", "cell: gru\nhidden_size: 4\n"), ("trainer", on_four)):
         (project / "conf" / group).mkdir(parents=True)
         (project / f"conf/{group}/{'gru' if group == 'model' else 'quick'}.yaml").write_text(text)
     found = search(2, {"hidden_size": Range(2, 8), "learning_rate": Range(0.001, 0.01, log=True)})

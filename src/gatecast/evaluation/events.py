@@ -29,8 +29,9 @@ from gatecast.evaluation.config import LOGISTIC, PERSISTENCE
 from gatecast.evaluation.predictor import NetPredictor
 from gatecast.feed.sampling import all_training_windows
 from gatecast.feed.spec import input_spec
-from gatecast.models.config import Model, read_model
+from gatecast.models.config import Model
 from gatecast.models.events import labels
+from gatecast.models.recipe import read_model
 from gatecast.training import trainer
 from gatecast.training.config import Fit
 

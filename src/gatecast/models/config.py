@@ -1,11 +1,7 @@
-"""What a model recipe says: typed settings, read by :func:`read_model` alone.
+"""What a model recipe may say: typed settings, one class for each kind of model.
 
-    model = read_model({"cell": "gru", "decoder": "experts", "n_experts": 4}, "conf/model/mine.yaml")
-    model.decoder.n_experts  # 4: a setting of the experts decoder, which other decoders do not have
-
-A recipe is flat. Each of its keys is handed to the part of the model that has a setting of that name: the model
-itself, its decoder or its head. A setting of a decoder, a head or a kind of model that the recipe has not chosen is
-refused. In an ensemble, what stands beside ``members`` is a default for each member that has such a setting.
+Recipes and packages hold them flat (:func:`flat`); :func:`gatecast.models.recipe.read_model` alone makes models of
+them.
 """
 
 from __future__ import annotations
@@ -18,14 +14,12 @@ from pydantic import (
     BaseModel,
     BeforeValidator,
     Field,
-    ValidationError,
     model_validator,
 )
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticCustomError, PydanticKnownError
 
-from gatecast.core.errors import ConfigError, did_you_mean
-from gatecast.core.schema import Schema, explain
+from gatecast.core.schema import Schema
 from gatecast.models.cells import ACTIVATIONS, CELLS
 from gatecast.models.decoders import DECODERS, DecoderSettings
 from gatecast.models.decoders.autoregressive import Autoregressive
@@ -36,7 +30,6 @@ from gatecast.models.heads import HEADS, HeadSettings, is_distribution
 from gatecast.models.heads.event import Event
 from gatecast.models.heads.negative_binomial import NegativeBinomial
 from gatecast.models.heads.quantile import Quantile
-from gatecast.models.renamed import with_new_names
 
 
 def _one_of(names: Mapping[str, Any]) -> AfterValidator:
@@ -313,13 +306,13 @@ class Ensemble(Schema):
 
 Model: TypeAlias = Single | Ensemble
 
-_SINGLE: dict[str, type[Recurrent] | type[Linear] | type[Logistic]] = {
+SINGLE: dict[str, type[Recurrent] | type[Linear] | type[Logistic]] = {
     "recurrent": Recurrent,
     "linear": Linear,
     "logistic": Logistic,
 }
-KINDS = (*_SINGLE, "ensemble")
-_OF_ENSEMBLES = ("members", "n_seeds")
+KINDS = (*SINGLE, "ensemble")
+OF_ENSEMBLES = ("members", "n_seeds")
 
 
 def _name(settings: type[BaseModel]) -> str:
@@ -328,27 +321,27 @@ def _name(settings: type[BaseModel]) -> str:
 
 _DECODERS = {_name(settings): settings for settings in DECODERS}
 _HEADS = {_name(settings): settings for settings in HEADS}
-_PARTS = {"decoder": _DECODERS, "head": _HEADS}
+PARTS = {"decoder": _DECODERS, "head": _HEADS}
 
 
-def _own(settings: type[BaseModel]) -> dict[str, FieldInfo]:
+def own_fields(settings: type[BaseModel]) -> dict[str, FieldInfo]:
     return {key: field for key, field in settings.model_fields.items() if key != "name"}
 
 
 def fields(kind: str, decoder: str = "direct", head: str = "quantile") -> dict[str, FieldInfo]:
     """The settings that a recipe of this kind, decoder and head has, as they stand in its file."""
-    own = dict(_SINGLE[kind].model_fields)
+    own = dict(SINGLE[kind].model_fields)
     if kind == "recurrent":
-        own |= _own(_DECODERS[decoder]) | _own(_HEADS[head])
+        own |= own_fields(_DECODERS[decoder]) | own_fields(_HEADS[head])
     return own
 
 
 def all_fields(kind: str = "recurrent") -> dict[str, FieldInfo]:
     """The settings that recipes of this kind may have, whichever their decoder and head."""
-    own = dict(_SINGLE[kind].model_fields)
+    own = dict(SINGLE[kind].model_fields)
     if kind == "recurrent":
         for settings in (*_DECODERS.values(), *_HEADS.values()):
-            own = _own(settings) | own
+            own = own_fields(settings) | own
     return own
 
 
@@ -359,7 +352,7 @@ def flat(model: Model) -> dict[str, Any]:
         return {"kind": "ensemble", "members": members}
     out: dict[str, Any] = {}
     for key, value in model.model_dump().items():
-        if key in _PARTS:
+        if key in PARTS:
             out |= {key: value.pop("name"), **value}
         else:
             out[key] = value
@@ -372,159 +365,3 @@ def applicable(content: Mapping[str, Any]) -> dict[str, Any]:
     chosen = [content.get("decoder", "direct"), content.get("head", "quantile")]
     known = fields(kind, *chosen)
     return {key: value for key, value in content.items() if key in known}
-
-
-def read_model(content: Mapping[str, Any], where: str) -> Model:
-    """Read a model recipe; the only way to make a :data:`Model`.
-
-    Args:
-        content: flat settings, as YAML has them.
-        where: file for the messages.
-
-    Raises:
-        ConfigError: UNKNOWN-KEY, VALUE, CHOICE, RANGE; COMBINATION for settings that do not go together.
-    """
-    content = with_new_names(content, where)
-    kind = _chosen(content, "kind", KINDS, "recurrent", where)
-    return _ensemble(content, where) if kind == "ensemble" else _single(content, where)
-
-
-def _chosen(
-    content: Mapping[str, Any],
-    key: str,
-    names: Mapping[str, Any] | tuple[str, ...],
-    usual: str,
-    where: str,
-) -> str:
-    name = content.get(key, usual)
-    if name not in tuple(names):
-        raise ConfigError(
-            "CHOICE",
-            f"{where}: `{key}` is {name!r}, which is none of {', '.join(names)}."
-            f"{did_you_mean(str(name), tuple(names))}",
-            f"Correct `{key}` in {where}.",
-        )
-    return str(name)
-
-
-def _single(content: Mapping[str, Any], where: str) -> Single:
-    """Read a recipe that is no ensemble."""
-    kind = _chosen(content, "kind", tuple(_SINGLE), "recurrent", where)
-    _same_forecast(kind, content, where)
-    schema = _SINGLE[kind]
-    nested: dict[str, Any] = {"kind": kind}
-    parts: dict[str, dict[str, Any]] = {}
-    if kind == "recurrent":
-        for part, usual in (("decoder", "direct"), ("head", "quantile")):
-            parts[part] = {"name": _chosen(content, part, _PARTS[part], usual, where)}
-    for key, value in content.items():
-        owner = next((p for p, s in parts.items() if key in _own(_PARTS[p][s["name"]])), None)
-        if key in parts or (key == "head" and kind != "recurrent"):
-            continue
-        if key in schema.model_fields:
-            nested[key] = value
-        elif owner:
-            parts[owner][key] = value
-        else:
-            raise _stray(key, kind, {p: s["name"] for p, s in parts.items()}, where)
-    return _validated(schema, nested | parts, where)
-
-
-def _validated(schema: Any, nested: dict[str, Any], where: str) -> Any:
-    try:
-        return schema.model_validate(nested)
-    except ValidationError as error:
-        fault = error.errors(include_url=False)[0]
-    # a recipe is flat: its message names the setting alone
-    keys = [key for key in fault["loc"] if key in {*all_fields(nested["kind"]), "members"}]
-    path = [key for key in keys if key not in _PARTS or key == fault["loc"][-1]]
-    raise explain(schema, fault | {"loc": tuple(path[:1])}, where, "")  # type: ignore[arg-type, operator]
-
-
-def _same_forecast(kind: str, content: Mapping[str, Any], where: str) -> None:
-    """A closed form forecasts what it forecasts, whatever ``head`` says."""
-    head = content.get("head")
-    if (kind, head == "event") == ("linear", True):
-        what = f"`kind: linear` forecasts quantiles, there is `head: {head}`"
-    elif kind == "logistic" and head not in (None, "event"):
-        what = f"`kind: logistic` forecasts an event, there is `head: {head}`"
-    else:
-        return
-    raise ConfigError("COMBINATION", f"{where}: {what}.", f"Change one of them in {where}.")
-
-
-def _stray(key: str, kind: str, parts: dict[str, str], where: str) -> ConfigError:
-    """A setting that the recipe does not have: of another part, of another kind of model, or of none."""
-    owners = [
-        (part, name)
-        for part, choices in _PARTS.items()
-        for name, settings in choices.items()
-        if key in _own(settings)
-    ]
-    if not parts or not owners:
-        owners = [("kind", k) for k in _SINGLE if key in all_fields(k)] or owners
-    owners += [("kind", "ensemble")] if key in _OF_ENSEMBLES else []
-    if not owners:
-        known = all_fields(kind)
-        return ConfigError(
-            "UNKNOWN-KEY",
-            f"{where}: there is no setting `{key}`.{did_you_mean(key, known)}",
-            f"Known here: {', '.join(sorted(known))}.",
-        )
-    of = " or ".join(f"`{part}: {name}`" for part, name in owners)
-    chosen = {"kind": kind} | parts
-    have = ", ".join(f"`{part}: {chosen[part]}`" for part in dict.fromkeys(p for p, _ in owners))
-    return ConfigError(
-        "COMBINATION",
-        f"{where}: `{key}` is a setting of {of}, but there is {have}.",
-        f"Change one of them in {where}.",
-    )
-
-
-def _ensemble(content: Mapping[str, Any], where: str) -> Ensemble:
-    """Read an ensemble: what stands beside ``members`` is a default for each member that has such a setting."""
-    changes = content.get("members")
-    if not isinstance(changes, list) or not changes:
-        raise ConfigError(
-            "RANGE",
-            f"{where}: `members` is {changes!r}, but must be a list of at least one recipe for `kind: ensemble`.",
-            f"Correct `members` in {where}.",
-        )
-    defaults = {k: v for k, v in content.items() if k not in ("kind", *_OF_ENSEMBLES)}
-    unused = set(defaults)
-    members = []
-    for k, own in enumerate(changes, 1):
-        here = f"{where}, member {k}"
-        if not isinstance(own, Mapping):
-            raise ConfigError("VALUE", f"{here}: {own!r} is no recipe.", "Write its settings.")
-        own = with_new_names(own, here)
-        kind = _chosen(own, "kind", tuple(_SINGLE), "recurrent", here)
-        chosen = defaults | own
-        for part, choices in _PARTS.items():
-            _chosen(chosen, part, choices, next(iter(choices)), here)
-        taken = applicable(defaults | own | {"kind": kind}).keys() & defaults.keys()
-        _same_forecast(kind, chosen, here)
-        unused -= taken | ({"head"} if kind != "recurrent" else set())
-        recipe = {key: defaults[key] for key in defaults if key in taken}
-        recipe |= {key: value for key, value in own.items() if key != "n_seeds"}
-        n_seeds = own.get("n_seeds", content.get("n_seeds", 1))
-        members.append({"model": _single(recipe, here), "n_seeds": n_seeds})
-    if unused:
-        key = min(unused)
-        known = {key for kind in _SINGLE for key in all_fields(kind)} | set(_OF_ENSEMBLES)
-        if key not in known:
-            raise ConfigError(
-                "UNKNOWN-KEY",
-                f"{where}: there is no setting `{key}`.{did_you_mean(key, known)}",
-                f"Known here: {', '.join(sorted(known))}.",
-            )
-        raise ConfigError(
-            "COMBINATION",
-            f"{where}: `{key}` beside `members` is a setting of none of them.",
-            f"Leave it out of {where}, or choose a member that has it.",
-        )
-    try:
-        return Ensemble.model_validate({"kind": "ensemble", "members": members})
-    except ValidationError as error:
-        fault = error.errors(include_url=False)[0]
-    raise explain(Ensemble, fault | {"loc": fault["loc"][-1:]}, where, "")  # type: ignore[arg-type, operator]

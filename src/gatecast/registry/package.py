@@ -20,8 +20,9 @@ from gatecast.data.panel import PanelMeta
 from gatecast.evaluation.predictor import NetPredictor
 from gatecast.feed.scaling import Scaling
 from gatecast.models.build import build
-from gatecast.models.config import Model, applicable, flat, read_model
+from gatecast.models.config import Model, applicable, flat
 from gatecast.models.inputs import InputSpec
+from gatecast.models.recipe import read_model
 from gatecast.models.renamed import renamed
 
 if TYPE_CHECKING:

@@ -26,14 +26,8 @@ from optuna.distributions import (
 from gatecast import checks
 from gatecast.config import Config
 from gatecast.core.errors import ConfigError, did_you_mean
-from gatecast.models.config import (
-    Model,
-    Recurrent,
-    all_fields,
-    applicable,
-    flat,
-    read_model,
-)
+from gatecast.models.config import Model, Recurrent, all_fields, applicable, flat
+from gatecast.models.recipe import read_model
 from gatecast.models.renamed import with_new_names
 from gatecast.training.config import Fit
 from gatecast.training.trainer import OF_THE_MACHINE
