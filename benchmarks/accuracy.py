@@ -29,12 +29,11 @@ from typing import Any
 import numpy as np
 
 from benchmarks.common import fresh, say, table, write_result
-from benchmarks.recipes import CONF, read
+from benchmarks.recipes import CONF, model_recipe, read
 from gatecast.core import atomic
 from gatecast.core.forecast import MEDIAN, QUANTILES
 from gatecast.data.config import Feed, Splits, data_dir
 from gatecast.evaluation.config import BASELINES
-from gatecast.models.config import Model
 from gatecast.training.config import Fit
 
 SOURCES = ("m4_hourly", "etth1", "bike_sharing", "beijing_pm25", "demo")
@@ -70,7 +69,7 @@ def predictor_of(name: str, data: Any, seed: int) -> tuple[Any, float]:
     if name in BASELINES:
         seasonal = baselines.seasonal_naive(data.meta.horizon, data.meta.season_length)
         return seasonal if name == "seasonal_naive" else baselines.naive(data.meta.horizon), 0.0
-    model, fit = read("model", name, Model), read("trainer", "auto", Fit)
+    model, fit = model_recipe(name), read("trainer", "auto", Fit)
     fitted = trainer.train(name, data, model, fit, seed)
     net = NetPredictor(name, fitted.net, fitted.spec, fitted.scaling, data.meta)
     return net, fitted.cost["train_cpu_seconds"]

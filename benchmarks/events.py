@@ -28,10 +28,9 @@ from typing import Any
 import numpy as np
 
 from benchmarks.common import fresh, say, write_result
-from benchmarks.recipes import read
+from benchmarks.recipes import model_recipe, read
 from gatecast.data.config import Feed, data_dir
 from gatecast.evaluation.config import EVENT_BASELINES
-from gatecast.models.config import Model
 from gatecast.training.config import Fit
 
 SOURCE, RECIPE = "beijing_pm25", "event_lstm"
@@ -56,7 +55,7 @@ def run(seed: int, recipe: str, picture: Path) -> dict[str, Any]:
     from gatecast.training import trainer
 
     data = make_panel()
-    model, fit = read("model", RECIPE, Model), read("trainer", recipe, Fit)
+    model, fit = model_recipe(RECIPE), read("trainer", recipe, Fit)
     fitted = trainer.train(RECIPE, data, model, fit, seed)
     net = NetPredictor(RECIPE, fitted.net, fitted.spec, fitted.scaling, data.meta)
     event = net.spec.event

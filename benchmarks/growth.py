@@ -40,8 +40,8 @@ def main() -> None:
 
 def measure(n: int) -> dict[str, Any]:
     """The mean cost of an epoch over n series; the first epoch only warms up."""
+    from benchmarks.recipes import model_of
     from gatecast.data.panel import Panel
-    from gatecast.models.config import Model
     from gatecast.training import trainer
     from gatecast.training.config import Fit
 
@@ -58,7 +58,7 @@ def measure(n: int) -> dict[str, Any]:
     )
     with tempfile.TemporaryDirectory() as work, chdir(work), _costs(steps) as costs:
         write_panel(Path("panel"), n)
-        trainer.train("growth", Panel.load(Path("panel")), Model(units=16), fit, seed=1)
+        trainer.train("growth", Panel.load(Path("panel")), model_of(hidden_size=16), fit, seed=1)
     mean = float(np.mean(costs[1:]))
     say(f"{n:>7,} series: {mean:.3f} CPU s an epoch of {steps:,} steps, mean of {epochs - 1}")
     return {"n": n, "steps": steps, "cpu_s": round(mean, 5), "epochs": epochs - 1}

@@ -75,12 +75,12 @@ def run(seed: int, folder: Path) -> dict[str, Any]:
 def work(seed: int) -> dict[str, Any]:
     """Train, log, package and register a variant in this process, which should be fresh."""
     os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
+    from benchmarks.recipes import model_of
     from gatecast.data.panel import Panel
-    from gatecast.models.config import Model
     from gatecast.training import trainer
     from gatecast.training.config import Fit
 
-    panel, model = Panel.load(Path("panel")), Model()
+    panel, model = Panel.load(Path("panel")), model_of()
     fit = Fit(accelerator="cpu", threads=1, max_epochs=1, steps_per_epoch=5)
     trained = trainer.train("lstm", panel, model, fit, seed)
     gc.freeze()  # as pipelines/train.py does

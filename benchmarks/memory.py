@@ -56,8 +56,8 @@ def measure(folder: Path, steps: int) -> dict[str, Any]:
     import pytorch_lightning  # noqa: F401
     from torch.optim.optimizer import register_optimizer_step_post_hook
 
+    from benchmarks.recipes import model_of
     from gatecast.data.panel import Panel
-    from gatecast.models.config import Model
     from gatecast.training import trainer
     from gatecast.training.config import Fit
 
@@ -69,7 +69,7 @@ def measure(folder: Path, steps: int) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as work, chdir(work), _Peak() as memory:
         panel = Panel.load(folder)
         say(f"panel loaded: {memory.growth_mib:.0f} MiB at most")
-        trainer.train("benchmark", panel, Model(), fit, seed=1)
+        trainer.train("benchmark", panel, model_of(), fit, seed=1)
     hook.remove()
     say(f"{memory.growth_mib:.0f} MiB at most, first step after {ends[0]:.1f} CPU seconds")
     return {

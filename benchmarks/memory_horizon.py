@@ -58,13 +58,16 @@ def train(cell: str, seed: int, settings: dict[str, Any]) -> dict[str, Any]:
     import torch
     from torch import nn
 
-    from gatecast.models.config import Model
+    from benchmarks.recipes import model_of
+    from gatecast.models.config import Recurrent
     from gatecast.models.encoders import RecurrentEncoder
 
     torch.set_num_threads(1)
     torch.manual_seed(seed)
     length, units = settings["length"], settings["units"]
-    encoder = RecurrentEncoder(Model(cell=cell, units=units, project=False), 2)
+    model = model_of(cell=cell, hidden_size=units, input_projection=False)
+    assert isinstance(model, Recurrent)
+    encoder = RecurrentEncoder(model, 2)
     if cell == "lstm":
         with torch.no_grad():
             bias = encoder.recurrent.get_parameter("bias_ih_l0")

@@ -14,14 +14,13 @@ a = P.arguments(["lstm", "gru"])
 import numpy as np  # noqa: E402
 import pandas as pd  # noqa: E402
 
-from benchmarks.recipes import read  # noqa: E402
+from benchmarks.recipes import model_recipe, read  # noqa: E402
 from benchmarks.training import peers_net  # noqa: E402
 from gatecast.core.forecast import QuantileForecast  # noqa: E402
 from gatecast.data.build_panel import build_panel  # noqa: E402
 from gatecast.data.config import Feed, Splits, Task  # noqa: E402
 from gatecast.data.windows import latest  # noqa: E402
 from gatecast.evaluation.predictor import NetPredictor  # noqa: E402
-from gatecast.models.config import Model  # noqa: E402
 from gatecast.training import trainer  # noqa: E402
 from gatecast.training.config import Fit  # noqa: E402
 
@@ -45,7 +44,7 @@ with P.span() as convert:
     )
 
 if a.task == "accuracy":
-    model, fit = read("model", "lstm_experts", Model), read("trainer", "auto", Fit)
+    model, fit = model_recipe("lstm_experts"), read("trainer", "auto", Fit)
 else:
     model = peers_net(a.layers, a.hidden, a.model)
     fit = Fit(

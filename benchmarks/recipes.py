@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
+import yaml
 from omegaconf import OmegaConf
+
+from gatecast.models.config import Model
+from gatecast.models.recipe import read_model
 
 CONF = Path(__file__).resolve().parents[1] / "conf"
 T = TypeVar("T")
@@ -19,3 +23,14 @@ def read(group: str, name: str, schema: type[T]) -> T:
     recipe = OmegaConf.to_object(node)
     assert isinstance(recipe, schema)
     return recipe
+
+
+def model_recipe(name: str, **changes: Any) -> Model:
+    """A shipped model recipe, with changes."""
+    path = CONF / "model" / f"{name}.yaml"
+    return read_model(yaml.safe_load(path.read_text(encoding="utf-8")) | changes, str(path))
+
+
+def model_of(**settings: Any) -> Model:
+    """The model of a recipe with these settings."""
+    return read_model(settings, "a benchmark")

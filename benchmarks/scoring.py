@@ -35,13 +35,13 @@ import pandas as pd
 import psutil
 
 from benchmarks.common import fresh, say, write_panel, write_result
+from benchmarks.recipes import model_of
 from benchmarks.training import peers_net
 from gatecast.config import Config
-from gatecast.models.config import Model
 from gatecast.scoring.config import Score
 
 POINTS, HORIZON, PROCESSES = 500, 48, 2
-MODELS = {"segment": Model(), "lstm_2x128": peers_net(2, 128)}
+MODELS = {"segment": model_of(), "lstm_2x128": peers_net(2, 128)}
 _BATCH = 512  # of the bare forward pass: the best of 128 … 2048
 
 

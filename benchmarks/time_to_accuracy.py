@@ -24,10 +24,9 @@ from typing import Any
 import numpy as np
 
 from benchmarks.common import fresh, say, write_result
-from benchmarks.recipes import read
+from benchmarks.recipes import model_recipe, read
 from gatecast.core.forecast import MEDIAN
 from gatecast.data.config import Feed, data_dir
-from gatecast.models.config import Model
 from gatecast.training.config import Fit
 
 SMAPE, MASE = 10.5, 0.95
@@ -81,7 +80,7 @@ def train(seed: int, precision: str) -> list[dict[str, float]]:
             )
 
     scaling = fit_scaling(data)
-    model, fit = read("model", "lstm_experts", Model), read("trainer", "auto", Fit)
+    model, fit = model_recipe("lstm_experts"), read("trainer", "auto", Fit)
     fit = replace(fit, precision=precision)
     fitted = trainer.train("benchmark", data, model, fit, seed, callbacks=[Score()])
     scores.add(NetPredictor("shipped", fitted.net, fitted.spec, fitted.scaling, data.meta))

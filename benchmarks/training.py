@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.common import fresh, say, write_panel, write_result
+from benchmarks.recipes import model_of
 from gatecast.models.config import Model
 from gatecast.training.config import Fit
 
@@ -35,17 +36,17 @@ WARMUP = 5
 
 def peers_net(layers: int, units: int, cell: str = "lstm") -> Model:
     """The peers' net: one point a step, one origin a window."""
-    return Model(
+    return model_of(
         cell=cell,
-        units=units,
-        layers=layers,
+        hidden_size=units,
+        n_layers=layers,
         dropout=0.0,
-        project=False,
-        reads="segment",
-        window=WINDOW,
-        segment=1,
-        steps=WINDOW,
-        forks=1,
+        input_projection=False,
+        encoder_input="patch",
+        context_length=WINDOW,
+        stride=1,
+        n_steps=WINDOW,
+        n_origins=1,
     )
 
 

@@ -23,6 +23,7 @@ import numpy as np
 import pandas as pd
 import psutil
 
+from benchmarks.recipes import model_of
 from gatecast.config import Config
 from gatecast.core import failpoints
 from gatecast.core.errors import GatecastError, ScoringError
@@ -30,7 +31,6 @@ from gatecast.core.ledger import Ledger
 from gatecast.data import ingest
 from gatecast.data.build_panel import build_panel
 from gatecast.data.config import Feed, RawFile, Splits, Task
-from gatecast.models.config import Model
 from gatecast.registry import package, promotion
 from gatecast.registry.mlflow import store as mlflow_store
 from gatecast.scoring import job, read_forecasts, run, store
@@ -74,7 +74,7 @@ def stage(folder: Path, empty_store: Path | None = None) -> Iterator[Path]:
         built = build_panel(checked.observations, checked.static, FEED)
         from gatecast.training import trainer
 
-        model = Model(kind="linear")
+        model = model_of(kind="linear")
         trained = trainer.train("linear", built, model, Fit(), 1)
         for seed in (1, 2):
             where = Path(f"models/{seed}/linear")

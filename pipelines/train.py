@@ -1,7 +1,7 @@
 """Train one variant on data/panel: a Hydra recipe, Lightning, an MLflow run, a package in models/<variant>.
 
 python pipelines/train.py model=lstm
-python pipelines/train.py model=gru trainer=smoke model.units=32
+python pipelines/train.py model=gru trainer=smoke model.hidden_size=32
 python pipelines/train.py model=lstm trainer=ddp
 """
 
@@ -20,6 +20,7 @@ PANEL = Path("data/panel")
 def main(config: Config) -> None:
     from gatecast.core.ledger import display
     from gatecast.data.panel import Panel
+    from gatecast.models.config import flat
     from gatecast.registry import package
     from gatecast.registry.mlflow import runs, store
     from gatecast.registry.mlflow.model import log_package
@@ -34,7 +35,7 @@ def main(config: Config) -> None:
         return trainer.assist(variant, panel, model, fit, config.seed)
     meta = panel.meta
     runs.close_dead_runs(meta.source)
-    params = runs.settings(variant, config.seed, asdict(model), meta, fit=asdict(fit))
+    params = runs.settings(variant, config.seed, flat(model), meta, fit=asdict(fit))
     tags = {"gatecast.variant": variant, "gatecast.data_hash": meta.data_hash}
     name = runs.run_name(variant, config.seed)
     with runs.training_run(meta.source, name, params, tags) as run_id:

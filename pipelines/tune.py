@@ -2,7 +2,7 @@
 
 python pipelines/tune.py model=lstm
 python pipelines/tune.py model=lstm search.trials=50 search.minutes=60
-python pipelines/tune.py model=gru '+search.space.layers={low: 1, high: 3}' '~search.space.wider'
+python pipelines/tune.py model=gru '+search.space.n_layers={low: 1, high: 3}' '~search.space.context_multiple'
 
 Trials are compared by `promote.metric` on the validation span, the recipe's own values first. The same command goes on
 where it was stopped. What is searched: conf/tune/default.yaml.

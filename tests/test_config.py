@@ -17,7 +17,6 @@ from gatecast.config import Config
 from gatecast.core.errors import ConfigError
 from gatecast.core.forecast import MEDIAN, QUANTILES
 from gatecast.data.config import Covariates, Demo, Feed, RawFile, Splits, Task, data_dir
-from gatecast.models.config import Model, members
 from gatecast.scoring.config import Sink
 from gatecast.training.config import Fit
 from gatecast.tuning.config import Search
@@ -32,7 +31,6 @@ def good() -> Config:
         source="shop",
         variants=["gru", "lstm"],
         feed=feed,
-        model=Model(),
         fit=Fit(),
         storage=Sink(),
         variant="gru",
@@ -72,10 +70,6 @@ def test_a_configuration_in_range_passes() -> None:
         ("feed.task.splits.test", 48),
         ("feed.task.splits.validation", 0.5),
         ("feed.task.season_length", 1),
-        ("model.dropout", 0.0),
-        ("model.units", [1]),
-        ("model.dilations", [1]),
-        ("model.recurrent_dropout", 0.0),
         ("fit.averaging", 0.0),
         ("fit.threads", 1),
         ("fit.devices", -1),
@@ -169,41 +163,6 @@ def test_a_value_of_a_source_recipe_out_of_range_is_refused(path: str, value: An
 @pytest.mark.parametrize(
     ("path", "value"),
     [
-        ("units", 0),
-        ("units", []),
-        ("units", [64, 0]),
-        ("units", 64.5),
-        ("units", "64"),
-        ("units", True),
-        ("layers", 0),
-        ("dilations", [1, 2]),
-        ("dilations", [0]),
-        ("recurrent_dropout", 1.0),
-        ("input_dropout", -0.1),
-        ("steps", 0),
-        ("forks", 0),
-        ("forks", 15),
-        ("window", 0),
-        ("segment", 0),
-        ("dropout", 1.0),
-        ("dropout", -0.1),
-        ("pieces", 0),
-        ("paths", 0),
-        ("teacher_forcing", 1.1),
-        ("event_weight", 0.0),
-        ("ridge", []),
-        ("ridge", [1.0, 0.0]),
-    ],
-)
-def test_a_value_of_a_model_recipe_out_of_range_is_refused(path: str, value: Any) -> None:
-    error = refused(f"model.{path}", value)
-    assert error.code == "RANGE"
-    assert f"conf/model/gru.yaml: `{path}`" in str(error)
-
-
-@pytest.mark.parametrize(
-    ("path", "value"),
-    [
         ("max_epochs", 0),
         ("steps_per_epoch", 0),
         ("batch_size", 0),
@@ -235,15 +194,6 @@ def test_a_value_of_a_trainer_recipe_out_of_range_is_refused(path: str, value: A
         ("feed.duplicates", "means", "mean"),
         ("feed.bad_rows", "quarantin", "quarantine"),
         ("feed.task.splits.by", "series", "series_end"),
-        ("model.kind", "recurent", "recurrent"),
-        ("model.cell", "ltsm", "lstm"),
-        ("model.activation", "tahn", "tanh"),
-        ("model.recurrent_activation", "hard-sigmoid", "hard_sigmoid"),
-        ("model.decoder", "seq2seg", "seq2seq"),
-        ("model.decoder_cell", "gruu", "gru"),
-        ("model.attention", "adative", "additive"),
-        ("model.head", "studnet", "student"),
-        ("model.loss", "hubber", "huber"),
         ("fit.precision", "bf16-mix", "bf16-mixed"),
         ("score.fallback", "seasonal-naive", "seasonal_naive"),
         ("score.engine", "locale", "local"),
@@ -257,27 +207,6 @@ def test_an_unknown_choice_is_refused_with_the_nearest_known_one(
     assert error.code == "CHOICE"
     assert f"Did you mean '{meant}'?" in str(error)
     assert ".yaml" in str(error)
-
-
-@pytest.mark.parametrize(
-    ("changes", "key"),
-    [
-        ({"units": [8, 8], "layers": 3}, "layers"),
-        ({"units": [8, 8], "dilations": [1, 2, 4]}, "dilations"),
-        ({"layers": 3, "dilations": [1, 2]}, "dilations"),
-        ({"cell": "rnn", "recurrent_activation": "relu"}, "recurrent_activation"),
-    ],
-)
-def test_layers_that_contradict_each_other_are_refused(changes: dict[str, Any], key: str) -> None:
-    error = refused("model", Model(**changes))
-    assert error.code == "RANGE"
-    assert f"conf/model/gru.yaml: `{key}`" in str(error)
-
-
-def test_the_width_that_a_decoder_reads_is_that_of_the_last_layer_in_all_directions() -> None:
-    assert Model(units=8, layers=2).layer_units == [8, 8]
-    assert Model(units=[8, 5]).state_units == 5
-    assert Model(units=[8, 5], bidirectional=True).state_units == 10
 
 
 @pytest.mark.parametrize(
@@ -324,44 +253,14 @@ def test_a_demo_too_small_is_refused(key: str, value: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("recipe", "told"),
-    [
-        ({"attention": "dot"}, "`decoder: seq2seq`"),
-        ({"decoder": "autoregressive"}, "`head: quantile`"),
-        ({"decoder": "autoregressive", "head": "point"}, "`head: point`"),
-        ({"decoder": "seq2seq", "head": "event", "event": {"above": 1.0}}, "`decoder: seq2seq`"),
-        ({"head": "negative_binomial"}, "`normalisation: mean`"),
-        ({"normalisation": "mean"}, "`head: negative_binomial`"),
-        ({"kind": "logistic"}, "`head: quantile`"),
-        ({"kind": "linear", "head": "event"}, "`kind: linear` forecasts quantiles"),
-        ({"kind": "ensemble", "head": "event", "members": [{"head": "point"}]}, "a member"),
-        ({"kind": "ensemble", "members": [{"kind": "logistic", "head": "event"}]}, "a member"),
-        ({"event": {"above": 1.0}}, "`head: event`"),
-    ],
-    ids=str,
-)
-def test_parts_of_a_model_that_do_not_go_together_are_refused(
-    recipe: dict[str, Any], told: str
-) -> None:
-    wrong = good()
-    wrong.model = Model(**recipe)
-    with pytest.raises(ConfigError, match=told) as caught:
-        checks.check(wrong, {"model": "mine"})
-    assert caught.value.code == "COMBINATION"
-    assert "conf/model/mine.yaml" in str(caught.value)
-
-
-@pytest.mark.parametrize(
     "event", [{"above": 1.0, "below": 0.0}, {"over": 1.0}, {"above": float("nan")}], ids=str
 )
 def test_an_event_has_one_finite_threshold(event: dict[str, float]) -> None:
-    of_model, of_source = good(), good()
-    of_model.model = Model(head="event", event=event)
-    assert of_source.feed is not None
-    of_source.feed.task.event = event
-    for wrong, key in ((of_model, "`event`"), (of_source, "`task.event`")):
-        with pytest.raises(ConfigError, match=f"{key} is .* one finite threshold"):
-            checks.check(wrong)
+    wrong = good()
+    assert wrong.feed is not None
+    wrong.feed.task.event = event
+    with pytest.raises(ConfigError, match=r"`task.event` is .* one finite threshold"):
+        checks.check(wrong)
 
 
 def test_a_variant_is_not_called_persistence_but_may_be_called_logistic() -> None:
@@ -540,40 +439,6 @@ def test_a_source_whose_name_is_no_plain_file_name_is_refused(name: str) -> None
     error = refused("feed.name", name)
     assert error.code == "RANGE"
     assert "it names the source" in str(error)
-
-
-def ensemble(*members: dict[str, Any]) -> Config:
-    return Config(variants=["e"], model=Model(kind="ensemble", members=list(members)))
-
-
-def test_members_take_the_types_of_a_recipe() -> None:
-    made = ensemble({"wider": "2", "dropout": "0.1", "seeds": "3"})
-    checks.check(made)
-    assert made.model is not None
-    assert made.model.members == [{"wider": 2, "dropout": 0.1, "seeds": 3}]
-    assert [(m.wider, m.dropout) for m in members(made.model)] == [(2, 0.1)] * 3
-
-
-@pytest.mark.parametrize(
-    ("member", "said"),
-    [
-        ({"unitz": 8}, "unitz"),
-        ({"units": "many"}, "units"),
-        ({"seeds": 0}, "seeds"),
-        ({"kind": "ensemble"}, "ensemble"),
-        ({"dropout": 2.0}, "dropout"),
-    ],
-)
-def test_a_member_that_cannot_be_is_refused(member: dict[str, Any], said: str) -> None:
-    with pytest.raises(ConfigError, match=said):
-        checks.check(ensemble({}, member))
-
-
-def test_an_ensemble_has_members_and_nothing_else_has() -> None:
-    with pytest.raises(ConfigError, match="members"):
-        checks.check(ensemble())
-    with pytest.raises(ConfigError, match="members"):
-        checks.check(Config(variants=["v"], model=Model(members=[{}])))
 
 
 MODES = ("now", "due", "backfill")

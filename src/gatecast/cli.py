@@ -21,7 +21,6 @@ from gatecast import checks
 from gatecast import config as schema
 from gatecast.core.errors import ConfigError, GatecastError, did_you_mean
 from gatecast.data.config import Feed
-from gatecast.models.config import Model
 from gatecast.scoring.config import Sink
 from gatecast.training.config import Fit
 from gatecast.tuning.config import Search
@@ -60,7 +59,7 @@ def entry(
                 os.environ.setdefault(name, value)
             signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # what is under way is ended
             try:
-                given = [_RENAMED.get(key, key) + rest for key, rest in map(_split, sys.argv[1:])]
+                given = [_override(argument) for argument in sys.argv[1:]]
                 sys.argv[1:] = _help_header(main) + _choose_recipes(given, groups)
                 _run(main, root, modes)
             except GatecastError as error:
@@ -75,10 +74,11 @@ def entry(
     return decorate
 
 
-def _split(override: str) -> tuple[str, str]:
-    """``"from=2025-03-01"`` -> ``("from", "=2025-03-01")``."""
-    key, equals, value = override.partition("=")
-    return key, equals + value
+def _override(argument: str) -> str:
+    """An argument as Hydra takes it: a setting that the model recipe leaves out may be given all the same."""
+    key, equals, value = argument.partition("=")
+    key = _RENAMED.get(key, key)
+    return f"{'++' if key.startswith('model.') else ''}{key}{equals}{value}"
 
 
 def _help_header(main: Callable[[schema.Config], None]) -> list[str]:
@@ -152,6 +152,10 @@ def _run(main: Callable[[schema.Config], None], root: Path, modes: tuple[str, ..
             if group in choices:
                 setattr(config, group, choices[group])
         config.variant = choices.get("model", "")
+        if config.model is not None:
+            from gatecast.models.recipe import read_model
+
+            config.model = read_model(config.model, f"conf/model/{config.variant}.yaml")
         if config.feed is not None:
             config.feed.name = config.source
         checks.check(config, choices)
@@ -216,7 +220,6 @@ def _known_keys(path: str) -> set[str]:
     node = OmegaConf.structured(
         schema.Config(
             feed=Feed(),
-            model=Model(),
             fit=Fit(),
             search=Search(),
             storage=Sink(),

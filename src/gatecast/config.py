@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from gatecast.data.config import Feed
 from gatecast.evaluation.config import Backtest
-from gatecast.models.config import Model
 from gatecast.registry.config import Promote, Registry
 from gatecast.schedule.config import Schedule
 from gatecast.scoring.config import Score, Sink
@@ -33,7 +33,7 @@ class Config:
     score: Score = field(default_factory=Score)
     schedule: Schedule = field(default_factory=Schedule)
     feed: Feed | None = None
-    model: Model | None = None
+    model: Any = None  # of `gatecast.models.config.Model`, read by `read_model`
     fit: Fit | None = None
     search: Search | None = None
     storage: Sink | None = None

@@ -89,7 +89,14 @@ def test_the_comparison_page_shows_variants_side_by_side_with_a_fan_plot_of_each
     address = f'{server}/#/compare-runs?runs={ids}&experiments=["{runs[""]}"]'
     go(page, address, "Comparing 8 Runs", "forecasts.png", height=3000)
     trained = {f"{name} seed 1" for name in VARIANTS}
-    for name in (*trained, "naive", "seasonal_naive", "model.cell", "spec.window", "test_mase"):
+    for name in (
+        *trained,
+        "naive",
+        "seasonal_naive",
+        "model.cell",
+        "spec.context_length",
+        "test_mase",
+    ):
         page.wait(f"document.body.textContent.includes({json.dumps(name)})")
     page.wait("document.querySelectorAll('.main-svg').length > 0")  # parallel coordinates
     page.value("document.querySelector('[artifact-name=\"forecasts.png\"]').click()")
@@ -145,7 +152,7 @@ def test_a_run_holds_parameters_curves_plots_and_the_model(belt: Any, runs: dict
     run = client.get_run(runs["lstm"])
     assert run.data.params["model.cell"] == "lstm"
     assert run.data.params["task.horizon"] == "24"
-    assert run.data.params["spec.steps"] == "14"
+    assert run.data.params["spec.n_steps"] == "14"
     assert run.info.run_name == "lstm seed 1"
     assert len(client.get_metric_history(run.info.run_id, "val_loss")) == 2  # one an epoch
     wanted = {"test_mase", "test_wql", "train_cpu_seconds", "train_peak_memory_mib"}

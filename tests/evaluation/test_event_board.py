@@ -16,9 +16,9 @@ from gatecast.data.panel import Panel
 from gatecast.evaluation import event_board
 from gatecast.evaluation.events import EventResult
 from gatecast.evaluation.predictor import NetPredictor
-from gatecast.models.config import Model
 from gatecast.training import trainer
 from gatecast.training.config import Fit
+from tests.recipes import model_of
 
 Event = dict[str, float]
 Variants = Callable[[str, Event], NetPredictor]
@@ -36,7 +36,7 @@ def variant(panel: Panel) -> Variants:
     """A quickly fitted variant."""
 
     def make(name: str, event: Event) -> NetPredictor:
-        model = Model(kind="logistic", head="event", event=event, ridge=[10.0])
+        model = model_of(kind="logistic", head="event", event=event, penalties=[10.0])
         t = trainer.train(name, panel, model, Fit(threads=1), 1)
         return NetPredictor(name, t.net, t.spec, t.scaling, panel.meta)
 

@@ -23,21 +23,23 @@ from gatecast.feed.sampling import validation_windows
 from gatecast.feed.scaling import fit_scaling
 from gatecast.feed.spec import input_spec
 from gatecast.models.build import build
-from gatecast.models.config import CELLS, Model
+from gatecast.models.cells import CELLS
+from gatecast.models.config import Model
 from gatecast.models.ensemble import EnsembleForecaster
+from tests.recipes import model_of
 
 Panels = Callable[..., Panel]
-SMALL: dict[str, Any] = {"units": 8, "steps": 3, "forks": 1}
+SMALL: dict[str, Any] = {"hidden_size": 8, "n_steps": 3, "n_origins": 1}
 RECIPES = {
-    **{cell: Model(cell=cell, **SMALL) for cell in CELLS},
-    "stacked": Model(cell="gru", **SMALL | {"units": [8, 6]}, layer_norm=True),
-    "bidirectional": Model(**SMALL, bidirectional=True),
-    "dilated": Model(**SMALL, layers=2, dilations=[1, 2], residual=True),
-    "relu": Model(cell="rnn", **SMALL, activation="relu", reads="segment"),
-    "seasonal": Model(**SMALL, normalisation="seasonal", decoder="experts"),
-    "seq2seq": Model(**SMALL, decoder="seq2seq", attention="dot"),
-    "segment": Model(cell="gru", **SMALL, decoder="segment"),
-    "deepar": Model(**SMALL, decoder="autoregressive", head="student", paths=20),
+    **{cell: model_of(cell=cell, **SMALL) for cell in CELLS},
+    "stacked": model_of(cell="gru", **SMALL | {"hidden_size": [8, 6]}, layer_norm=True),
+    "bidirectional": model_of(**SMALL, bidirectional=True),
+    "dilated": model_of(**SMALL, n_layers=2, dilations=[1, 2], residual=True),
+    "relu": model_of(cell="rnn", **SMALL, activation="relu", encoder_input="patch"),
+    "seasonal": model_of(**SMALL, normalisation="seasonal", decoder="experts"),
+    "seq2seq": model_of(**SMALL, decoder="seq2seq", attention="dot"),
+    "segment": model_of(cell="gru", **SMALL, decoder="segment"),
+    "deepar": model_of(**SMALL, decoder="autoregressive", head="student", n_paths=20),
 }
 
 
@@ -49,7 +51,7 @@ def net(panel: Panel, recipe: Model, seed: int = 0) -> NetPredictor:
 
 def linear(panel: Panel, weight: np.ndarray) -> NetPredictor:
     """A closed form of these weights, (W, H), and nothing else."""
-    made = net(panel, Model(kind="linear", window=len(weight), normalisation="level"))
+    made = net(panel, model_of(kind="linear", context_length=len(weight), normalisation="level"))
     assert isinstance(made.net.weight, torch.Tensor)
     made.net.weight.copy_(torch.from_numpy(weight))
     made.net.known.zero_()  # type: ignore[union-attr,operator]
@@ -86,7 +88,9 @@ def test_the_state_carries_what_its_recurrent_weights_let_through(
     factor: float, noise: Panel
 ) -> None:
     """Without its activation a plain cell whose recurrent weights are a times the identity keeps a^j of step T - j."""
-    recipe = Model(cell="rnn", activation="linear", project=False, **SMALL | {"steps": 6})
+    recipe = model_of(
+        cell="rnn", activation="linear", input_projection=False, **SMALL | {"n_steps": 6}
+    )
     made = net(noise, recipe)
     part = memory.recurrent_part(made.net)
     assert part is not None
@@ -148,19 +152,23 @@ def test_every_recipe_is_shown(name: str, demo_panel: Panel, tmp_path: Path) -> 
     assert found.steps.shape == (3,)
     assert found.steps.sum() == pytest.approx(1)
     seen = memory.activations(made, demo_panel, windows[:1])
-    assert seen["state"].shape == (3, RECIPES[name].layer_units[-1])
+    assert seen["state"].shape == (3, RECIPES[name].layer_sizes[-1])
     path = tmp_path / "gates.png"
     memory_plots.gates(name, seen, part.spec, demo_panel, windows[:1], path)
     assert is_picture(path)
 
 
 def test_an_ensemble_shows_its_first_recurrent_member_that_counts(demo_panel: Panel) -> None:
-    recipe = Model(
+    recipe = model_of(
         kind="ensemble",
-        units=8,
-        steps=3,
-        forks=1,
-        members=[{"kind": "linear"}, {"cell": "rnn"}, {"cell": "gru", "wider": 2, "steps": 4}],
+        hidden_size=8,
+        n_steps=3,
+        n_origins=1,
+        members=[
+            {"kind": "linear"},
+            {"cell": "rnn"},
+            {"cell": "gru", "context_multiple": 2, "n_steps": 4},
+        ],
     )
     made = net(demo_panel, recipe)
     assert isinstance(made.net, EnsembleForecaster)
@@ -189,7 +197,7 @@ def test_an_ensemble_shows_its_first_recurrent_member_that_counts(demo_panel: Pa
 def test_a_forecast_without_a_gradient_is_refused(
     changes: dict[str, Any], demo_panel: Panel
 ) -> None:
-    made = net(demo_panel, Model(**SMALL, **changes))
+    made = net(demo_panel, model_of(**SMALL, **changes))
     with pytest.raises(EvaluationError, match="NO-GRADIENT"):
         memory.sensitivity(made, demo_panel, latest(demo_panel))
 

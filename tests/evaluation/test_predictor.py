@@ -18,7 +18,9 @@ from gatecast.evaluation.predictor import NetPredictor
 from gatecast.feed.scaling import fit_scaling
 from gatecast.feed.spec import input_spec
 from gatecast.models.build import build
-from gatecast.models.config import CELLS, Model
+from gatecast.models.cells import CELLS
+from gatecast.models.config import Model
+from tests.recipes import model_of
 
 Panels = Callable[..., Panel]
 
@@ -33,7 +35,9 @@ def net(panel: Panel, recipe: Model) -> NetPredictor:
     return NetPredictor("net", made, spec, fit_scaling(panel), panel.meta)
 
 
-RECIPES = [Model(cell=c, units=8, steps=3, forks=1) for c in CELLS] + [Model(kind="linear")]
+RECIPES = [model_of(cell=c, hidden_size=8, n_steps=3, n_origins=1) for c in CELLS] + [
+    model_of(kind="linear")
+]
 IDS = [*CELLS, "linear"]
 
 
@@ -92,7 +96,7 @@ def test_windows_are_forecast_in_batches(
 
 
 def test_dropout_does_not_reach_a_forecast(demo_panel: Panel) -> None:
-    recipe = Model(units=8, dropout=0.9, steps=3, forks=1)
+    recipe = model_of(hidden_size=8, dropout=0.9, n_steps=3, n_origins=1)
     spec = input_spec(demo_panel, recipe)
     made = build(recipe, spec).train()
     model = NetPredictor("net", made, spec, fit_scaling(demo_panel), demo_panel.meta)

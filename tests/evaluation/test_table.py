@@ -22,6 +22,7 @@ from gatecast.feed.scaling import fit_scaling
 from gatecast.feed.spec import input_spec
 from gatecast.models.build import build
 from gatecast.models.config import Model
+from tests.recipes import model_of
 
 Panels = Callable[..., Panel]
 START = pd.Timestamp("2025-01-01")
@@ -36,7 +37,7 @@ def predictor(panel: Panel, recipe: Model | None = None) -> NetPredictor:
     import torch
 
     torch.manual_seed(0)
-    recipe = recipe or Model(units=8, steps=3, forks=1)
+    recipe = recipe or model_of(hidden_size=8, n_steps=3, n_origins=1)
     spec = input_spec(panel, recipe)
     return NetPredictor("net", build(recipe, spec), spec, fit_scaling(panel), panel.meta)
 

@@ -21,14 +21,15 @@ from gatecast.data import ingest
 from gatecast.data.build_panel import build_panel
 from gatecast.data.config import Covariates, Demo, Feed, Splits, Task
 from gatecast.data.panel import Panel
-from gatecast.models.config import Model
+from gatecast.models.config import Model, flat
 from gatecast.training.config import Fit
+from tests.recipes import model_of
 
 _CHILD = """
 import json, os, resource, signal, sys, time
 from pathlib import Path
 from gatecast.training.config import Fit
-from gatecast.models.config import Model
+from gatecast.models.recipe import read_model
 from gatecast.data.panel import Panel
 from gatecast.core.errors import GatecastError
 from gatecast.core import process
@@ -44,7 +45,7 @@ def at(epoch, step, act):
     TrainingWindows.draw = acting
 
 panel = Panel.load(Path("panel"))
-model, fit = Model(**{model!r}), Fit(**{fit!r})
+model, fit = read_model({model!r}, 'a test'), Fit(**{fit!r})
 rank = distributed.ranks(fit).rank
 Path("pids").mkdir(exist_ok=True)
 Path("pids", str(rank)).write_text(str(os.getpid()))
@@ -78,13 +79,15 @@ class Job:
 
     path: Path
     fit: Fit
-    model: Model = field(default_factory=lambda: Model(cell="gru", units=8, steps=3, forks=2))
+    model: Model = field(
+        default_factory=lambda: model_of(cell="gru", hidden_size=8, n_steps=3, n_origins=2)
+    )
     process: subprocess.Popen[str] | None = None
 
     def start(self, body: str = "", *launcher: str) -> Job:
         """Start it, in a session of its own, with ``body`` run first."""
         script = self.path / "child.py"
-        script.write_text(_CHILD.format(model=asdict(self.model), fit=asdict(self.fit), body=body))
+        script.write_text(_CHILD.format(model=flat(self.model), fit=asdict(self.fit), body=body))
         env = {k: v for k, v in os.environ.items() if not k.startswith(("GATECAST_", "MLFLOW_"))}
         self.process = subprocess.Popen(
             [*(launcher or [sys.executable]), str(script)],

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 import torch
 
-from gatecast.models.config import Model
+from tests.recipes import model_of
 
 Jobs = Callable[..., Any]
 ENDLESS = {"max_epochs": 100_000, "patience": 100_000}
-DROPOUT = Model(cell="lstm", units=8, layers=2, steps=3, forks=2, dropout=0.4)
+DROPOUT = model_of(cell="lstm", hidden_size=8, n_layers=2, n_steps=3, n_origins=2, dropout=0.4)
 
 
 @pytest.mark.parametrize(

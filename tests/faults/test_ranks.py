@@ -12,13 +12,13 @@ from typing import Any
 import pytest
 import torch
 
-from gatecast.models.config import Model
+from tests.recipes import model_of
 
 Jobs = Callable[..., Any]
 ENDLESS = {"max_epochs": 100_000, "patience": 100_000}
 SLOW = partial(pytest.param, marks=pytest.mark.slow)
 TORCHRUN = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2")
-EXACT = Model(cell="lstm", units=6, steps=3, forks=2, dropout=0.0)
+EXACT = model_of(cell="lstm", hidden_size=6, n_steps=3, n_origins=2, dropout=0.0)
 
 
 def test_two_ranks_take_the_steps_that_one_process_takes(job: Jobs) -> None:

@@ -25,10 +25,11 @@ from gatecast.feed.scaling import Scaling, fit_scaling
 from gatecast.feed.spec import input_spec
 from gatecast.models.config import Model
 from gatecast.models.inputs import InputSpec
+from tests.recipes import model_of
 
 Panels = Callable[..., Panel]
 NAN = float("nan")
-RECIPE = Model(units=4, window=8, segment=4, steps=3, forks=2)
+RECIPE = model_of(hidden_size=4, context_length=8, stride=4, n_steps=3, n_origins=2)
 ROLES = Covariates(static=["area", "kind"], past=["stock", "state"], future=["price", "event"])
 ROLES.categorical = ["kind", "state", "event"]
 
@@ -401,7 +402,7 @@ def test_a_series_known_only_at_its_beginning_gives_windows_with_a_known_target(
 def test_draws_have_a_whole_window_of_history_where_there_is_one(rich: Panel) -> None:
     spec = input_spec(rich, RECIPE)
     drawn = TrainingWindows(rich, spec, 256, 1).draw(0, 0)
-    assert drawn.origin.min() >= spec.window
+    assert drawn.origin.min() >= spec.context_length
 
 
 def test_draws_reach_every_series_and_the_last_training_row(rich: Panel) -> None:
@@ -473,16 +474,18 @@ def test_batches_are_the_windows_in_order(size: int, n: int, rich: Panel) -> Non
 
 def test_an_event_that_nobody_names_is_an_error_that_says_where_to_write_it(rich: Panel) -> None:
     with pytest.raises(ConfigError, match=r"under `task` in conf/source/tiny\.yaml") as caught:
-        input_spec(rich, Model(head="event"))
+        input_spec(rich, model_of(head="event"))
     assert caught.value.code == "EVENT"
     with pytest.raises(ConfigError, match="does not say which event"):
-        input_spec(rich, Model(kind="ensemble", head="event", members=[{}, {"kind": "logistic"}]))
+        input_spec(
+            rich, model_of(kind="ensemble", head="event", members=[{}, {"kind": "logistic"}])
+        )
 
 
 def test_a_batch_fits_the_spec_of_its_model(demo_panel: Panel) -> None:
     from gatecast.models.build import build
 
-    for recipe in (Model(units=4), Model(kind="linear")):
+    for recipe in (model_of(hidden_size=4), model_of(kind="linear")):
         spec: InputSpec = input_spec(demo_panel, recipe)
         feed = PanelFeed(demo_panel, spec, fit_scaling(demo_panel), demo_panel.meta)
         windows = rolling_origins(demo_panel, "test")
@@ -506,19 +509,19 @@ def test_changes_are_taken_as_relative_where_values_stay_well_above_zero(
     rng = np.random.default_rng(0)
     y = rng.uniform(90, 110, 60)
     y[10] = least
-    spec = input_spec(make_panel({"a": y, "b": y}), Model(normalisation="auto"))
+    spec = input_spec(make_panel({"a": y, "b": y}), model_of(normalisation="auto"))
     assert spec.normalisation == normalisation
     assert (spec.log_floor == pytest.approx(least / 2)) if logs else (spec.log_floor == 0)
 
 
 def test_negative_values_are_never_logged(make_panel: Panels) -> None:
     y = -np.random.default_rng(0).uniform(90, 110, 60)
-    spec = input_spec(make_panel({"a": y}), Model(normalisation="seasonal"))
+    spec = input_spec(make_panel({"a": y}), model_of(normalisation="seasonal"))
     assert spec.log_floor == 0
 
 
 def test_a_negative_value_is_no_count(make_panel: Panels) -> None:
-    counts = Model(head="negative_binomial", normalisation="mean")
+    counts = model_of(head="negative_binomial", normalisation="mean")
     values = np.arange(40.0)
     assert input_spec(make_panel({"a": values}), counts).normalisation == "mean"
     with pytest.raises(TrainError, match="COUNTS"):
@@ -528,23 +531,23 @@ def test_a_negative_value_is_no_count(make_panel: Panels) -> None:
 @pytest.mark.parametrize(
     ("shift", "recipe", "mirror"),
     [
-        (0.0, Model(), True),
-        (0.0, Model(mirror="never"), False),
-        (1.9, Model(), False),  # one value in forty
-        (100.0, Model(), False),
+        (0.0, model_of(), True),
+        (0.0, model_of(augment_sign="never"), False),
+        (1.9, model_of(), False),  # one value in forty
+        (100.0, model_of(), False),
     ],
 )
 def test_sequences_are_mirrored_only_where_targets_take_both_signs(
     make_panel: Panels, shift: float, recipe: Model, mirror: bool
 ) -> None:
     y = np.tile(np.linspace(-2.0, 2.0, 40), 4) + shift
-    assert input_spec(make_panel({"a": y}), recipe).mirror is mirror
+    assert input_spec(make_panel({"a": y}), recipe).augment_sign is mirror
 
 
 def test_sequences_that_something_measured_goes_with_are_not_mirrored(make_panel: Panels) -> None:
     y = np.random.default_rng(0).normal(size=60)
     beside = make_panel({"a": y}, {"price": {"a": y}}, covariates=Covariates(past=["price"]))
-    assert not input_spec(beside, Model()).mirror
+    assert not input_spec(beside, model_of()).augment_sign
 
 
 EXPERTS = {"decoder": "experts"}
@@ -552,7 +555,9 @@ EXPERTS = {"decoder": "experts"}
 
 def test_experts_with_more_weights_than_values_have_no_place(make_panel: Panels) -> None:
     y = np.random.default_rng(0).normal(size=400)
-    recipe = Model(kind="ensemble", steps=2, forks=1, members=[EXPERTS, {}, {"kind": "linear"}])
+    recipe = model_of(
+        kind="ensemble", n_steps=2, n_origins=1, members=[EXPERTS, {}, {"kind": "linear"}]
+    )
     near = input_spec(make_panel({"a": y}, horizon=3), recipe)
     far = input_spec(make_panel({"a": y}, horizon=24), recipe)
     assert [member is None for member in near.members] == [False, False, False]
@@ -562,7 +567,12 @@ def test_experts_with_more_weights_than_values_have_no_place(make_panel: Panels)
 
 def test_experts_stay_where_nobody_else_is(make_panel: Panels) -> None:
     y = np.random.default_rng(0).normal(size=400)
-    recipe = Model(kind="ensemble", steps=2, forks=1, members=[EXPERTS, {**EXPERTS, "wider": 2}])
+    recipe = model_of(
+        kind="ensemble",
+        n_steps=2,
+        n_origins=1,
+        members=[EXPERTS, {**EXPERTS, "context_multiple": 2}],
+    )
     assert None not in input_spec(make_panel({"a": y}, horizon=24), recipe).members
 
 
@@ -570,20 +580,22 @@ def test_the_volume_of_a_panel_is_its_mean_magnitude_in_training(make_panel: Pan
     y = np.r_[np.tile([-3.0, 1.0], 30), np.full(40, 1000.0)]
     panel = make_panel({"a": y})
     trained = y[: panel.split_points[0][0]]
-    assert input_spec(panel, Model(weigh="volume")).volume == pytest.approx(np.abs(trained).mean())
-    assert input_spec(panel, Model()).volume == 0
+    assert input_spec(panel, model_of(series_weight="volume")).volume == pytest.approx(
+        np.abs(trained).mean()
+    )
+    assert input_spec(panel, model_of()).volume == 0
 
 
 def test_a_closed_form_beside_experts_keeps_its_place(make_panel: Panels) -> None:
     """What stands beside `members` is for nets: the ridge is regularised and fits any horizon."""
     y = np.random.default_rng(0).normal(size=400)
     members = [{}, {"decoder": "direct"}, {"kind": "linear"}]
-    recipe = Model(kind="ensemble", steps=2, forks=1, decoder="experts", members=members)
+    recipe = model_of(kind="ensemble", n_steps=2, n_origins=1, decoder="experts", members=members)
     far = input_spec(make_panel({"a": y}, horizon=24), recipe)
     assert [member is None for member in far.members] == [True, False, False]
 
 
 def test_an_event_is_not_trained_upside_down(make_panel: Panels) -> None:
     panel = make_panel({"a": np.random.default_rng(0).normal(size=60)})
-    assert input_spec(panel, Model()).mirror
-    assert not input_spec(panel, Model(head="event", event={"above": 1.0})).mirror
+    assert input_spec(panel, model_of()).augment_sign
+    assert not input_spec(panel, model_of(head="event", event={"above": 1.0})).augment_sign

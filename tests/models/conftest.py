@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 import torch
 
-from gatecast.models.config import Model
 from gatecast.models.forecaster import RecurrentForecaster
 from gatecast.models.inputs import Batch, InputSpec
+from tests.recipes import model_of
 
 
 @pytest.fixture(scope="session")
@@ -21,10 +21,10 @@ def make_spec() -> Callable[..., InputSpec]:
         base: dict[str, Any] = {
             "horizon": 6,
             "season_length": 4,
-            "window": 8,
-            "segment": 4,
-            "steps": 5,
-            "forks": 3,
+            "context_length": 8,
+            "stride": 4,
+            "n_steps": 5,
+            "n_origins": 3,
             "n_past": 2,
             "n_known": 1,
             "n_static": 1,
@@ -72,9 +72,9 @@ def make_batch() -> Callable[..., Batch]:
     scope="session",
     params=[
         {},
-        {"reads": "segment"},
+        {"encoder_input": "patch"},
         {"normalisation": "seasonal"},
-        {"normalisation": "seasonal", "log_floor": 1e-9, "reads": "segment"},
+        {"normalisation": "seasonal", "log_floor": 1e-9, "encoder_input": "patch"},
     ],
     ids=["level", "level-segment", "seasonal", "seasonal-log-segment"],
 )
@@ -89,6 +89,6 @@ def make_net() -> Callable[..., RecurrentForecaster]:
 
     def make(spec: InputSpec, seed: int = 0, **recipe: Any) -> RecurrentForecaster:
         torch.manual_seed(seed)
-        return RecurrentForecaster(Model(**({"units": 16} | recipe)), spec).eval()
+        return RecurrentForecaster(model_of(**({"hidden_size": 16} | recipe)), spec).eval()
 
     return make

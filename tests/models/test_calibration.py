@@ -16,8 +16,8 @@ from torch import Tensor
 from gatecast.core.forecast import MEDIAN, QUANTILES
 from gatecast.models.build import build
 from gatecast.models.calibration import factors, stretch
-from gatecast.models.config import Model
 from gatecast.models.inputs import Batch, InputSpec
+from tests.recipes import model_of
 
 H, Q = 3, len(QUANTILES)
 
@@ -91,10 +91,10 @@ def test_quantiles_stay_in_order_and_the_median_where_it_is(seed: int, nonnegati
 def test_every_kind_serves_calibrated_quantiles(
     kind: str, make_spec: Callable[..., InputSpec], make_batch: Callable[..., Batch]
 ) -> None:
-    recipe = Model(kind=kind, units=4, members=[{}] if kind == "ensemble" else [])
+    recipe = model_of(kind=kind, **({"members": [{}]} if kind == "ensemble" else {}))
     spec = make_spec()
     if kind == "linear":
-        spec = make_spec(segment=1, steps=1, forks=1)
+        spec = make_spec(stride=1, n_steps=1, n_origins=1)
     if kind == "ensemble":
         spec = InputSpec(**{**spec.to_json(), "members": [spec]})
     net, batch = build(recipe, spec).eval(), make_batch(spec, 6)

@@ -12,29 +12,25 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from gatecast.core.forecast import MEDIAN, QUANTILES
-from gatecast.models.config import Model
-from gatecast.models.decoders import (
-    Decoder,
-    DirectDecoder,
-    ExpertsDecoder,
-    Origins,
-    seasonal_mean,
-)
-from gatecast.models.forecaster import DECODERS, HEADS
+from gatecast.models.config import Recurrent
+from gatecast.models.decoders import build_decoder
+from gatecast.models.decoders.autoregressive import AutoregressiveDecoder
+from gatecast.models.decoders.base import Decoder, Origins, seasonal_mean
+from gatecast.models.decoders.direct import DirectDecoder
+from gatecast.models.decoders.experts import ExpertsDecoder
+from gatecast.models.decoders.segment import SegmentDecoder
+from gatecast.models.decoders.seq2seq import Seq2SeqDecoder
+from gatecast.models.decoders.sequential import Attention
+from gatecast.models.heads import HEADS
 from gatecast.models.inputs import InputSpec
 from gatecast.models.normalisation import Frame
-from gatecast.models.sequential import (
-    Attention,
-    AutoregressiveDecoder,
-    SegmentDecoder,
-    Seq2SeqDecoder,
-)
+from tests.recipes import model_of
 
 KINDS = ["direct", "experts"]
 
 
 def test_the_skip_starts_as_half_last_season_half_mean_of_all_by_hand() -> None:
-    weights = seasonal_mean(window=6, horizon=3, season_length=2)
+    weights = seasonal_mean(context_length=6, horizon=3, season_length=2)
     expected = [
         [1 / 6, 0, 1 / 6, 0, 1 / 6 + 1 / 2, 0],
         [0, 1 / 6, 0, 1 / 6, 0, 1 / 6 + 1 / 2],
@@ -70,8 +66,12 @@ def decoder(
     dropout: float = 0.0, kind: str = "direct", spec: InputSpec = SPEC, **recipe: Any
 ) -> Decoder:
     torch.manual_seed(0)
-    model = Model(units=8, dropout=dropout, experts=3, decoder=kind, **recipe)
-    return DECODERS[kind](model, HEADS[model.head](model, spec), spec, 8, 3).eval()
+    if kind == "experts":
+        recipe["n_experts"] = 3
+    model = model_of(hidden_size=8, decoder=kind, **recipe)
+    assert isinstance(model, Recurrent)
+    head = HEADS[type(model.head)](model.head, spec)
+    return build_decoder(model.decoder, head, spec, 8, 3, dropout).eval()
 
 
 def origins(state: Tensor, step: Tensor, x: Tensor) -> Origins:
@@ -175,16 +175,20 @@ def test_without_anything_known_ahead_experts_have_no_layer_per_step() -> None:
     assert net.steps is None
 
 
+FORCED: dict[str, dict[str, Any]] = {
+    "seq2seq": {"teacher_forcing": 1.0},
+    "autoregressive": {"head": "normal"},
+}
 SEQUENTIAL: dict[str, dict[str, Any]] = {
     "seq2seq": {},
-    "autoregressive": {"head": "normal", "paths": 50},
+    "autoregressive": {"head": "normal", "n_paths": 50},
 }
 
 
 @pytest.mark.parametrize("kind", SEQUENTIAL)
 @pytest.mark.parametrize("cell", ["rnn", "lstm", "gru"])
 def test_a_step_that_is_shown_the_truth_sees_the_steps_before_it_only(kind: str, cell: str) -> None:
-    net = decoder(kind=kind, decoder_cell=cell, teacher_forcing=1.0, **SEQUENTIAL[kind]).train()
+    net = decoder(kind=kind, decoder_cell=cell, **FORCED[kind]).train()
     known = origins(torch.randn(2, 3, 8), torch.randn(2, 3, 5, 3), torch.randn(2, 3, 6))
     truth = torch.randn(2, 3, 5)
     other = truth.clone()
@@ -228,7 +232,7 @@ def test_attention_is_a_mean_of_the_states_up_to_each_origin() -> None:
 
 def test_trajectories_are_draws_from_the_distribution_of_the_first_step() -> None:
     """Equal shares: the quantiles of the first step are those of its normal distribution."""
-    net = decoder(kind="autoregressive", head="normal", paths=400)
+    net = decoder(kind="autoregressive", head="normal", n_paths=400)
     known = origins(torch.randn(2, 3, 8), torch.randn(2, 3, 5, 3), torch.randn(2, 3, 6))
     shown = net(known, torch.zeros(2, 3, 5))
     expected = net.head.quantiles(shown)[:, :, 0]
@@ -236,7 +240,7 @@ def test_trajectories_are_draws_from_the_distribution_of_the_first_step() -> Non
 
 
 def test_each_trajectory_goes_on_from_its_own_draw() -> None:
-    net = decoder(kind="autoregressive", head="normal", paths=200)
+    net = decoder(kind="autoregressive", head="normal", n_paths=200)
     assert isinstance(net, AutoregressiveDecoder)
     with torch.no_grad():  # the cell hands on the value alone: x_k = x_(k - 1) + noise
         net.skip.zero_()
@@ -266,7 +270,7 @@ class Echo(torch.nn.Module):
 @pytest.mark.parametrize("pieces", [1, 2, 3, 9])
 def test_a_part_of_the_horizon_reads_its_own_steps_only(horizon: int, pieces: int) -> None:
     spec = InputSpec(horizon, 3, 6, 3, 4, 4, n_known=3)
-    net = decoder(kind="segment", spec=spec, pieces=pieces)
+    net = decoder(kind="segment", spec=spec, decoder_patches=pieces)
     assert isinstance(net, SegmentDecoder)
     state, x = torch.randn(1, 2, 8), torch.randn(1, 2, 6)
     step = torch.randn(1, 2, horizon, 3)

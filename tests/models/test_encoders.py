@@ -10,34 +10,37 @@ import torch
 from torch import Tensor, nn
 
 from gatecast.models import cells, encoders
-from gatecast.models.config import CELLS, Model
+from gatecast.models.cells import CELLS
 from gatecast.models.encoders import RecurrentEncoder, Stack
 from gatecast.models.forecaster import RecurrentForecaster
 from gatecast.models.inputs import Batch, InputSpec
+from tests.recipes import model_of
 
 TORCH: dict[str, type[nn.RNNBase]] = {"rnn": nn.RNN, "lstm": nn.LSTM, "gru": nn.GRU}
 SHAPES: list[dict[str, Any]] = [
     {},
-    {"layers": 2},
-    {"units": [8, 5]},
-    {"units": [5, 8], "residual": True},
-    {"layers": 3, "dilations": [1, 2, 4]},
+    {"n_layers": 2},
+    {"hidden_size": [8, 5]},
+    {"hidden_size": [5, 8], "residual": True},
+    {"n_layers": 3, "dilations": [1, 2, 4]},
     {"bidirectional": True},
-    {"units": [6, 4], "bidirectional": True, "residual": True},
-    {"layers": 2, "dilations": [1, 3], "bidirectional": True},
+    {"hidden_size": [6, 4], "bidirectional": True, "residual": True},
+    {"n_layers": 2, "dilations": [1, 3], "bidirectional": True},
     {"recurrent_dropout": 0.3, "input_dropout": 0.2},
-    {"units": [8, 5], "layer_norm": True, "activation": "relu"},
+    {"hidden_size": [8, 5], "layer_norm": True, "activation": "relu"},
 ]
 
 
 def make(n_inputs: int = 3, seed: int = 0, **recipe: Any) -> RecurrentEncoder:
     torch.manual_seed(seed)
-    return RecurrentEncoder(Model(**{"units": 8, "dropout": 0.3, **recipe}), n_inputs).eval()
+    return RecurrentEncoder(
+        model_of(**{"hidden_size": 8, "dropout": 0.3, **recipe}), n_inputs
+    ).eval()
 
 
 def stack(n_inputs: int = 3, seed: int = 0, **recipe: Any) -> Stack:
     torch.manual_seed(seed)
-    return Stack(Model(**{"units": 8, "dropout": 0.0, **recipe}), n_inputs).double().eval()
+    return Stack(model_of(**{"hidden_size": 8, "dropout": 0.0, **recipe}), n_inputs).double().eval()
 
 
 def steps(t: int = 6, b: int = 2, n: int = 3) -> Tensor:
@@ -57,7 +60,7 @@ def test_a_state_depends_on_its_own_and_earlier_steps_only(
     cell: str, shape: dict[str, Any]
 ) -> None:
     net, x = make(cell=cell, **shape), torch.randn(2, 6, 3)
-    assert net(x).shape == (2, 6, Model(**{"units": 8, **shape}).state_units)
+    assert net(x).shape == (2, 6, model_of(**{"hidden_size": 8, **shape}).state_size)
     after = moved(net, x, 3)
     assert not any(after[:3])
     assert after[3]
@@ -84,7 +87,7 @@ def test_a_state_is_what_a_sequence_that_ends_there_has_last(shape: dict[str, An
 @pytest.mark.parametrize("cell", CELLS)
 def test_layers_of_one_width_have_the_names_and_the_states_of_torch(cell: str) -> None:
     """What packages written before stacks hold must load: recurrent.weight_ih_l0 and so on."""
-    net = make(cell=cell, layers=2, project=False)
+    net = make(cell=cell, n_layers=2, input_projection=False)
     theirs = TORCH[cell](3, 8, 2)
     theirs.load_state_dict({k.removeprefix("recurrent."): v for k, v in net.state_dict().items()})
     x = torch.randn(2, 6, 3)
@@ -100,7 +103,7 @@ def test_default_recipes_take_torchs_kernels(cell: str) -> None:
 
 @pytest.mark.parametrize("cell", CELLS)
 def test_a_stack_is_torchs_layers_one_over_the_other(cell: str) -> None:
-    net = stack(cell=cell, units=[8, 5, 7])
+    net = stack(cell=cell, hidden_size=[8, 5, 7])
     x = expected = steps()
     for layer, (n, units) in zip(net.ahead, [(3, 8), (8, 5), (5, 7)], strict=True):
         theirs = TORCH[cell](n, units).double()
@@ -112,7 +115,7 @@ def test_a_stack_is_torchs_layers_one_over_the_other(cell: str) -> None:
 @pytest.mark.parametrize("layers", [1, 2])
 @pytest.mark.parametrize("cell", CELLS)
 def test_both_directions_over_a_whole_sequence_are_torchs(cell: str, layers: int) -> None:
-    net = stack(cell=cell, layers=layers, bidirectional=True)
+    net = stack(cell=cell, n_layers=layers, bidirectional=True)
     theirs = TORCH[cell](3, 8, layers, bidirectional=True).double()
     weights = {}
     for k in range(layers):
@@ -129,7 +132,7 @@ def test_both_halves_of_an_origins_state_have_read_its_look_back_and_no_more(
     cell: str, layers: int
 ) -> None:
     """Not the whole sequence, and not, as the backward half at its own step would, the newest step alone."""
-    net = make(cell=cell, layers=layers, bidirectional=True, project=False)
+    net = make(cell=cell, n_layers=layers, bidirectional=True, input_projection=False)
     x = torch.randn(2, 6, 3)
     for half in (slice(8), slice(8, None)):
         for at in range(6):
@@ -139,7 +142,7 @@ def test_both_halves_of_an_origins_state_have_read_its_look_back_and_no_more(
 
 @pytest.mark.parametrize("cell", CELLS)
 def test_the_state_of_the_last_origin_is_torchs_last_of_both_directions(cell: str) -> None:
-    net = make(cell=cell, bidirectional=True, project=False)
+    net = make(cell=cell, bidirectional=True, input_projection=False)
     assert isinstance(net.recurrent, Stack)
     x = torch.randn(2, 6, 3)
     whole = net.recurrent(x.transpose(0, 1))  # as torch's, see above
@@ -149,7 +152,7 @@ def test_the_state_of_the_last_origin_is_torchs_last_of_both_directions(cell: st
 @pytest.mark.parametrize("dilation", [1, 2, 3, 4, 9])
 @pytest.mark.parametrize("cell", CELLS)
 def test_a_dilated_layer_hands_its_state_that_many_steps_on(cell: str, dilation: int) -> None:
-    net = make(cell=cell, dilations=[dilation], project=False)
+    net = make(cell=cell, dilations=[dilation], input_projection=False)
     reached = moved(net, torch.randn(2, 8, 3), 2)
     assert reached == [t >= 2 and (t - 2) % dilation == 0 for t in range(8)]
 
@@ -162,14 +165,14 @@ def test_a_dilated_layer_is_the_plain_one_over_every_dth_step(cell: str) -> None
 
 
 def test_dilations_of_one_two_and_four_reach_every_earlier_step() -> None:
-    net = make(layers=3, dilations=[1, 2, 4])
+    net = make(n_layers=3, dilations=[1, 2, 4])
     assert moved(net, torch.randn(2, 20, 3), 2) == [t >= 2 for t in range(20)]
 
 
 @pytest.mark.parametrize("bidirectional", [False, True])
 def test_a_residual_layer_that_computes_nothing_passes_its_inputs_on(bidirectional: bool) -> None:
     n = 16 if bidirectional else 8
-    net, x = stack(n, layers=3, residual=True, bidirectional=bidirectional), steps(n=n)
+    net, x = stack(n, n_layers=3, residual=True, bidirectional=bidirectional), steps(n=n)
     with torch.no_grad():
         for weight in net.parameters():
             weight.zero_()
@@ -177,7 +180,7 @@ def test_a_residual_layer_that_computes_nothing_passes_its_inputs_on(bidirection
 
 
 def test_a_residual_layer_of_another_width_projects_its_inputs() -> None:
-    net, x = stack(units=[8, 8, 5], residual=True), steps()
+    net, x = stack(hidden_size=[8, 8, 5], residual=True), steps()
     kinds = [type(shortcut) for shortcut in net.shortcuts]
     assert kinds == [nn.Linear, nn.Identity, nn.Linear]
     with torch.no_grad():
@@ -205,7 +208,7 @@ def test_dropout_acts_in_training_only(shape: dict[str, Any]) -> None:
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 @pytest.mark.parametrize("cell", CELLS)
 def test_a_step_may_reach_the_recurrent_layer_as_it_is(cell: str, shape: dict[str, Any]) -> None:
-    net = make(cell=cell, project=False, **shape)
+    net = make(cell=cell, input_projection=False, **shape)
     assert isinstance(net.project, nn.Identity)
     assert net(torch.randn(2, 6, 3)).shape[:2] == (2, 6)
 
@@ -230,9 +233,9 @@ def test_no_fork_of_any_encoder_sees_a_target_after_its_origin(
     spec = make_spec()
     net, batch = make_net(spec, **shape), make_batch(spec)
     target = batch.target.clone()
-    target[:, spec.lookback - (spec.forks - 1 - fork) * spec.segment :] += 3
+    target[:, spec.lookback - (spec.n_origins - 1 - fork) * spec.stride :] += 3
     with torch.no_grad():
-        here, there = (net(b, spec.forks)[0] for b in (batch, batch._replace(target=target)))
+        here, there = (net(b, spec.n_origins)[0] for b in (batch, batch._replace(target=target)))
     assert torch.allclose(here[:, : fork + 1], there[:, : fork + 1], atol=1e-5)
     if fork < 2:
         assert not torch.allclose(here[:, fork + 1 :], there[:, fork + 1 :], atol=1e-5)

@@ -10,21 +10,23 @@ import pytest
 import torch
 
 from gatecast.models.build import build
-from gatecast.models.config import Model
 from gatecast.models.ensemble import EnsembleForecaster, veto
 from gatecast.models.events import labels
 from gatecast.models.inputs import Batch, InputSpec
+from tests.recipes import model_of
 
 Specs = Callable[..., InputSpec]
 Batches = Callable[..., Batch]
-RECIPE = Model(kind="ensemble", units=8, members=[{}, {"decoder": "experts"}, {"kind": "linear"}])
+RECIPE = model_of(
+    kind="ensemble", hidden_size=8, members=[{}, {"decoder": "experts"}, {"kind": "linear"}]
+)
 
 
 @pytest.fixture
 def spec(make_spec: Specs) -> InputSpec:
     """Three members; the second looks back furthest."""
-    short, long = make_spec(), make_spec(window=12)
-    closed = make_spec(window=16, segment=1, steps=1, forks=1)
+    short, long = make_spec(), make_spec(context_length=12)
+    closed = make_spec(context_length=16, stride=1, n_steps=1, n_origins=1)
     return replace(long, members=[short, long, closed])
 
 
@@ -88,7 +90,7 @@ def test_a_recipe_without_which_the_mean_is_better_is_left_out(
 def test_seeds_of_a_recipe_stay_or_go_together(
     spec: InputSpec, make_batch: Batches, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    recipe = Model(kind="ensemble", units=8, members=[{"seeds": 2}, {"kind": "linear"}])
+    recipe = model_of(kind="ensemble", hidden_size=8, members=[{"n_seeds": 2}, {"kind": "linear"}])
     short, _, closed = spec.members
     net = build(recipe, replace(spec, members=[short, short, closed]))
     assert isinstance(net, EnsembleForecaster)
@@ -103,7 +105,9 @@ def test_seeds_of_a_recipe_stay_or_go_together(
 def test_each_recipe_counts_alike_however_many_seeds_it_has(
     spec: InputSpec, make_batch: Batches
 ) -> None:
-    recipe = Model(kind="ensemble", units=8, members=[{"seeds": 2}, {"decoder": "experts"}])
+    recipe = model_of(
+        kind="ensemble", hidden_size=8, members=[{"n_seeds": 2}, {"decoder": "experts"}]
+    )
     short, long, _ = spec.members
     net = build(recipe, replace(spec, members=[short, short, long])).eval()
     assert isinstance(net, EnsembleForecaster)
@@ -117,13 +121,17 @@ def test_each_recipe_counts_alike_however_many_seeds_it_has(
 def event_spec(make_spec: Specs) -> InputSpec:
     """A net and logistic regression."""
     net = make_spec(event={"above": 21.0})
-    return replace(net, members=[net, replace(net, window=24, segment=1, steps=1, forks=1)])
+    return replace(
+        net, members=[net, replace(net, context_length=24, stride=1, n_steps=1, n_origins=1)]
+    )
 
 
 def test_of_an_event_it_is_the_mean_of_probabilities(
     event_spec: InputSpec, make_batch: Batches
 ) -> None:
-    recipe = Model(kind="ensemble", head="event", units=8, members=[{}, {"kind": "logistic"}])
+    recipe = model_of(
+        kind="ensemble", head="event", hidden_size=8, members=[{}, {"kind": "logistic"}]
+    )
     net, batch = build(recipe, event_spec).eval(), make_batch(event_spec)
     assert isinstance(net, EnsembleForecaster)
     own = net.members[0].probabilities(batch)  # type: ignore[operator]
@@ -146,7 +154,9 @@ def test_of_an_event_the_brier_score_of_the_mean_decides(
     make_batch: Batches,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    recipe = Model(kind="ensemble", head="event", units=8, members=[{}, {"kind": "logistic"}])
+    recipe = model_of(
+        kind="ensemble", head="event", hidden_size=8, members=[{}, {"kind": "logistic"}]
+    )
     net, batch = build(recipe, event_spec).eval(), make_batch(event_spec, missing=0.2)
     assert isinstance(net, EnsembleForecaster)
     y, known = batch.target[:, event_spec.lookback :], batch.mask[:, event_spec.lookback :]

@@ -13,10 +13,11 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from gatecast.core.errors import ConfigError
-from gatecast.models.config import Model
-from gatecast.models.events import Event, labels
+from gatecast.models.events import labels
 from gatecast.models.forecaster import RecurrentForecaster
+from gatecast.models.heads.event import Event, EventHead
 from gatecast.models.inputs import Batch, InputSpec
+from tests.recipes import model_of
 
 DECODERS = ["direct", "experts", "segment"]
 
@@ -45,7 +46,7 @@ def net_of(
     spec: InputSpec, decoder: str = "direct", weight: float = 1.0, threshold: float = 24.0
 ) -> RecurrentForecaster:
     torch.manual_seed(0)
-    model = Model(units=16, decoder=decoder, head="event", event_weight=weight)
+    model = model_of(hidden_size=16, decoder=decoder, head="event", event_weight=weight)
     return RecurrentForecaster(model, replace(spec, event={"above": threshold})).eval()
 
 
@@ -82,7 +83,7 @@ def test_an_event_has_no_quantiles_and_says_so(
 def test_the_loss_is_the_weighted_cross_entropy_over_known_labels(
     weight: float, make_spec: Callable[..., InputSpec], make_batch: Callable[..., Batch]
 ) -> None:
-    spec = make_spec(forks=1)
+    spec = make_spec(n_origins=1)
     net, batch = net_of(spec, weight=weight), make_batch(spec, n=8, missing=0.5)
     with torch.no_grad():
         loss, count = net.loss(batch)
@@ -109,7 +110,7 @@ def test_content_under_the_mask_changes_no_label(
 def test_a_hazard_that_is_nearly_nothing_or_all_keeps_the_loss_finite(
     make_spec: Callable[..., InputSpec],
 ) -> None:
-    head = Event(Model(head="event"), make_spec(event={"below": 1.0}))
+    head = EventHead(Event(), make_spec(event={"below": 1.0}))
     raw = torch.tensor([-80.0, 80.0]).view(2, 1, 1).requires_grad_()
     for target in (0.0, 1.0):
         loss = head.loss(raw, torch.full((2, 1), target)).sum()

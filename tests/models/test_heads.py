@@ -13,17 +13,11 @@ from scipy import stats
 from utilsforecast.losses import quantile_loss
 
 from gatecast.core.forecast import MEDIAN, QUANTILES
-from gatecast.models import heads
-from gatecast.models.config import Model
-from gatecast.models.forecaster import HEADS
-from gatecast.models.heads import (
-    Head,
-    count_quantile,
-    initial_bias,
-    monotone_quantiles,
-    pinball,
-    student_quantile,
-)
+from gatecast.models.heads import HEADS, quantile
+from gatecast.models.heads.base import Head
+from gatecast.models.heads.negative_binomial import count_quantile
+from gatecast.models.heads.quantile import initial_bias, monotone_quantiles, pinball
+from gatecast.models.heads.student import student_quantile
 from gatecast.models.inputs import InputSpec
 from gatecast.models.normalisation import Frame
 
@@ -99,13 +93,13 @@ def test_pinball_is_least_at_the_true_quantiles() -> None:
 def test_a_small_spread_weight_leaves_the_absolute_error_of_the_median() -> None:
     forecast, target = torch.randn(5, Q).sort(-1).values, torch.randn(5)
     error = (target - forecast[:, MEDIAN]).abs()
-    assert torch.allclose(pinball(forecast, target, spread_weight=0.0), error)
+    assert torch.allclose(pinball(forecast, target, quantile_weight=0.0), error)
 
 
 def test_a_forecast_before_a_training_does_not_stop_it() -> None:
     """Constants made in inference mode cannot take part in a backward pass."""
-    heads._steps.cache_clear()
-    heads._slopes.cache_clear()
+    quantile._steps.cache_clear()
+    quantile._slopes.cache_clear()
     with torch.inference_mode():
         pinball(monotone_quantiles(torch.randn(2, Q)), torch.randn(2))
     raw = torch.randn(2, Q, requires_grad=True)
@@ -120,7 +114,8 @@ DISTRIBUTIONS = ["normal", "student", "negative_binomial"]
 
 
 def head(kind: str, **recipe: object) -> Head:
-    return HEADS[kind](Model(head=kind, **recipe), SPEC)  # type: ignore[arg-type]
+    settings = next(settings for settings in HEADS if settings().name == kind)
+    return HEADS[settings](settings(**recipe), SPEC)
 
 
 def some(kind: str, unit: float = 1.0) -> torch.Tensor:

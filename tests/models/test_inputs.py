@@ -10,13 +10,15 @@ from hypothesis import strategies as st
 
 from gatecast.data.calendar import steps_per_day
 from gatecast.models.config import Model
-from gatecast.models.inputs import InputSpec, resolve_shape
+from gatecast.models.inputs import InputSpec
+from gatecast.models.shape import resolve_shape
+from tests.recipes import model_of
 
 
 def shape(frequency: str, season: int, horizon: int, **recipe: object) -> tuple[int, int]:
     """(window, segment) of a recipe."""
-    found = resolve_shape(Model(**recipe), season, horizon, steps_per_day(frequency))  # type: ignore[arg-type]
-    return found["window"], found["segment"]
+    found = resolve_shape(model_of(**recipe), season, horizon, steps_per_day(frequency))  # type: ignore[arg-type]
+    return found["context_length"], found["stride"]
 
 
 @pytest.mark.parametrize(
@@ -49,41 +51,51 @@ def test_shapes_that_seasons_resolve_to(
 def test_a_resolved_window_is_whole_seasons_that_cover_twice_the_horizon_or_thirty_seasons(
     season: int, horizon: int
 ) -> None:
-    found = resolve_shape(Model(), season, horizon, 24)
-    lookback = found["window"] + (found["steps"] - 1) * found["segment"]
-    assert found["window"] % season == 0
-    assert found["window"] >= 2 * horizon or lookback > 29 * season
+    found = resolve_shape(model_of(), season, horizon, 24)
+    lookback = found["context_length"] + (found["n_steps"] - 1) * found["stride"]
+    assert found["context_length"] % season == 0
+    assert found["context_length"] >= 2 * horizon or lookback > 29 * season
     assert season == 1 or lookback <= 30 * season
-    assert season % found["segment"] == 0
-    assert found["segment"] <= min(96, found["window"])
+    assert season % found["stride"] == 0
+    assert found["stride"] <= min(96, found["context_length"])
 
 
 def test_what_a_recipe_says_is_taken() -> None:
-    found = resolve_shape(Model(window=30, segment=10, steps=4, forks=2), 24, 24, 24)
-    assert (found["window"], found["segment"], found["steps"], found["forks"]) == (30, 10, 4, 2)
+    found = resolve_shape(
+        model_of(context_length=30, stride=10, n_steps=4, n_origins=2), 24, 24, 24
+    )
+    assert (found["context_length"], found["stride"], found["n_steps"], found["n_origins"]) == (
+        30,
+        10,
+        4,
+        2,
+    )
 
 
 @pytest.mark.parametrize(("window", "kept"), [(47, "level"), (48, "seasonal")])
 def test_a_seasonal_normalisation_needs_two_seasons_in_a_window(window: int, kept: str) -> None:
-    recipe = Model(window=window, normalisation="seasonal")
+    recipe = model_of(context_length=window, normalisation="seasonal")
     assert resolve_shape(recipe, 24, 24, 24)["normalisation"] == kept
 
 
 def test_the_closed_form_has_one_step_that_sees_twice_as_far() -> None:
-    found = resolve_shape(Model(kind="linear"), 24, 24, 24)
-    sizes = {"window": 2 * 168, "segment": 1, "steps": 1, "forks": 1}
+    found = resolve_shape(model_of(kind="linear"), 24, 24, 24)
+    sizes = {"context_length": 2 * 168, "stride": 1, "n_steps": 1, "n_origins": 1}
     assert found == sizes | {"normalisation": "level"}
 
 
 @pytest.mark.parametrize(("wider", "window"), [(2, 720), (1, 720), (0.5, 360), (0.01, 24)])
 def test_narrower_is_a_share_of_what_the_rules_leave(wider: float, window: int) -> None:
     """Four times the horizon would be 2,880 rows; thirty seasons are 720."""
-    found = resolve_shape(Model(kind="linear", wider=wider), 24, 720, 24)
-    assert found["window"] == window
+    found = resolve_shape(model_of(kind="linear", context_multiple=wider), 24, 720, 24)
+    assert found["context_length"] == window
 
 
 def test_the_closed_form_takes_a_given_window_as_it_is() -> None:
-    assert resolve_shape(Model(kind="linear", window=50), 24, 24, 24)["window"] == 50
+    assert (
+        resolve_shape(model_of(kind="linear", context_length=50), 24, 24, 24)["context_length"]
+        == 50
+    )
 
 
 @settings(max_examples=25, deadline=None)
@@ -103,10 +115,12 @@ def test_a_spec_survives_json(make_spec: Callable[..., InputSpec]) -> None:
 
 @pytest.mark.parametrize(("horizon", "forks"), [(24, 7), (96, 7), (168, 4), (720, 1)])
 def test_long_horizons_are_forecast_from_fewer_forks(horizon: int, forks: int) -> None:
-    assert resolve_shape(Model(), 24, horizon, 24)["forks"] == forks
+    assert resolve_shape(model_of(), 24, horizon, 24)["n_origins"] == forks
 
 
-@pytest.mark.parametrize("recipe", [Model(), Model(wider=2, steps=9), Model(kind="linear")])
+@pytest.mark.parametrize(
+    "recipe", [model_of(), model_of(context_multiple=2, n_steps=9), model_of(kind="linear")]
+)
 def test_no_sequence_looks_back_further_than_thirty_seasons(recipe: Model) -> None:
     found = resolve_shape(recipe, 24, 720, 24)
-    assert found["window"] + (found["steps"] - 1) * found["segment"] <= 720
+    assert found["context_length"] + (found["n_steps"] - 1) * found["stride"] <= 720

@@ -18,8 +18,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from gatecast.models.config import CELLS, Model
+from gatecast.models.cells import CELLS
+from gatecast.models.config import Recurrent
 from gatecast.models.encoders import RecurrentEncoder, Stack
+from tests.recipes import model_of
 
 LAYERS = {"rnn": keras.layers.SimpleRNN, "lstm": keras.layers.LSTM, "gru": keras.layers.GRU}
 B, T, N_INPUTS = 4, 9, 3
@@ -44,13 +46,13 @@ def on_the_cpu() -> Any:
         yield
 
 
-def theirs(recipe: Model, whole: bool) -> keras.Model:
+def theirs(recipe: Recurrent, whole: bool) -> keras.Model:
     """The recipe as Keras would have it, with random weights, biases included."""
     keras.utils.set_random_seed(7)
     net = keras.Sequential([keras.Input((None, N_INPUTS))])
     gates = {} if recipe.cell == "rnn" else {"recurrent_activation": recipe.recurrent_activation}
-    last = len(recipe.layer_units) - 1
-    for k, units in enumerate(recipe.layer_units):
+    last = len(recipe.layer_sizes) - 1
+    for k, units in enumerate(recipe.layer_sizes):
         layer = LAYERS[recipe.cell](
             units, activation=recipe.activation, return_sequences=whole or k < last, **gates
         )
@@ -60,16 +62,16 @@ def theirs(recipe: Model, whole: bool) -> keras.Model:
     return net
 
 
-def ours(recipe: Model, weights: list[np.ndarray]) -> RecurrentEncoder:
+def ours(recipe: Recurrent, weights: list[np.ndarray]) -> RecurrentEncoder:
     net = RecurrentEncoder(recipe, N_INPUTS).eval()
     given = iter(weights)
     names: list[tuple[nn.Module, int]]
     if isinstance(net.recurrent, Stack):
-        n = len(recipe.layer_units)
+        n = len(recipe.layer_sizes)
         directions = [net.recurrent.ahead, net.recurrent.back][: 1 + recipe.bidirectional]
         names = [(of[k], 0) for k in range(n) for of in directions]
     else:
-        names = [(net.recurrent, k) for k in range(len(recipe.layer_units))]
+        names = [(net.recurrent, k) for k in range(len(recipe.layer_sizes))]
     with torch.no_grad():
         for layer, k in names:
             kernel, recurrent, bias = (rows(recipe.cell, next(given)) for _ in range(3))
@@ -91,7 +93,7 @@ def rows(cell: str, weight: np.ndarray) -> Tensor:
     return value
 
 
-def compare(recipe: Model) -> None:
+def compare(recipe: Recurrent) -> None:
     x = np.random.default_rng(5).standard_normal((B, T, N_INPUTS)).astype(np.float32)
     for whole in (False,) if recipe.bidirectional else (True, False):
         reference = theirs(recipe, whole)
@@ -106,7 +108,7 @@ def compare(recipe: Model) -> None:
 def test_a_layer_has_the_states_of_keras(cell: str, changes: dict[str, str]) -> None:
     if cell == "rnn":
         changes = {k: v for k, v in changes.items() if k == "activation"}
-    compare(Model(cell=cell, units=6, project=False, **changes))
+    compare(model_of(cell=cell, hidden_size=6, input_projection=False, **changes))
 
 
 @pytest.mark.parametrize("cell", CELLS)
@@ -115,7 +117,7 @@ def test_a_layer_has_the_states_of_keras(cell: str, changes: dict[str, str]) -> 
 def test_stacked_layers_have_the_states_of_keras(
     cell: str, units: list[int], activation: str
 ) -> None:
-    compare(Model(cell=cell, units=units, project=False, activation=activation))
+    compare(model_of(cell=cell, hidden_size=units, input_projection=False, activation=activation))
 
 
 @pytest.mark.parametrize("cell", CELLS)
@@ -124,4 +126,12 @@ def test_stacked_layers_have_the_states_of_keras(
 def test_both_directions_have_the_last_states_of_keras(
     cell: str, units: list[int], activation: str
 ) -> None:
-    compare(Model(cell=cell, units=units, project=False, activation=activation, bidirectional=True))
+    compare(
+        model_of(
+            cell=cell,
+            hidden_size=units,
+            input_projection=False,
+            activation=activation,
+            bidirectional=True,
+        )
+    )

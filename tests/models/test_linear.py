@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from gatecast.core.forecast import MEDIAN, QUANTILES
-from gatecast.models.config import Model
 from gatecast.models.inputs import Batch, InputSpec
 from gatecast.models.linear import LinearForecaster, fit
+from tests.recipes import model_of
 
 W, H, N = 12, 4, 400
 Specs = Callable[..., InputSpec]
@@ -23,10 +23,10 @@ def spec(make_spec: Specs) -> InputSpec:
     return make_spec(
         horizon=H,
         season_length=W // 2,
-        window=W,
-        segment=1,
-        steps=1,
-        forks=1,
+        context_length=W,
+        stride=1,
+        n_steps=1,
+        n_origins=1,
         n_known=2,
         n_calendar=0,
         **bare,
@@ -81,7 +81,7 @@ ALL = np.ones((N, H))
 def fitted(
     spec: InputSpec, training: Batch, validation: Batch, penalties: list[float]
 ) -> tuple[LinearForecaster, dict[float, float]]:
-    net = LinearForecaster(Model(kind="linear"), spec)
+    net = LinearForecaster(model_of(kind="linear"), spec)
     scores = fit(net, lambda: [training], lambda: [training], lambda: [validation], penalties)
     return net, scores
 
@@ -132,7 +132,7 @@ def test_each_block_of_steps_uses_the_windows_in_which_it_is_known(make_spec: Sp
     """A horizon of 100 steps has blocks of 48, 48 and 4."""
     sizes = {"n_past": 0, "n_static": 0, "past_cards": [], "known_cards": [], "static_cards": []}
     spec = make_spec(
-        horizon=100, season_length=6, window=W, segment=1, steps=1, forks=1, n_known=0,
+        horizon=100, season_length=6, context_length=W, stride=1, n_steps=1, n_origins=1, n_known=0,
         n_calendar=0, **sizes
     )  # fmt: skip
     rng = np.random.default_rng(0)
@@ -271,7 +271,7 @@ def test_several_batches_are_one_sample(spec: InputSpec) -> None:
     x, y, known = world(1, effect=0.3, noise=0.5)
     whole = batch_of(x, y, known, ALL)
     parts = [Batch(*(v[i : i + 100] for v in whole)) for i in range(0, N, 100)]
-    one, many = (LinearForecaster(Model(kind="linear"), spec) for _ in range(2))
+    one, many = (LinearForecaster(model_of(kind="linear"), spec) for _ in range(2))
     fit(one, lambda: [whole], lambda: [whole], lambda: [whole], [0.1])
     fit(many, lambda: parts, lambda: parts, lambda: parts, [0.1])
     for a, b in zip(one.state_dict().values(), many.state_dict().values(), strict=True):

@@ -10,22 +10,22 @@ import pytest
 import torch
 from sklearn.linear_model import LogisticRegression
 
-from gatecast.models.config import Model
 from gatecast.models.events import labels
 from gatecast.models.inputs import Batch, InputSpec
 from gatecast.models.logistic import LogisticForecaster, fit, regress
+from tests.recipes import model_of
 
 Specs = Callable[..., InputSpec]
 Batches = Callable[..., Batch]
 
 
 def a_spec(make_spec: Specs, side: str = "above", **changes: object) -> InputSpec:
-    base = {"window": 20, "segment": 1, "steps": 1, "forks": 1, "event": {side: 21.0}}
+    base = {"context_length": 20, "stride": 1, "n_steps": 1, "n_origins": 1, "event": {side: 21.0}}
     return make_spec(**(base | changes))
 
 
 def net_of(spec: InputSpec) -> LogisticForecaster:
-    return LogisticForecaster(Model(kind="logistic", head="event"), spec).eval()
+    return LogisticForecaster(model_of(kind="logistic", head="event"), spec).eval()
 
 
 @pytest.mark.parametrize("penalty", [1e-4, 1e-2, 0.1])
@@ -64,11 +64,11 @@ def test_an_event_is_learnt_from_the_past_and_from_what_is_known_ahead(
 ) -> None:
     spec = a_spec(make_spec, side)
     batch = make_batch(spec, n=400, missing=0.1)
-    level = batch.target[:, : spec.window].mean(1, True) + 8 * batch.known[..., :1].mean(1)
-    y = level.expand(-1, spec.horizon) * batch.mask[:, spec.window :]
-    batch = batch._replace(target=torch.cat([batch.target[:, : spec.window], y], 1))
+    level = batch.target[:, : spec.context_length].mean(1, True) + 8 * batch.known[..., :1].mean(1)
+    y = level.expand(-1, spec.horizon) * batch.mask[:, spec.context_length :]
+    batch = batch._replace(target=torch.cat([batch.target[:, : spec.context_length], y], 1))
     p = fitted(spec, batch).probabilities(batch)
-    label, sure = labels(y, batch.mask[:, spec.window :], spec.event)
+    label, sure = labels(y, batch.mask[:, spec.context_length :], spec.event)
     error = ((p - label).square() * sure).sum() / sure.sum()
     share = (label * sure).sum() / sure.sum()
     assert error < 0.3 * share * (1 - share)
@@ -82,9 +82,9 @@ def test_nothing_after_the_origin_and_nothing_under_the_mask_is_seen(
     batch = make_batch(spec, n=60, missing=0.3)
     net = fitted(spec, batch)
     hidden = batch.mask.clone()
-    hidden[:, spec.window :] = 0
+    hidden[:, spec.context_length :] = 0
     past = batch.past.clone()
-    past[:, spec.window :] = 7.0
+    past[:, spec.context_length :] = 7.0
     other = batch._replace(
         target=torch.where(hidden > 0, batch.target, 1e6), mask=hidden, past=past
     )
@@ -94,8 +94,8 @@ def test_nothing_after_the_origin_and_nothing_under_the_mask_is_seen(
 @pytest.mark.parametrize(
     "changes",
     [
-        {"season_length": 1, "window": 8},
-        {"season_length": 30, "window": 30},
+        {"season_length": 1, "context_length": 8},
+        {"season_length": 30, "context_length": 30},
         {"horizon": 1},
         {"n_past": 0, "n_static": 0, "past_cards": [], "known_cards": [], "static_cards": []},
         {"n_known": 0, "n_calendar": 0, "known_cards": []},

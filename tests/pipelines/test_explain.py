@@ -17,9 +17,9 @@ from gatecast.data.panel import Panel
 from gatecast.feed.scaling import fit_scaling
 from gatecast.feed.spec import input_spec
 from gatecast.models.build import build
-from gatecast.models.config import Model
 from gatecast.registry import package
 from gatecast.training.trainer import Trained
+from tests.recipes import model_of
 
 RECURRENT = {"rnn", "lstm", "gru", "lstm_experts", "seggru"}
 
@@ -82,7 +82,9 @@ def test_a_variant_that_cannot_be_shown_is_left_out_by_name(
     for part in ("data/panel", "models/gru"):
         shutil.copytree(belt.path / part, clone.path / part)
     panel = Panel.load(clone.path / "data/panel")
-    recipe = Model(units=8, steps=3, forks=1, head="negative_binomial", normalisation="mean")
+    recipe = model_of(
+        hidden_size=8, n_steps=3, n_origins=1, head="negative_binomial", normalisation="mean"
+    )
     spec = replace(input_spec(panel, recipe), nonnegative=True)
     trained = Trained(build(recipe, spec), spec, fit_scaling(panel), {}, {})
     package.write(clone.path / "models/counts", "counts", recipe, 1, panel.meta, trained)

@@ -84,7 +84,7 @@ def test_a_search_that_is_killed_goes_on_and_its_recipe_is_accepted(project: Any
     assert not list((project.path / "checkpoints").rglob("*.ckpt"))
     values = [trial.params for trial in trials(project)]
     assert states(project) == ["COMPLETE", "FAIL", "COMPLETE"]
-    assert values[0] == {"units": 64, "dropout": 0.2, "wider": 1}
+    assert values[0] == {"hidden_size": 64, "dropout": 0.2, "context_multiple": 1}
     assert values[1] == values[2] != values[0]
     store = MlflowClient(f"sqlite:///{project.path}/mlflow.db")
     found = store.search_runs(["1"], order_by=["attributes.start_time ASC"])

@@ -22,15 +22,15 @@ from gatecast.data.panel import Panel
 from gatecast.evaluation import baselines, leaderboard
 from gatecast.evaluation.backtest import Backtest
 from gatecast.evaluation.predictor import NetPredictor
-from gatecast.models.config import Model
 from gatecast.registry import package, promotion
 from gatecast.registry.mlflow import runs
 from gatecast.training import trainer
 from gatecast.training.config import Fit
 from gatecast.training.trainer import Trained
+from tests.recipes import model_of
 
 N, H = 300, 6
-LINEAR = Model(kind="linear", window=24)
+LINEAR = model_of(kind="linear", context_length=24)
 QUIET = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false"}
 
 

@@ -18,15 +18,15 @@ from gatecast.data.windows import latest
 from gatecast.evaluation import baselines, event_board, leaderboard
 from gatecast.evaluation.backtest import Backtest
 from gatecast.evaluation.table import panel_of, to_table
-from gatecast.models.config import Model
 from gatecast.registry import package, promotion
 from gatecast.registry.config import Promote
 from gatecast.registry.mlflow import runs, store
 from gatecast.reports import promotion as report
 from gatecast.training import trainer
 from gatecast.training.config import Fit
+from tests.recipes import model_of
 
-MODEL = Model(kind="logistic", head="event", event={"above": 33.0}, ridge=[1.0])
+MODEL = model_of(kind="logistic", head="event", event={"above": 33.0}, penalties=[1.0])
 
 
 @pytest.fixture

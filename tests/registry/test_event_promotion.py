@@ -22,7 +22,6 @@ from gatecast.data.config import Feed
 from gatecast.data.panel import Panel
 from gatecast.evaluation import event_board
 from gatecast.evaluation.events import EventBacktest, persistence
-from gatecast.models.config import Model
 from gatecast.registry import aliases, champion, gate, package, promotion, retention
 from gatecast.registry.config import Promote
 from gatecast.registry.mlflow import runs, store
@@ -30,6 +29,7 @@ from gatecast.reports import card, lineage, status
 from gatecast.reports import promotion as report
 from gatecast.training import trainer
 from gatecast.training.config import Fit
+from tests.recipes import model_of
 from tests.registry.conftest import answer, settle
 
 MODEL, QUANTILES = "gatecast-tiny-event", "gatecast-tiny"
@@ -39,7 +39,7 @@ ABOVE, OTHER = {"above": 33.0}, {"above": 28.0}
 
 def make(place: Path, panel: Panel, event: dict[str, float], quality: float) -> None:
     """A package of logistic regression, its board and its run."""
-    model = Model(kind="logistic", head="event", event=event, ridge=[1.0])
+    model = model_of(kind="logistic", head="event", event=event, penalties=[1.0])
     trained = trainer.train("mine", panel, model, Fit(threads=1), 1)
     net = copy.deepcopy(trained.net)
     with torch.no_grad():

@@ -20,12 +20,12 @@ from gatecast.data.config import Covariates, Demo, Feed, Splits, Task
 from gatecast.data.panel import Panel
 from gatecast.evaluation.backtest import Backtest
 from gatecast.evaluation.predictor import NetPredictor
-from gatecast.models.config import Model
 from gatecast.registry import champion, gate, promotion
 from gatecast.registry.config import Promote
 from gatecast.registry.mlflow import store
 from gatecast.training import trainer
 from gatecast.training.config import Fit
+from tests.recipes import model_of
 from tests.registry.conftest import answer
 
 MODEL = "gatecast-tiny"
@@ -197,7 +197,9 @@ def test_equal_models_do_not_take_turns(dozen: Panel) -> None:
     """Twenty models that differ by a hair, the worst first: a lower score alone would move the alias each time."""
     import copy
 
-    fitted = trainer.train("v", dozen, Model(kind="linear", window=48), Fit(threads=1), 1)
+    fitted = trainer.train(
+        "v", dozen, model_of(kind="linear", context_length=48), Fit(threads=1), 1
+    )
     nets = []
     for seed in range(20):
         net = copy.deepcopy(fitted.net)
@@ -219,7 +221,7 @@ def test_equal_models_do_not_take_turns(dozen: Panel) -> None:
 def test_twenty_retrainings_with_other_seeds_move_the_alias_at_most_once(
     dozen: Panel, workplace: Path
 ) -> None:
-    model = Model(cell="gru", units=16, steps=7, forks=4)
+    model = model_of(cell="gru", hidden_size=16, n_steps=7, n_origins=4)
     fit = Fit(threads=1, accelerator="cpu", max_epochs=3, steps_per_epoch=30, batch_size=16)
     trained = [trainer.train("v", dozen, model, fit, seed) for seed in range(20)]
     moves, naive = retrain(dozen, [t.net for t in trained], trained[0])

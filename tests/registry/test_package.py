@@ -23,12 +23,14 @@ from gatecast.evaluation.predictor import NetPredictor
 from gatecast.feed.scaling import fit_scaling
 from gatecast.feed.spec import input_spec
 from gatecast.models.build import build
-from gatecast.models.config import CELLS, Model
+from gatecast.models.cells import CELLS
+from gatecast.models.config import Model
 from gatecast.registry import package
 from gatecast.training.trainer import Trained
+from tests.recipes import model_of
 
 Write = Callable[..., str]
-RECIPES = [Model(cell=c, units=8, steps=3, forks=2) for c in CELLS]
+RECIPES = [model_of(cell=c, hidden_size=8, n_steps=3, n_origins=2) for c in CELLS]
 
 
 @pytest.fixture
@@ -144,7 +146,7 @@ def test_a_foreign_file_in_a_package_is_refused(folder: Path) -> None:
 
 @pytest.mark.parametrize(
     "recipe",
-    [*RECIPES, Model(kind="ensemble", members=[{"kind": "linear"}, {"kind": "recurrent"}])],
+    [*RECIPES, model_of(kind="ensemble", members=[{"kind": "linear"}, {"kind": "recurrent"}])],
     ids=[*CELLS, "ensemble"],
 )
 def test_a_package_is_little_more_than_its_weights(
@@ -250,6 +252,6 @@ def test_a_package_that_cannot_be_written_leaves_the_old_one(
     old = write_package(tmp_path / "v", tiny)
     broken = replace(fitted(tiny), outcome={"val_loss": float("nan")})  # JSON knows no NaN
     with pytest.raises(ValueError, match="JSON"):
-        package.write(tmp_path / "v", "v", Model(kind="linear"), 1, tiny.meta, broken)
+        package.write(tmp_path / "v", "v", model_of(kind="linear"), 1, tiny.meta, broken)
     assert package.digest(tmp_path / "v") == old
     assert sorted(p.name for p in tmp_path.iterdir()) == ["v"]

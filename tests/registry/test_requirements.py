@@ -16,20 +16,23 @@ import torch
 from gatecast.data.panel import Panel
 from gatecast.data.windows import latest
 from gatecast.evaluation.table import panel_of, to_table
-from gatecast.models.config import Model
 from gatecast.registry import package
 from gatecast.registry.mlflow import runs, store
 from gatecast.training import trainer
 from gatecast.training.config import Fit
 from gatecast.training.trainer import Trained
+from tests.recipes import model_of
 
 FIT = Fit(accelerator="cpu", max_epochs=1, steps_per_epoch=5, batch_size=8, threads=1)
-SMALL = {"units": 8, "steps": 3, "forks": 2}
+SMALL = {"hidden_size": 8, "n_steps": 3, "n_origins": 2}
 RECIPES = {
-    "lstm": Model(cell="lstm", **SMALL),
-    "ensemble": Model(
+    "lstm": model_of(cell="lstm", **SMALL),
+    "ensemble": model_of(
         kind="ensemble",
-        members=[{"kind": "linear", "window": 24}, {"kind": "recurrent", "cell": "gru", **SMALL}],
+        members=[
+            {"kind": "linear", "context_length": 24},
+            {"kind": "recurrent", "cell": "gru", **SMALL},
+        ],
     ),
 }
 

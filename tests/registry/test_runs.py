@@ -17,12 +17,12 @@ from gatecast.core.errors import RegistryError
 from gatecast.data.panel import Panel
 from gatecast.evaluation import baselines
 from gatecast.evaluation.backtest import Backtest
-from gatecast.models.config import Model
 from gatecast.registry import package
 from gatecast.registry.mlflow import runs, store
 from gatecast.registry.mlflow.model import log_package
 from gatecast.training import trainer
 from gatecast.training.config import Fit
+from tests.recipes import model_of
 
 Write = Callable[..., str]
 FIT = Fit(accelerator="cpu", max_epochs=3, steps_per_epoch=5, batch_size=8, threads=1, log_every=2)
@@ -30,7 +30,11 @@ FIT = Fit(accelerator="cpu", max_epochs=3, steps_per_epoch=5, batch_size=8, thre
 
 def run_of(source: str = "tiny", body: Callable[[str], None] = lambda run_id: None) -> Any:
     """A run around ``body``, as the store remembers it."""
-    params = {"variant": "gru", "model": {"units": 8, "ridge": [0.1, 1.0]}, "window": None}
+    params = {
+        "variant": "gru",
+        "model": {"hidden_size": 8, "penalties": [0.1, 1.0]},
+        "window": None,
+    }
     with runs.training_run(source, "gru", params, {"gatecast.data_hash": "h1"}) as run_id:
         body(run_id)
     return store.client().get_run(run_id)
@@ -47,8 +51,8 @@ def test_a_run_remembers_params_tags_and_that_it_finished(workplace: Path) -> No
     assert run.info.run_name == "gru"
     assert run.data.params == {
         "variant": "gru",
-        "model.units": "8",
-        "model.ridge": "[0.1, 1.0]",
+        "model.hidden_size": "8",
+        "model.penalties": "[0.1, 1.0]",
         "window": "None",
     }
     wanted = {
@@ -86,7 +90,7 @@ def test_a_run_that_fails_says_so_and_lets_the_error_pass(
 
 
 def test_a_training_logs_losses_by_step_into_its_run(workplace: Path, tiny: Panel) -> None:
-    recipe = Model(cell="gru", units=4, steps=2, forks=1)
+    recipe = model_of(cell="gru", hidden_size=4, n_steps=2, n_origins=1)
 
     def body(run_id: str) -> None:
         logger = lambda: runs.lightning_logger("tiny", run_id)  # noqa: E731
@@ -187,7 +191,7 @@ def test_more_parameters_than_a_store_takes_at_once_are_all_logged(workplace: Pa
 
 
 def test_parameters_name_recipe_task_and_panel(tiny: Panel) -> None:
-    recipe = {"cell": "gru", "units": 8}
+    recipe = {"cell": "gru", "hidden_size": 8}
     flat = runs.flatten(runs.settings("gru", 3, recipe, tiny.meta, fit={"patience": 2}))
     wanted = {
         **{"variant": "gru", "seed": "3", "source": "tiny", "model.cell": "gru"},
@@ -259,7 +263,7 @@ def test_a_package_without_a_run_gets_one(
     assert run.info.run_name == "linear seed 1"
     assert run.data.tags["gatecast.variant"] == "linear"
     assert run.data.params["model.kind"] == "linear"
-    assert run.data.params["spec.window"] == "24"
+    assert run.data.params["spec.context_length"] == "24"
     outcome = package.describe(workplace / "models/linear")["outcome"]
     assert run.data.metrics["train_val_error"] == pytest.approx(outcome["val_error"])
     assert runs.ensure(workplace / "models/linear") == run_id

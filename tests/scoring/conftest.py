@@ -24,7 +24,6 @@ from gatecast.data.build_panel import build_panel
 from gatecast.data.config import Feed, RawFile, Splits, Task
 from gatecast.evaluation import baselines, leaderboard
 from gatecast.evaluation.backtest import Backtest
-from gatecast.models.config import Model
 from gatecast.registry import champion, package, promotion
 from gatecast.registry.config import Promote
 from gatecast.registry.mlflow import store
@@ -35,6 +34,7 @@ from gatecast.scoring.places import place
 from gatecast.scoring.sinks import Sink
 from gatecast.training import trainer
 from gatecast.training.config import Fit
+from tests.recipes import model_of
 from tests.servers import Postgres, execute, free_port, serving
 
 
@@ -94,7 +94,7 @@ def promote() -> Callable[[Feed], champion.Champion]:
     def run(feed: Feed) -> champion.Champion:
         checked = ingest.check_feed(feed, None, feed.task.horizon)
         built = build_panel(checked.observations, checked.static, feed)
-        model = Model(kind="linear")
+        model = model_of(kind="linear")
         trained = trainer.train("linear", built, model, Fit(), 1)
         digest = package.write(Path("models/linear"), "linear", model, 1, built.meta, trained)
         backtest = Backtest.of(built)

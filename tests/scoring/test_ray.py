@@ -19,7 +19,6 @@ from gatecast.config import Config
 from gatecast.core.errors import ScoringError
 from gatecast.data.build_panel import build_panel
 from gatecast.data.config import Feed, Task
-from gatecast.models.config import Model
 from gatecast.registry import package
 from gatecast.scoring import read_forecasts, store
 from gatecast.scoring.config import Score
@@ -29,6 +28,7 @@ from gatecast.scoring.job import Job, Part
 from gatecast.scoring.run import score
 from gatecast.training import trainer
 from gatecast.training.config import Fit
+from tests.recipes import model_of
 
 SHARDS, SERIES, HORIZON = 40, 400, 6
 
@@ -65,7 +65,7 @@ def job(tmp_path_factory: pytest.TempPathFactory) -> Job:
     ids = pd.DataFrame({"unique_id": [f"s{i}" for i in range(SERIES)]})
     built = build_panel(frame, ids, Feed(name="tiny", frequency="h", task=Task(HORIZON, 24)))
     built.save(folder / "panel")
-    model = Model(kind="linear")
+    model = model_of(kind="linear")
     trained = trainer.train("linear", built, model, Fit(), 1)
     digest = package.write(folder / "package", "linear", model, 1, built.meta, trained)
     return Job(

@@ -8,16 +8,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.recipes import CONF, read
-from gatecast.checks import check
-from gatecast.config import Config
+from benchmarks.recipes import CONF, model_recipe
+from gatecast.core.forecast import EventForecast, QuantileForecast
 from gatecast.data.panel import Panel
 from gatecast.data.windows import latest
 from gatecast.evaluation.predictor import NetPredictor
-from gatecast.models.config import Model
 from gatecast.registry import package
 from gatecast.training import trainer
 from gatecast.training.config import Fit
+from tests.recipes import model_of
+
+
+def numbers(forecast: EventForecast | QuantileForecast) -> np.ndarray:
+    is_event = isinstance(forecast, EventForecast)
+    return forecast.probability if is_event else forecast.values
+
 
 RECIPES = sorted(path.stem for path in (CONF / "model").glob("*.yaml"))
 
@@ -26,15 +31,14 @@ RECIPES = sorted(path.stem for path in (CONF / "model").glob("*.yaml"))
 def test_a_recipe_trains_is_packaged_and_forecasts(
     name: str, workplace: Path, demo_panel: Panel, smoke: Fit
 ) -> None:
-    model = read("model", name, Model)
-    check(Config(variants=[name], model=model), {"model": name})
+    model = model_recipe(name)
     fit = replace(smoke, max_epochs=1, steps_per_epoch=1)
     trained = trainer.train(name, demo_panel, model, fit, 1)
     package.write(Path("models") / name, name, model, 1, demo_panel.meta, trained)
     fresh = NetPredictor(name, trained.net, trained.spec, trained.scaling, demo_panel.meta)
     windows = latest(demo_panel)
-    expected = fresh.predict(demo_panel, windows).values
-    got = package.load(Path("models") / name).predict(demo_panel, windows).values
+    expected = numbers(fresh.predict(demo_panel, windows))
+    got = numbers(package.load(Path("models") / name).predict(demo_panel, windows))
     assert np.isfinite(got).all()
     np.testing.assert_allclose(got, expected, rtol=1e-3, atol=1e-4)
 
@@ -43,8 +47,7 @@ def test_a_recipe_trains_is_packaged_and_forecasts(
 def test_a_model_of_an_event_trains(
     decoder: str, workplace: Path, demo_panel: Panel, smoke: Fit
 ) -> None:
-    model = Model(decoder=decoder, head="event", event={"above": 150.0})
-    check(Config(variants=["event"], model=model))
+    model = model_of(decoder=decoder, head="event", event={"above": 150.0})
     fit = replace(smoke, max_epochs=1, steps_per_epoch=2)
     trained = trainer.train("event", demo_panel, model, fit, 1)
     net = NetPredictor("event", trained.net, trained.spec, trained.scaling, demo_panel.meta)

@@ -23,24 +23,25 @@ from gatecast.feed.sampling import batches, validation_windows
 from gatecast.feed.scaling import fit_scaling
 from gatecast.feed.spec import input_spec
 from gatecast.models.build import build
-from gatecast.models.config import Model
+from gatecast.models.config import Model, flat
 from gatecast.training import trainer
 from gatecast.training.config import Fit
+from tests.recipes import model_of
 
-TINY = Model(cell="gru", units=8, steps=3, forks=2)
-LINEAR = Model(kind="linear")
+TINY = model_of(cell="gru", hidden_size=8, n_steps=3, n_origins=2)
+LINEAR = model_of(kind="linear")
 
 _CHILD = """
 import sys
 from pathlib import Path
 from gatecast.core.forecast import QUANTILES
 from gatecast.training.config import Fit
-from gatecast.models.config import Model
+from gatecast.models.recipe import read_model
 from gatecast.data.panel import Panel
 from gatecast.training import trainer
 
 panel = Panel.load(Path("data/panel"))
-model, fit = Model(**{model!r}), Fit(**{fit!r})
+model, fit = read_model({model!r}, 'a test'), Fit(**{fit!r})
 {body}
 """
 
@@ -49,7 +50,7 @@ def child(panel: Panel, folder: Path, model: Model, fit: Fit, body: str) -> list
     """Command of a process that trains in ``folder``."""
     panel.save(folder / "data/panel")
     script = folder / "child.py"
-    script.write_text(_CHILD.format(model=asdict(model), fit=asdict(fit), body=body))
+    script.write_text(_CHILD.format(model=flat(model), fit=asdict(fit), body=body))
     return [sys.executable, str(script)]
 
 
@@ -237,7 +238,7 @@ def test_nothing_is_resumed_after_a_change(
     trainer.train(
         "v",
         replace(demo_panel, meta=meta),
-        replace(TINY, units=6) if change == "recipe" else TINY,
+        replace(TINY, hidden_size=6) if change == "recipe" else TINY,
         replace(smoke, max_epochs=1, batch_size=4 if change == "trainer" else 8),
         seed=2 if change == "seed" else 1,
     )
@@ -332,8 +333,12 @@ def test_members_that_are_finished_are_not_trained_again(
     workplace: Path, demo_panel: Panel, smoke: Fit, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """What an interruption leaves of an ensemble: checkpoints of members, and no package."""
-    recipe = Model(
-        kind="ensemble", units=8, steps=3, forks=2, members=[{"seeds": 2}, {"kind": "linear"}]
+    recipe = model_of(
+        kind="ensemble",
+        hidden_size=8,
+        n_steps=3,
+        n_origins=2,
+        members=[{"n_seeds": 2}, {"kind": "linear"}],
     )
     first = trainer.train("e", demo_panel, recipe, smoke, 1)
     assert "which is complete" not in capfd.readouterr().out

@@ -14,16 +14,16 @@ import pytest
 from gatecast.data.build_panel import build_panel
 from gatecast.data.config import Feed, Splits, Task
 from gatecast.data.panel import Panel
-from gatecast.models.config import Model
 from gatecast.registry.mlflow import runs, store
 from gatecast.training.config import Fit
 from gatecast.tuning import study
 from gatecast.tuning.config import Range, Search
 from gatecast.tuning.space import Space
+from tests.recipes import model_of
 
-GRU = Model(cell="gru", units=4, steps=3, forks=2, dropout=0.1)
+GRU = model_of(cell="gru", hidden_size=4, n_steps=3, n_origins=2, dropout=0.1)
 FIT = Fit(accelerator="cpu", max_epochs=2, steps_per_epoch=3, batch_size=8, threads=1)
-UNITS = {"units": Range(2, 8), "dropout": Range(0.0, 0.5)}
+UNITS = {"hidden_size": Range(2, 8), "dropout": Range(0.0, 0.5)}
 
 
 @pytest.fixture(scope="session")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +9,10 @@ import pytest
 import yaml
 
 from gatecast.core.errors import ConfigError
-from gatecast.models.config import Model
 from gatecast.training.config import Fit
 from gatecast.tuning.config import Range, Search
 from gatecast.tuning.space import Space
+from tests.recipes import model_of
 
 ROOT = Path(__file__).resolve().parents[2]
 RECIPES = {p.stem: yaml.safe_load(p.read_text()) for p in (ROOT / "conf/model").glob("*.yaml")}
@@ -21,7 +20,7 @@ RECURRENT = sorted(n for n, r in RECIPES.items() if r.get("kind", "recurrent") =
 
 
 def space(keys: dict[str, Range], **model: Any) -> Space:
-    return Space.of(Search(space=keys), "shop", Model(**model), Fit(), "conf/tune/mine.yaml")
+    return Space.of(Search(space=keys), "shop", model_of(**model), Fit(), "conf/tune/mine.yaml")
 
 
 def refused(keys: dict[str, Range], **model: Any) -> str:
@@ -35,32 +34,36 @@ def test_the_shipped_search_goes_with_every_recurrent_recipe(name: str) -> None:
     shipped = yaml.safe_load((ROOT / "conf/tune/default.yaml").read_text())["space"]
     around = space({key: Range(**r) for key, r in shipped.items()}, **RECIPES[name])
     model, fit = around.recipe(around.base)
-    assert (asdict(model), asdict(fit)) == (asdict(Model(**RECIPES[name])), asdict(Fit()))
+    assert (model, fit) == (model_of(**RECIPES[name]), Fit())
     assert set(around.base) | set(around.kept) == set(shipped)
 
 
 def test_the_recipes_own_values_belong_to_the_space() -> None:
-    keys = {"units": Range(8, 32), "cell": Range(choices=["gru", "rnn"]), "emphasis": Range(1, 40)}
-    around = space(keys, units=100, cell="lstm")
-    assert around.base == {"units": 100, "cell": "lstm", "emphasis": 0.0}
+    keys = {
+        "hidden_size": Range(8, 32),
+        "cell": Range(choices=["gru", "rnn"]),
+        "relative_weight": Range(1, 40),
+    }
+    around = space(keys, hidden_size=100, cell="lstm")
+    assert around.base == {"hidden_size": 100, "cell": "lstm", "relative_weight": 0.0}
     for key, value in around.base.items():
         d = around.distributions[key]
         assert d._contains(d.to_internal_repr(value))
-    assert around.distributions["units"].low == 8  # type: ignore[attr-defined]
+    assert around.distributions["hidden_size"].low == 8  # type: ignore[attr-defined]
 
 
 def test_a_setting_that_is_no_single_number_keeps_its_value_in_a_range() -> None:
-    around = space({"units": Range(8, 32), "dropout": Range(0.0, 0.5)}, units=[128, 64])
-    assert around.kept == {"units": [128, 64]}
+    around = space({"hidden_size": Range(8, 32), "dropout": Range(0.0, 0.5)}, hidden_size=[128, 64])
+    assert around.kept == {"hidden_size": [128, 64]}
     assert set(around.base) == {"dropout"}
 
 
 def test_choices_may_be_lists_and_null() -> None:
-    keys = {"units": Range(choices=[[8, 4], 16]), "window": Range(choices=[None, 48])}
-    around = space(keys, units=[128, 64])
-    model, _ = around.recipe({"units": "[8, 4]", "window": 48})
-    assert (model.units, model.window) == ([8, 4], 48)
-    assert around.recipe(around.base)[0].units == [128, 64]
+    keys = {"hidden_size": Range(choices=[[8, 4], 16]), "context_length": Range(choices=[None, 48])}
+    around = space(keys, hidden_size=[128, 64])
+    model, _ = around.recipe({"hidden_size": "[8, 4]", "context_length": 48})
+    assert (model.hidden_size, model.context_length) == ([8, 4], 48)
+    assert around.recipe(around.base)[0].hidden_size == [128, 64]
 
 
 def test_sampled_numbers_have_three_digits_and_the_recipes_own_all_of_theirs() -> None:
@@ -84,9 +87,9 @@ def test_settings_of_the_trainer_are_searched_too() -> None:
         ({"dropout": Range(0.0, 1.5)}, {}, "ConfigError[SPACE]"),
         ({"dropout": Range(choices=["much"])}, {}, "`space.dropout` holds 'much', which conf/model/shop.yaml"),
         ({"decoder": Range(choices=["autoregressive"])}, {}, "samples from a distribution"),
-        ({"units": Range(8.5, 32)}, {}, "ConfigError[RANGE]"),
+        ({"hidden_size": Range(8.5, 32)}, {}, "ConfigError[RANGE]"),
         ({"dropout": Range(0.01, 0.5, log=True)}, {"dropout": 0}, "ConfigError[RANGE]"),
-        ({"window": Range(24, 48)}, {}, "ConfigError[SPACE]: conf/tune/mine.yaml: `space` has no setting"),
+        ({"context_length": Range(24, 48)}, {}, "ConfigError[SPACE]: conf/tune/mine.yaml: `space` has no setting"),
         ({"dropout": Range(0.0, 0.5)}, {"kind": "linear"}, "ConfigError[KIND]"),
         ({"dropout": Range(0.0, 0.5)}, {"kind": "ensemble", "members": [{}]}, "Tune a recurrent recipe"),
         ({"dropout": Range(0.0, 0.5)}, {"head": "event", "event": {"above": 1.0}}, "ConfigError[KIND]"),

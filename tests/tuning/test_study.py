@@ -13,12 +13,12 @@ import yaml
 
 from gatecast.core.errors import TuneError
 from gatecast.data.panel import Panel
-from gatecast.models.config import Model
 from gatecast.registry.mlflow import store
 from gatecast.training import trainer
 from gatecast.training.config import Fit
 from gatecast.tuning import recipe, study
 from gatecast.tuning.config import Range
+from tests.recipes import model_of
 
 Search = Callable[..., study.Found]
 FIT = Fit(accelerator="cpu", max_epochs=2, steps_per_epoch=3, batch_size=8, threads=1)
@@ -35,7 +35,7 @@ def test_the_recipe_itself_is_tried_first_and_the_best_is_no_worse(
     found = search(3)
     first, *_ = trials = trials_of(found)
     assert [t.state for t in trials] == [COMPLETE] * 3
-    assert first.params == {"units": 4, "dropout": 0.1}
+    assert first.params == {"hidden_size": 4, "dropout": 0.1}
     assert first.value == found.base
     assert found.best == min(t.value for t in trials)  # type: ignore[type-var]
     runs = trial_runs()
@@ -80,10 +80,10 @@ def test_a_hopeless_trial_is_pruned_and_marked(
 def test_values_that_were_tried_are_not_trained_again(
     search: Search, trial_runs: Callable[[], list[Any]]
 ) -> None:
-    found = search(5, {"units": Range(choices=[4, 6])})
+    found = search(5, {"hidden_size": Range(choices=[4, 6])})
     trials = trials_of(found)
     assert len(trials) == 5
-    assert len({(t.params["units"], t.value) for t in trials}) == len(trial_runs()) == 2
+    assert len({(t.params["hidden_size"], t.value) for t in trials}) == len(trial_runs()) == 2
 
 
 def test_a_diverged_trial_is_failed_and_the_search_goes_on(
@@ -109,7 +109,7 @@ def test_other_data_another_space_or_another_recipe_is_another_study(
     jobs = [
         make_job(data),
         make_job(make_panel(4)),
-        make_job(data, space={"units": Range(2, 8)}),
+        make_job(data, space={"hidden_size": Range(2, 8)}),
         make_job(data, fit=replace(FIT, max_epochs=3)),
     ]
     assert len({job.name for job in jobs}) == len(jobs)
@@ -129,13 +129,13 @@ def test_the_best_is_written_as_recipes_that_train_to_its_score(
     make_job: Callable[..., study.Job],
 ) -> None:
     on_four = "max_epochs: 2\naccelerator: cpu\ndevices: 4\n"  # a trial trains on one
-    for group, text in (("model", "cell: gru\nunits: 4\n"), ("trainer", on_four)):
+    for group, text in (("model", "cell: gru\nhidden_size: 4\n"), ("trainer", on_four)):
         (project / "conf" / group).mkdir(parents=True)
         (project / f"conf/{group}/{'gru' if group == 'model' else 'quick'}.yaml").write_text(text)
-    found = search(2, {"units": Range(2, 8), "learning_rate": Range(0.001, 0.01, log=True)})
+    found = search(2, {"hidden_size": Range(2, 8), "learning_rate": Range(0.001, 0.01, log=True)})
     model, fit = recipe.write("tiny", "gru", "quick", found)
     assert (model, fit) == (Path("conf/model/gru_tuned.yaml"), Path("conf/trainer/gru_tuned.yaml"))
-    assert Model(**yaml.safe_load(model.read_text())) == found.model
+    assert model_of(**yaml.safe_load(model.read_text())) == found.model
     written = Fit(**yaml.safe_load(fit.read_text()))
     assert written == replace(found.fit, devices=4, threads=None)
     assert model.read_text().startswith(

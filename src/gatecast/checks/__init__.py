@@ -6,7 +6,7 @@ Keys and types are Hydra's to check, against :mod:`gatecast.config`. Nothing her
 from __future__ import annotations
 
 from gatecast.checks.feed import check_feed
-from gatecast.checks.model import check_fit, check_model, check_search
+from gatecast.checks.model import check_fit, check_search
 from gatecast.checks.rules import one_of, require
 from gatecast.config import Config
 from gatecast.core.errors import ConfigError
@@ -71,8 +71,6 @@ def check(config: Config, recipes: dict[str, str] | None = None) -> None:
     one_of(config.format, ("text", "json"), "the command line", "format")
     if config.feed is not None:
         check_feed(config.feed, f"conf/source/{recipes.get('source', config.source)}.yaml")
-    if config.model is not None:
-        check_model(config.model, f"conf/model/{recipes.get('model', '?')}.yaml")
     if config.fit is not None:
         check_fit(config.fit, f"conf/trainer/{recipes.get('trainer', config.trainer)}.yaml")
     if config.search is not None:

@@ -6,7 +6,6 @@ import math
 from typing import Any
 
 from gatecast.core.errors import ConfigError, did_you_mean
-from gatecast.models.config import Model
 
 
 def require(ok: bool, where: str, key: str, value: Any, rule: str) -> None:
@@ -31,7 +30,7 @@ def finite(value: Any) -> bool:
     return type(value) in (int, float) and math.isfinite(value)
 
 
-def typed(changes: dict[str, Any], where: str, schema: type = Model) -> dict[str, Any]:
+def typed(changes: dict[str, Any], where: str, schema: type) -> dict[str, Any]:
     """The values in the types of the schema, as those of a recipe are."""
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException

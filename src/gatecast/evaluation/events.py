@@ -31,6 +31,7 @@ from gatecast.feed.sampling import all_training_windows
 from gatecast.feed.spec import input_spec
 from gatecast.models.config import Model
 from gatecast.models.events import labels
+from gatecast.models.recipe import read_model
 from gatecast.training import trainer
 from gatecast.training.config import Fit
 
@@ -196,7 +197,7 @@ def persistence(panel: Panel, event: Event) -> Persistence:
 
 
 def _logistic(event: Event) -> Model:
-    return Model(kind="logistic", head="event", event=event)
+    return read_model({"kind": "logistic", "event": event}, "logistic regression")
 
 
 @dataclass(frozen=True)

@@ -44,11 +44,11 @@ from gatecast.data.windows import Windows, history
 from gatecast.evaluation.predictor import NetPredictor
 from gatecast.feed.panel_feed import PanelFeed
 from gatecast.feed.sampling import batches
+from gatecast.models.decoders.autoregressive import AutoregressiveDecoder
 from gatecast.models.ensemble import EnsembleForecaster
 from gatecast.models.forecaster import RecurrentForecaster
-from gatecast.models.heads import NegativeBinomial
+from gatecast.models.heads.negative_binomial import NegativeBinomialHead
 from gatecast.models.inputs import Batch
-from gatecast.models.sequential import AutoregressiveDecoder
 
 WINDOWS = 256  # of the validation span, evenly spread
 SHARE = 0.9
@@ -101,7 +101,7 @@ def sensitivity(predictor: NetPredictor, panel: Panel, windows: Windows) -> Sens
     feed = PanelFeed(panel, spec, predictor.scaling, predictor.meta)
     windows = windows[:: -(-len(windows) * paths // _MOST)]
     lags, known = np.zeros(spec.lookback), np.zeros(spec.lookback)
-    steps, used = np.zeros(part.spec.steps if part else 0), 0
+    steps, used = np.zeros(part.spec.n_steps if part else 0), 0
     for batch in batches(feed, windows, None, max(1, _BATCH // paths)):
         of_lag, of_step = _gradients(net, part, batch)  # (B, R), (B, T)
         seen = batch.mask[:, : spec.lookback].flip(1)
@@ -114,7 +114,7 @@ def sensitivity(predictor: NetPredictor, panel: Panel, windows: Windows) -> Sens
     if not lags.any():
         raise _none(predictor.name, "none of its forecasts moves with the values it was given")
     shares = steps / steps.sum() if steps.any() else None
-    rows = part.spec.segment if part else 1
+    rows = part.spec.stride if part else 1
     return Sensitivity(predictor.name, lags / known.clip(1), shares, rows, used)
 
 
@@ -145,7 +145,7 @@ def _check(predictor: NetPredictor) -> None:
     if predictor.spec.event:
         raise _none(predictor.name, "it forecasts the probability of an event")
     for module in predictor.net.modules():
-        if isinstance(module, NegativeBinomial):
+        if isinstance(module, NegativeBinomialHead):
             raise _none(predictor.name, "whole counts move by jumps, not with small changes")
 
 

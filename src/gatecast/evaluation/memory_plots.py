@@ -105,7 +105,7 @@ def gates(
         layout="constrained",
     )
     series, lines, *maps = axes
-    series.axvspan(-spec.read, 0, color="C1", alpha=0.12, linewidth=0)
+    series.axvspan(-spec.n_read, 0, color="C1", alpha=0.12, linewidth=0)
     series.plot(
         np.arange(-spec.lookback, 0),
         history(panel, window, spec.lookback)[0],
@@ -113,8 +113,8 @@ def gates(
         linewidth=1,
     )
     series.set(ylabel="value")
-    edges = np.arange(-spec.steps, 1) * spec.segment  # a step stands above its newest rows
-    middles = edges[:-1] + spec.segment / 2
+    edges = np.arange(-spec.n_steps, 1) * spec.stride  # a step stands above its newest rows
+    middles = edges[:-1] + spec.stride / 2
     for key, value in shown.items():
         lines.plot(middles, value.mean(1), marker=".", label=key)
     lines.set(ylabel="mean\nover units")

@@ -48,7 +48,7 @@ class TrainingWindows:
         self.limit = panel.split_points[0]
         begin = panel.indptr[:-1]
         last = last_known(panel.observed, begin, begin + self.limit) - begin  # -1 if there is none
-        self.low = np.minimum(spec.window, last).clip(1)
+        self.low = np.minimum(spec.context_length, last).clip(1)
         self.high = last + 1  # the last origin whose first target is known
         self.series = np.flatnonzero(self.high > self.low)
         self.horizon = spec.horizon
@@ -78,7 +78,7 @@ class TrainingWindows:
 def all_training_windows(panel: Panel, spec: InputSpec, most: int) -> Windows:
     """Every training window, by series and origin, thinned to about ``most``: one at random of every so many.
 
-    Every so manieth itself would see some hours of the day and never the others.
+    Taking every k-th window would see only some hours of the day.
 
     Raises:
         TrainError: NO-WINDOW as for :class:`TrainingWindows`.

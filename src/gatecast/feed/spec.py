@@ -11,50 +11,56 @@ from gatecast.core.errors import ConfigError, TrainError
 from gatecast.data import calendar
 from gatecast.data.panel import FUTURE, PAST, STATIC, Panel, cardinalities, numeric
 from gatecast.data.windows import training_rows
-from gatecast.models.config import Model, members
-from gatecast.models.inputs import InputSpec, resolve_shape
+from gatecast.models.config import Ensemble, Model, Recurrent, Single
+from gatecast.models.decoders.experts import Experts
+from gatecast.models.heads.negative_binomial import NegativeBinomial
+from gatecast.models.inputs import InputSpec
 from gatecast.models.normalisation import widths
+from gatecast.models.shape import resolve_shape
 
 
 def input_spec(panel: Panel, model: Model) -> InputSpec:
     """Sizes of a model for this panel.
 
-    A member of an ensemble that mixes linear maps has no place where one map has more weights than there are values
-    to train on (unless no other has).
+    A member of an ensemble that mixes linear maps is left out where one map has more weights than there are values
+    to train on (unless that would leave no member).
 
     Raises:
         TrainError: COUNTS if the recipe takes targets for counts, and one of them is negative.
         ConfigError: EVENT if it forecasts an event, and neither it nor the source says which.
     """
     targets = _Targets.of(panel)
-    if model.kind != "ensemble":
+    if not isinstance(model, Ensemble):
         return _input_spec(panel, model, targets)
-    recipes = members(model)
+    recipes = model.recipes
     specs = [_input_spec(panel, member, targets) for member in recipes]
     fits = [
-        (member.kind, member.decoder) != ("recurrent", "experts")
+        not (isinstance(member, Recurrent) and isinstance(member.decoder, Experts))
         or spec.horizon * widths(spec)[0] <= targets.known
         for member, spec in zip(recipes, specs, strict=True)
     ]
-    placed = [spec if fit or not any(fits) else None for spec, fit in zip(specs, fits, strict=True)]
-    longest = max((spec for spec in placed if spec), key=lambda spec: spec.lookback)
-    return replace(longest, members=placed)  # an event is the same in all
+    kept = [spec if fit or not any(fits) else None for spec, fit in zip(specs, fits, strict=True)]
+    longest = max((spec for spec in kept if spec), key=lambda spec: spec.lookback)
+    return replace(longest, members=kept)  # an event is the same in all
 
 
-def _input_spec(panel: Panel, model: Model, targets: _Targets) -> InputSpec:
+def _input_spec(panel: Panel, model: Single, targets: _Targets) -> InputSpec:
     meta = panel.meta
     usual = int(np.median(panel.split_points[0]))
-    least, mean = targets.least, targets.mean
-    if model.head == "negative_binomial" and least < 0:
+    least = targets.least
+    mean = targets.mean
+    recurrent = model if isinstance(model, Recurrent) else None
+    if recurrent and isinstance(recurrent.head, NegativeBinomial) and least < 0:
         raise TrainError(
             "COUNTS",
             f"`head: negative_binomial` forecasts counts, but a training value is {least:g}.",
             "Choose `head: normal` or `student`, and `normalisation: level`.",
         )
     if model.normalisation == "auto":
-        model = replace(model, normalisation="seasonal" if _stays_positive(panel) else "level")
-    event = (model.event or meta.event) if model.head == "event" else {}
-    if model.head == "event" and not event:
+        chosen = "seasonal" if _stays_positive(panel) else "level"
+        model = model.model_copy(update={"normalisation": chosen})
+    event = (model.event or meta.event) if model.forecasts_event else {}
+    if model.forecasts_event and not event:
         raise ConfigError(
             "EVENT",
             f"the recipe has `head: event`, but source '{meta.source}' does not say which event.",
@@ -62,15 +68,15 @@ def _input_spec(panel: Panel, model: Model, targets: _Targets) -> InputSpec:
             " and run `dvc repro`, or `event` into the recipe in conf/model/.",
         )
     shape = resolve_shape(model, meta.season_length, meta.horizon, meta.steps_per_day, usual)
-    kind = shape["normalisation"]
-    if kind == "log" and least < 0:
+    normalisation = shape["normalisation"]
+    if normalisation == "log" and least < 0:
         raise TrainError(
             "NEGATIVE",
             f"`normalisation: log` is for what is never negative, but a training value is {least:g}.",
             "Choose `normalisation: level`, or `auto`.",
         )
-    shift = 0.01 * mean if kind == "log" else 0.0
-    logs = kind in ("log", "seasonal") and 0 < least + shift < np.inf
+    shift = 0.01 * mean if normalisation == "log" else 0.0
+    logs = normalisation in ("log", "seasonal") and 0 < least + shift < np.inf
     return InputSpec(
         horizon=meta.horizon,
         season_length=meta.season_length,
@@ -85,8 +91,11 @@ def _input_spec(panel: Panel, model: Model, targets: _Targets) -> InputSpec:
         nonnegative=0 <= least <= 0.05 * mean,
         log_floor=(least + shift) / 2 if logs else 0.0,
         log_shift=shift,
-        volume=targets.magnitude if model.weigh == "volume" else 0.0,
-        mirror=model.mirror == "auto" and not event and _symmetric(panel, targets),
+        volume=targets.magnitude if recurrent and recurrent.series_weight == "volume" else 0.0,
+        augment_sign=recurrent is not None
+        and recurrent.augment_sign == "auto"
+        and not event
+        and _symmetric(panel, targets),
         event=dict(event),
     )
 

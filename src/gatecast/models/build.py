@@ -1,30 +1,25 @@
-"""The closed registry of model kinds: a name and a typed recipe become a module. Nothing is imported by name."""
+"""From a typed recipe to an untrained net. Nothing is imported by a name that an artifact holds."""
 
 from __future__ import annotations
 
 from torch import nn
 
-from gatecast.models.config import Model
+from gatecast.models.config import Ensemble, Linear, Logistic, Model, Recurrent
 from gatecast.models.ensemble import EnsembleForecaster
 from gatecast.models.forecaster import RecurrentForecaster
 from gatecast.models.inputs import InputSpec
 from gatecast.models.linear import LinearForecaster
 from gatecast.models.logistic import LogisticForecaster
 
-KINDS: dict[
-    str, type[RecurrentForecaster | LinearForecaster | LogisticForecaster | EnsembleForecaster]
-] = {
-    "recurrent": RecurrentForecaster,
-    "linear": LinearForecaster,
-    "logistic": LogisticForecaster,
-    "ensemble": EnsembleForecaster,
-}
-
 
 def build(model: Model, spec: InputSpec) -> nn.Module:
-    """Build an untrained forecaster.
-
-    Raises:
-        KeyError: for a kind that is not registered (``checks.check`` refuses it earlier).
-    """
-    return KINDS[model.kind](model, spec)
+    """Build an untrained forecaster of a recipe and its sizes."""
+    match model:
+        case Recurrent():
+            return RecurrentForecaster(model, spec)
+        case Linear():
+            return LinearForecaster(model, spec)
+        case Logistic():
+            return LogisticForecaster(model, spec)
+        case Ensemble():
+            return EnsembleForecaster(model, spec)

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn.functional import dropout, pad
 
 from gatecast.models.cells import CELLS, Layers, Options
-from gatecast.models.config import Model
+from gatecast.models.config import Recurrent
 
 
 class RecurrentEncoder(nn.Module):
@@ -28,17 +28,17 @@ class RecurrentEncoder(nn.Module):
         n_inputs: features of a step.
     """
 
-    def __init__(self, model: Model, n_inputs: int) -> None:
+    def __init__(self, model: Recurrent, n_inputs: int) -> None:
         super().__init__()
-        units = model.layer_units
-        first = nn.Sequential(nn.Linear(n_inputs, units[0]), nn.ReLU(), nn.Dropout(model.dropout))
-        self.project = first if model.project else nn.Identity()
-        n_inputs = units[0] if model.project else n_inputs
+        sizes = model.layer_sizes
+        first = nn.Sequential(nn.Linear(n_inputs, sizes[0]), nn.ReLU(), nn.Dropout(model.dropout))
+        self.project = first if model.input_projection else nn.Identity()
+        n_inputs = sizes[0] if model.input_projection else n_inputs
         self.bidirectional = model.bidirectional
         plain = not (model.bidirectional or model.residual or model.dilations)
         self.recurrent = (
-            CELLS[model.cell](n_inputs, units[0], len(units), model.dropout, options(model))
-            if plain and len(set(units)) == 1
+            CELLS[model.cell](n_inputs, sizes[0], len(sizes), model.dropout, options(model))
+            if plain and len(set(sizes)) == 1
             else Stack(model, n_inputs)
         )
 
@@ -50,7 +50,7 @@ class RecurrentEncoder(nn.Module):
             origins: K, the last steps whose states are wanted; None: every step.
 
         Returns:
-            (B, K, n), n as :attr:`gatecast.models.config.Model.state_units`; the backward direction is the second half.
+            (B, K, n), n the recipe's ``state_size``; the second half is the backward direction.
         """
         steps = self.project(x).transpose(0, 1).contiguous()  # (T, B, n_inputs)
         n, k = len(steps), origins or len(steps)
@@ -98,15 +98,15 @@ class Stack(nn.Module):
         n_inputs: features of a step.
     """
 
-    def __init__(self, model: Model, n_inputs: int) -> None:
+    def __init__(self, model: Recurrent, n_inputs: int) -> None:
         super().__init__()
         cell, directions = CELLS[model.cell], 2 if model.bidirectional else 1
-        out = [directions * units for units in model.layer_units]
+        out = [directions * size for size in model.layer_sizes]
         into = [n_inputs, *out[:-1]]
 
         def layers() -> nn.ModuleList:
-            sizes = zip(into, model.layer_units, strict=True)
-            return nn.ModuleList(cell(n, units, options=options(model)) for n, units in sizes)
+            sizes = zip(into, model.layer_sizes, strict=True)
+            return nn.ModuleList(cell(n, size, options=options(model)) for n, size in sizes)
 
         self.dropout = model.dropout
         self.dilations = model.dilations or [1] * len(out)
@@ -146,7 +146,7 @@ class Stack(nn.Module):
         return x
 
 
-def options(model: Model) -> Options:
+def options(model: Recurrent) -> Options:
     """What a recipe says of its cells."""
     return Options(
         model.activation,

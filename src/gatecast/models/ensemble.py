@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from gatecast.core.forecast import MEDIAN
 from gatecast.models.calibration import Calibrated
-from gatecast.models.config import Model, members
+from gatecast.models.config import Ensemble, Single
 from gatecast.models.events import labels
 from gatecast.models.inputs import Batch, InputSpec
 from gatecast.models.normalisation import location_scale
@@ -23,9 +23,9 @@ _LIMIT = 10.0  # spreads that an error counts as, at most
 _GAIN = 0.005  # of its error that the mean must lose for a recipe to be left out
 
 
-def placed(model: Model, spec: InputSpec) -> list[tuple[Model, InputSpec]]:
-    """The recipes of an ensemble that have a place in it, as often as each has seeds, and their sizes."""
-    pairs = zip(members(model), spec.members, strict=True)
+def kept_recipes(model: Ensemble, spec: InputSpec) -> list[tuple[Single, InputSpec]]:
+    """The recipes of an ensemble that were not left out, as often as each has seeds, and their sizes."""
+    pairs = zip(model.recipes, spec.members, strict=True)
     return [(recipe, sizes) for recipe, sizes in pairs if sizes is not None]
 
 
@@ -42,12 +42,13 @@ class EnsembleForecaster(Calibrated):
 
     counts: Tensor  # (M,) bool
 
-    def __init__(self, model: Model, spec: InputSpec) -> None:
+    def __init__(self, model: Ensemble, spec: InputSpec) -> None:
         super().__init__(spec)
         from gatecast.models.build import build
 
-        both = placed(model, spec)
-        recipes, self.sizes = [recipe for recipe, _ in both], [sizes for _, sizes in both]
+        both = kept_recipes(model, spec)
+        recipes = [recipe for recipe, _ in both]
+        self.sizes = [sizes for _, sizes in both]
         self.members = nn.ModuleList(build(recipe, sizes) for recipe, sizes in both)
         self.alike = [
             [k for k, other in enumerate(recipes) if other == recipe]

@@ -1,21 +1,31 @@
-"""Events: the probability that the target has crossed a threshold by step k of the horizon.
-
-    P(by step k) = 1 - (1 - p_1) … (1 - p_k),    p_j the hazard of step j: non-decreasing by construction
-
-Source: discrete-time survival with one hazard per step, as in Gensheimer & Narasimhan 2019.
-"""
+"""Events: whether the target has crossed a threshold by each step of the horizon."""
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor, nn
-from torch.nn.functional import softplus
+import math
+from typing import Annotated, Any
 
-from gatecast.core.errors import ConfigError
-from gatecast.models.config import Model
-from gatecast.models.heads import Head
+import torch
+from pydantic import BeforeValidator
+from torch import Tensor
+
 from gatecast.models.inputs import InputSpec
 from gatecast.models.normalisation import Frame, to_space
+
+
+def _one_threshold(event: Any) -> Any:
+    """Refuse anything but no event, or one finite threshold."""
+    if event == {}:
+        return event
+    one = isinstance(event, dict) and len(event) == 1 and event.keys() <= {"above", "below"}
+    limits: list[Any] = [*event.values()] if one else [""]
+    if not all(type(limit) in (int, float) and math.isfinite(limit) for limit in limits):
+        raise ValueError("one finite threshold: {above: …} or {below: …}")
+    return event
+
+
+Threshold = Annotated[dict[str, float], BeforeValidator(_one_threshold)]
+"""An event: ``{above: …}`` or ``{below: …}`` in units of the target; empty: none."""
 
 
 def labels(y: Tensor, known: Tensor, event: dict[str, float]) -> tuple[Tensor, Tensor]:
@@ -44,50 +54,3 @@ def limit(spec: InputSpec, frame: Frame) -> Tensor:
     (threshold,) = spec.event.values()
     space = to_space(torch.full_like(frame.unit, threshold), spec)
     return ((space - frame.base) / frame.unit).clamp(-10, 10)
-
-
-class Event(Head):
-    """A hazard per step; parameters are its logit.
-
-    How far the decoder's linear forecast lies beyond the threshold, in normalised units, moves the logit: the net sees
-    scaled values only, and would not know where the threshold is.
-    """
-
-    width = 1
-
-    def __init__(self, model: Model, spec: InputSpec) -> None:
-        super().__init__(model, spec)
-        self.above, self.weight = "above" in spec.event, model.event_weight
-        self.slope = nn.Parameter(torch.ones(()))
-
-    def bias(self, spread: float) -> Tensor:
-        return torch.full((1,), -2.0)
-
-    def forward(self, raw: Tensor, centre: Tensor, frame: Frame) -> Tensor:
-        beyond = centre - limit(self.spec, frame)
-        return raw + (self.slope * (beyond if self.above else -beyond)).unsqueeze(-1)
-
-    def target(self, y: Tensor, known: Tensor, frame: Frame) -> tuple[Tensor, Tensor]:
-        return labels(y, known, self.spec.event)
-
-    def loss(self, parameters: Tensor, target: Tensor) -> Tensor:
-        """Cross-entropy of P(by step k), steps by which it has happened counting ``event_weight`` times."""
-        survived = softplus(parameters.squeeze(-1)).cumsum(-1)  # -log(1 - P)
-        happened = -torch.log(-torch.expm1(-survived.clamp_min(1e-6)))
-        return torch.where(target > 0, self.weight * happened, survived)
-
-    def quantiles(self, parameters: Tensor) -> Tensor:
-        """Refuse.
-
-        Raises:
-            ConfigError: EVENT, always.
-        """
-        raise ConfigError(
-            "EVENT",
-            "a model with `head: event` forecasts a probability, it has no quantiles of the target.",
-            "Ask it for `probabilities(batch)`; to promote and score choose another `head`.",
-        )
-
-    def by_step(self, parameters: Tensor) -> Tensor:
-        """(..., H, 1) -> (..., H) P(by step k)."""
-        return -torch.expm1(-softplus(parameters.squeeze(-1)).cumsum(-1))

@@ -2,7 +2,7 @@
 
 Each encoder step sees the W rows that end at its origin, scaled by those rows alone; steps are S rows apart. The
 decoder forecasts H steps from the state at an origin, so that one pass over a sequence trains K origins
-("forking sequences", as in MQ-RNN, Wen et al. 2017), and forecasting uses the last.
+("forking sequences" of MQ-RNN, Wen et al. 2017), and forecasting uses the last.
 """
 
 from __future__ import annotations
@@ -12,34 +12,21 @@ from torch import Tensor, nn
 
 from gatecast.models import normalisation
 from gatecast.models.calibration import Calibrated
-from gatecast.models.config import Model
-from gatecast.models.decoders import Decoder, DirectDecoder, ExpertsDecoder, Origins
+from gatecast.models.config import Recurrent
+from gatecast.models.decoders import build_decoder
+from gatecast.models.decoders.base import Origins
+from gatecast.models.decoders.sequential import SequentialDecoder
 from gatecast.models.encoders import RecurrentEncoder
-from gatecast.models.events import Event, limit
-from gatecast.models.heads import Head, NegativeBinomial, Normal, Point, Quantile, Student
+from gatecast.models.events import limit
+from gatecast.models.heads import HEADS
+from gatecast.models.heads.event import EventHead
 from gatecast.models.inputs import Batch, InputSpec
 from gatecast.models.normalisation import Frame, from_space, normalise, to_space, widths
-from gatecast.models.sequential import AutoregressiveDecoder, SegmentDecoder, Seq2SeqDecoder
 
-DECODERS: dict[
-    str,
-    type[DirectDecoder | ExpertsDecoder | SegmentDecoder | Seq2SeqDecoder | AutoregressiveDecoder],
-] = {
-    "direct": DirectDecoder,
-    "experts": ExpertsDecoder,
-    "segment": SegmentDecoder,
-    "seq2seq": Seq2SeqDecoder,
-    "autoregressive": AutoregressiveDecoder,
-}
-HEADS: dict[str, type[Head]] = {
-    "quantile": Quantile,
-    "point": Point,
-    "normal": Normal,
-    "student": Student,
-    "negative_binomial": NegativeBinomial,
-    "event": Event,
-}
-_PER_ROW = 4  # width of the projected covariates of one row of a segment
+_PER_ROW = 4  # width of the projected covariates of one row of a patch
+_USUAL_CHANGE = (
+    0.06  # relative to its level: a series that changes so much weighs 1 whatever `relative_weight`
+)
 
 
 class Embeddings(nn.Module):
@@ -50,9 +37,8 @@ class Embeddings(nn.Module):
         self.tables = nn.ModuleList(
             nn.Embedding(c, min(4, (c + 1) // 2), padding_idx=0) for c in cards
         )
-        for (
-            table
-        ) in self.tables:  # a category that training never sees stays what an unknown one is
+        # a category that training never sees stays what an unknown one is
+        for table in self.tables:
             nn.init.zeros_(table.weight)  # type: ignore[arg-type]
         self.width = sum(t.embedding_dim for t in self.tables)  # type: ignore[misc]
 
@@ -74,7 +60,7 @@ class RecurrentForecaster(Calibrated):
         spec: sizes resolved from the panel.
     """
 
-    def __init__(self, model: Model, spec: InputSpec) -> None:
+    def __init__(self, model: Recurrent, spec: InputSpec) -> None:
         super().__init__(spec)
         self.past_codes, self.known_codes, self.static_codes = map(
             Embeddings, (spec.past_cards, spec.known_cards, spec.static_cards)
@@ -83,30 +69,30 @@ class RecurrentForecaster(Calibrated):
         n_row = spec.n_past + self.past_codes.width + n_known
         self.row = nn.Linear(n_row, _PER_ROW) if n_row else None
         n_static = spec.n_static + self.static_codes.width
-        n_step = widths(spec)[1] + spec.segment * (_PER_ROW if n_row else 0) + n_static
+        n_step = widths(spec)[1] + spec.stride * (_PER_ROW if n_row else 0) + n_static
         self.encoder = RecurrentEncoder(model, n_step)
-        self.attends = model.attention != "none"
-        head = HEADS[model.head](model, spec)
+        head = HEADS[type(model.head)](model.head, spec)
         n_ahead = 2 * n_known + 1 if spec.event else n_known
-        self.decoder: Decoder = DECODERS[model.decoder](
-            model, head, spec, model.state_units, n_ahead + 2 + n_static
+        n_ahead += 2 + n_static
+        self.decoder = build_decoder(
+            model.decoder, head, spec, model.state_size, n_ahead, model.dropout
         )
-        self.emphasis = model.emphasis
+        self.relative_weight = model.relative_weight
 
-    def forward(self, batch: Batch, forks: int) -> tuple[Tensor, Frame]:
-        """Forecast from the last ``forks`` origins of each sequence.
+    def forward(self, batch: Batch, n_origins: int) -> tuple[Tensor, Frame]:
+        """Forecast from the last ``n_origins`` origins of each sequence.
 
         Returns:
             (B, K, H, Q) quantiles in normalised units, and the frame of the K origins.
         """
-        origins = self.origins(batch, forks)
+        origins = self.origins(batch, n_origins)
         return self.decoder.quantiles(origins), origins.frame
 
-    def origins(self, batch: Batch, forks: int) -> Origins:
-        """Encode, and gather what is known at the last ``forks`` origins of each sequence."""
+    def origins(self, batch: Batch, n_origins: int) -> Origins:
+        """Encode, and gather what is known at the last ``n_origins`` origins of each sequence."""
         s = self.spec
         past = batch.target[:, : s.lookback], batch.mask[:, : s.lookback]
-        frame = normalisation.frame(*past, s, forks)
+        frame = normalisation.frame(*past, s, n_origins)
         static = torch.cat([batch.static, self.static_codes(batch.static_codes)], -1)
         known = torch.cat(
             [batch.known, self.known_codes(batch.known_codes)], -1
@@ -116,20 +102,24 @@ class RecurrentForecaster(Calibrated):
             rows = torch.cat([batch.past, self.past_codes(batch.past_codes), known], -1)[
                 :, : s.lookback
             ]
-            projected = self.row(rows)[:, s.window - s.segment :]  # (B, T S, 4)
-            features.append(projected.unflatten(1, (s.steps, s.segment)).flatten(2))
-        wanted = None if self.attends else forks
-        states = self.encoder(torch.cat(features, -1), wanted)  # (B, T or K, units)
+            projected = self.row(rows)[:, s.context_length - s.stride :]  # (B, T S, 4)
+            features.append(projected.unflatten(1, (s.n_steps, s.stride)).flatten(2))
+        decoder = self.decoder
+        attends = isinstance(decoder, SequentialDecoder) and decoder.attention is not None
+        wanted = None if attends else n_origins
+        states = self.encoder(torch.cat(features, -1), wanted)  # (B, T or K, n_state)
 
         ahead = (
-            known[:, s.lookback - (forks - 1) * s.segment :]
-            .unfold(1, s.horizon, s.segment)[:, :forks]
+            known[:, s.lookback - (n_origins - 1) * s.stride :]
+            .unfold(1, s.horizon, s.stride)[:, :n_origins]
             .transpose(2, 3)
         )
         lags = torch.stack(
             [_lag(frame.x, lag, s.horizon) for lag in (s.season_length, frame.x.shape[-1])], -1
         )  # (B, K, H, 2)
-        step = torch.cat([ahead, lags, static[:, None, None].expand(-1, forks, s.horizon, -1)], -1)
+        step = torch.cat(
+            [ahead, lags, static[:, None, None].expand(-1, n_origins, s.horizon, -1)], -1
+        )
         if s.event:
             # what led up to a step decides as well, and where the threshold lies
             so_far = ahead.cumsum(2) / torch.arange(1, s.horizon + 1, device=ahead.device)[:, None]
@@ -137,37 +127,41 @@ class RecurrentForecaster(Calibrated):
             step = torch.cat([step, so_far, away], -1)
         return Origins(states, step, frame)
 
-    def loss(self, batch: Batch, forks: int | None = None) -> tuple[Tensor, Tensor]:
-        """Loss of the head at the last ``forks`` origins (None: as many as the recipe says).
+    def loss(self, batch: Batch, n_origins: int | None = None) -> tuple[Tensor, Tensor]:
+        """Loss of the head at the last ``n_origins`` origins (None: as many as the recipe says).
 
         Returns:
             Its sum over known targets, and their number.
         """
-        s, forks = self.spec, forks or self.spec.forks
-        if self.training and s.mirror:
+        s = self.spec
+        n_origins = n_origins or s.n_origins
+        if self.training and s.augment_sign:
             up = torch.randint(2, (len(batch.target), 1), device=batch.target.device)
             batch = batch._replace(target=batch.target * (2 * up - 1))
-        origins = self.origins(batch, forks)
-        frame, head = origins.frame, self.decoder.head
-        first = s.lookback - (forks - 1) * s.segment
+        origins = self.origins(batch, n_origins)
+        frame = origins.frame
+        head = self.decoder.head
+        first = s.lookback - (n_origins - 1) * s.stride
         y, known = (
-            v[:, first:].unfold(1, s.horizon, s.segment) for v in (batch.target, batch.mask)
+            v[:, first:].unfold(1, s.horizon, s.stride) for v in (batch.target, batch.mask)
         )  # (B, K, H)
         parameters = self.decoder(origins, self._truth(y, known, frame))
-        seen = batch.mask[:, : s.lookback].unfold(1, s.window, s.segment)[:, -forks:].any(-1, True)
+        contexts = batch.mask[:, : s.lookback].unfold(1, s.context_length, s.stride)
+        seen = contexts[:, -n_origins:].any(-1, True)
         target, scored = head.target(y, known, frame)
         count = scored * seen
-        weight = count * (1 + self.emphasis * frame.relative) / (1 + 0.06 * self.emphasis)
+        weight = count * (1 + self.relative_weight * frame.relative)
+        weight = weight / (1 + _USUAL_CHANGE * self.relative_weight)
         if s.volume:
-            weight = (
-                weight * _magnitude(batch.target, batch.mask, s.lookback)[:, None, None] / s.volume
-            )
-        loss = head.loss(parameters.to(y.dtype), target)  # bfloat16 knows no .975
+            magnitude = _magnitude(batch.target, batch.mask, s.lookback)
+            weight = weight * magnitude[:, None, None] / s.volume
+        # bfloat16 knows no .975
+        loss = head.loss(parameters.to(y.dtype), target)
         return (loss * weight).sum(), count.sum()
 
     def _truth(self, y: Tensor, known: Tensor, frame: Frame) -> Tensor | None:
-        """(B, K, H) normalised targets, NaN where unknown, for a decoder that is fed."""
-        if not self.decoder.fed:
+        """(B, K, H) normalised targets, NaN where unknown, for a decoder whose steps read them."""
+        if not self.decoder.reads_targets:
             return None
         z = normalise(to_space(y, self.spec), known, frame.base, frame.unit)
         return z.masked_fill(known == 0, torch.nan)
@@ -182,7 +176,7 @@ class RecurrentForecaster(Calibrated):
     def probabilities(self, batch: Batch) -> Tensor:
         """(B, H) probability, seen from the last origin, that the event has happened by each step."""
         head = self.decoder.head
-        assert isinstance(head, Event)
+        assert isinstance(head, EventHead)
         return head.by_step(self.decoder(self.origins(batch, 1)))[:, 0]
 
 

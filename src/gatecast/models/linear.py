@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from gatecast.core.forecast import MEDIAN, QUANTILES
 from gatecast.models.calibration import Calibrated
-from gatecast.models.config import Model
+from gatecast.models.config import Linear
 from gatecast.models.inputs import Batch, InputSpec
 from gatecast.models.normalisation import frame, from_space, normalise, to_space, widths
 
@@ -48,7 +48,7 @@ class LinearForecaster(Calibrated):
     known: Tensor  # (F,) weights of what is known ahead
     spread: Tensor  # (H, Q) residual quantiles in normalised units
 
-    def __init__(self, model: Model, spec: InputSpec) -> None:
+    def __init__(self, model: Linear, spec: InputSpec) -> None:
         super().__init__(spec)
         width = spec.n_known + spec.n_calendar + sum(spec.known_cards)
         self.register_buffer("weight", torch.zeros(widths(spec)[0], spec.horizon))
@@ -58,14 +58,14 @@ class LinearForecaster(Calibrated):
     def window(self, batch: Batch) -> Window:
         """Normalise the look-back of a batch."""
         s = self.spec
-        seen = frame(batch.target[:, : s.window], batch.mask[:, : s.window], s, 1)
+        seen = frame(batch.target[:, : s.context_length], batch.mask[:, : s.context_length], s, 1)
         known = [batch.known]
         for i, cards in enumerate(s.known_cards):
             known.append(
                 nn.functional.one_hot(batch.known_codes[..., i], cards).to(batch.known.dtype)
             )
         rows = torch.cat(known, -1)
-        ahead = rows[:, s.window :] - rows[:, : s.window].mean(1, keepdim=True)
+        ahead = rows[:, s.context_length :] - rows[:, : s.context_length].mean(1, keepdim=True)
         return Window(seen.x[:, 0], ahead, seen.base[:, 0], seen.unit[:, 0])
 
     def normalised(self, window: Window) -> Tensor:
@@ -74,7 +74,10 @@ class LinearForecaster(Calibrated):
 
     def targets(self, batch: Batch, window: Window) -> tuple[Tensor, Tensor]:
         """(B, H) normalised targets and their mask."""
-        y, mask = batch.target[:, self.spec.window :], batch.mask[:, self.spec.window :]
+        y, mask = (
+            batch.target[:, self.spec.context_length :],
+            batch.mask[:, self.spec.context_length :],
+        )
         return normalise(to_space(y, self.spec), mask, window.base, window.unit), mask
 
     def raw_quantiles(self, batch: Batch) -> Tensor:
@@ -197,7 +200,7 @@ Seen = tuple[Window, Tensor, Tensor]
 def _seen(net: LinearForecaster, batches: Batches) -> Iterator[Seen]:
     """Windows, their normalised targets, and which of these count: of windows that have seen more than zeros."""
     for batch in batches():
-        window, rows = net.window(batch), net.spec.window
+        window, rows = net.window(batch), net.spec.context_length
         y, mask = net.targets(batch, window)
         has_seen = (batch.target * batch.mask)[:, :rows].any(1, keepdim=True)
         yield window, y, mask * has_seen

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool1d, binary_cross_entropy_with_logits, one_hot
 
-from gatecast.models.config import Model
+from gatecast.models.config import Logistic
 from gatecast.models.events import labels
 from gatecast.models.inputs import Batch, InputSpec
 
@@ -41,13 +41,13 @@ class LogisticForecaster(nn.Module):
     weight: Tensor  # (F, H)
     bias: Tensor  # (H,)
 
-    def __init__(self, model: Model, spec: InputSpec) -> None:
+    def __init__(self, model: Logistic, spec: InputSpec) -> None:
         super().__init__()
         self.spec = spec
-        self.season = min(max(spec.season_length, 8), spec.window)
+        self.season = min(max(spec.season_length, 8), spec.context_length)
         self.spans = [self.season]
-        while self.spans[-1] < spec.window:
-            self.spans.append(min(2 * self.spans[-1], spec.window))
+        while self.spans[-1] < spec.context_length:
+            self.spans.append(min(2 * self.spans[-1], spec.context_length))
         width = self.inputs(_blank(spec)).shape[1]
         self.register_buffer("centre", torch.zeros(width))
         self.register_buffer("spread", torch.ones(width))
@@ -57,10 +57,10 @@ class LogisticForecaster(nn.Module):
     def inputs(self, batch: Batch) -> Tensor:
         """(B, F) what the regressions see of a batch, in its own units. Unknown values are the mean of the window."""
         s, season = self.spec, self.season
-        y, known = batch.target[:, : s.window], batch.mask[:, : s.window]
+        y, known = batch.target[:, : s.context_length], batch.mask[:, : s.context_length]
         mean = (y * known).sum(1, True) / known.sum(1, True).clamp_min(1)
         y = torch.where(known > 0, y, mean)  # (B, W)
-        newest = torch.where(known > 0, torch.arange(s.window), -1).amax(1, True)  # (B, 1)
+        newest = torch.where(known > 0, torch.arange(s.context_length), -1).amax(1, True)  # (B, 1)
         told = [y.gather(1, newest.clamp_min(0)), _parts(y[:, -season:, None], _SEASON)]
         told.append(_parts(known[:, -season:, None], _SEASON))
         for span in self.spans:
@@ -70,8 +70,11 @@ class LogisticForecaster(nn.Module):
             told.append(x.std(1, correction=0, keepdim=True))
         past = torch.cat([batch.past, *_hot(batch.past_codes, s.past_cards)], -1)
         ahead = torch.cat([batch.known, *_hot(batch.known_codes, s.known_cards)], -1)
-        told += [_parts(rows[:, s.window - season : s.window], _PARTS) for rows in (past, ahead)]
-        told.append(_parts(ahead[:, s.window :], _PARTS))
+        told += [
+            _parts(rows[:, s.context_length - season : s.context_length], _PARTS)
+            for rows in (past, ahead)
+        ]
+        told.append(_parts(ahead[:, s.context_length :], _PARTS))
         return torch.cat([*told, batch.static, *_hot(batch.static_codes, s.static_cards)], 1)
 
     def probabilities(self, batch: Batch) -> Tensor:
@@ -94,7 +97,7 @@ def _hot(codes: Tensor, cards: list[int]) -> list[Tensor]:
 
 def _blank(s: InputSpec) -> Batch:
     """A batch of one window of which nothing is known."""
-    rows = s.window + s.horizon
+    rows = s.context_length + s.horizon
     return Batch(
         target=torch.zeros(1, rows),
         mask=torch.zeros(1, rows),
@@ -153,7 +156,7 @@ def fit(
 
 def _labels(net: LogisticForecaster, batch: Batch) -> tuple[Tensor, Tensor]:
     """(B, H) whether it has happened by each step, and where that is known."""
-    rows = net.spec.window
+    rows = net.spec.context_length
     return labels(batch.target[:, rows:], batch.mask[:, rows:], net.spec.event)
 
 

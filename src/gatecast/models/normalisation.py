@@ -129,35 +129,37 @@ def seasonal_fill(x: Tensor, known: Tensor, season_length: int) -> tuple[Tensor,
     return x.gather(1, newest.clamp_min(0)), newest >= 0
 
 
-def frame(target: Tensor, mask: Tensor, spec: InputSpec, forks: int) -> Frame:
+def frame(target: Tensor, mask: Tensor, spec: InputSpec, n_origins: int) -> Frame:
     """Normalise the look-back of a batch, origin by origin.
 
     Args:
         target, mask: (B, R) as in :class:`gatecast.models.inputs.Batch`, up to the last origin.
         spec: says which normalisation.
-        forks: K, the last origins, for which forecasts are wanted.
+        n_origins: K, the last origins, for which forecasts are wanted.
     """
     kinds = {"level": _level, "log": _log, "seasonal": _seasonal, "mean": _mean}
-    return kinds[spec.normalisation](target, mask, spec, forks)
+    return kinds[spec.normalisation](target, mask, spec, n_origins)
 
 
-def _level(target: Tensor, mask: Tensor, spec: InputSpec, forks: int) -> Frame:
-    location, scale = location_scale(target, mask, spec.window, spec.segment)  # (B, T, 1)
+def _level(target: Tensor, mask: Tensor, spec: InputSpec, n_origins: int) -> Frame:
+    location, scale = location_scale(target, mask, spec.context_length, spec.stride)  # (B, T, 1)
     relative = scale / (location.abs() + scale)
-    return _affine(target, mask, location, scale, relative, spec, forks)
+    return _affine(target, mask, location, scale, relative, spec, n_origins)
 
 
-def _log(target: Tensor, mask: Tensor, spec: InputSpec, forks: int) -> Frame:
+def _log(target: Tensor, mask: Tensor, spec: InputSpec, n_origins: int) -> Frame:
     z = _hide(to_space(target, spec), mask)
-    mean, spread, _ = (v.to(z.dtype) for v in _moments(z, mask, spec.window, spec.segment))
+    mean, spread, _ = (v.to(z.dtype) for v in _moments(z, mask, spec.context_length, spec.stride))
     scale = spread.clamp_min(FLOOR)  # of a logarithm: 5 % of the level
-    return _affine(z, mask, mean, scale, scale, spec, forks)
+    return _affine(z, mask, mean, scale, scale, spec, n_origins)
 
 
-def _mean(target: Tensor, mask: Tensor, spec: InputSpec, forks: int) -> Frame:
-    magnitude = _moments(_hide(target, mask), mask, spec.window, spec.segment)[2].to(target.dtype)
+def _mean(target: Tensor, mask: Tensor, spec: InputSpec, n_origins: int) -> Frame:
+    magnitude = _moments(_hide(target, mask), mask, spec.context_length, spec.stride)[2].to(
+        target.dtype
+    )
     unit = magnitude.where(magnitude > 0, magnitude.new_ones(()))  # (B, T, 1)
-    out = _affine(target, mask, torch.zeros_like(unit), unit, unit, spec, forks)
+    out = _affine(target, mask, torch.zeros_like(unit), unit, unit, spec, n_origins)
     return out._replace(relative=torch.ones_like(out.relative))  # the encoder reads log(unit)
 
 
@@ -168,63 +170,67 @@ def _affine(
     scale: Tensor,
     relative: Tensor,
     spec: InputSpec,
-    forks: int,
+    n_origins: int,
 ) -> Frame:
     """A frame of the values as they are, less a location and over a scale, (B, T, 1) each."""
-    rows, seen = (v.unfold(1, spec.window, spec.segment) for v in (target, mask))  # (B, T, W)
-    read = normalise(rows[..., -spec.read :], seen[..., -spec.read :], location, scale)
-    origin = slice(-forks, None)
+    rows, seen = (
+        v.unfold(1, spec.context_length, spec.stride) for v in (target, mask)
+    )  # (B, T, W)
+    read = normalise(rows[..., -spec.n_read :], seen[..., -spec.n_read :], location, scale)
+    origin = slice(-n_origins, None)
     x = read[:, origin]
-    if spec.read < spec.window:
+    if spec.n_read < spec.context_length:
         x = normalise(rows[:, origin], seen[:, origin], location[:, origin], scale[:, origin])
     drift = torch.diff(location, dim=1, prepend=location[:, :1]) / scale
-    inputs = [read, seen[..., -spec.segment :], relative.log(), drift.clamp(-10, 10)]
+    inputs = [read, seen[..., -spec.stride :], relative.log(), drift.clamp(-10, 10)]
     return Frame(
         torch.cat(inputs, -1), x, location[:, origin], scale[:, origin], relative[:, origin]
     )
 
 
-def _seasonal(target: Tensor, mask: Tensor, spec: InputSpec, forks: int) -> Frame:
-    m, window, segment = spec.season_length, spec.window, spec.segment
+def _seasonal(target: Tensor, mask: Tensor, spec: InputSpec, n_origins: int) -> Frame:
+    m = spec.season_length
+    window = spec.context_length
+    stride = spec.stride
     z = _hide(to_space(target, spec), mask)
     known = mask > 0
     filled, have = seasonal_fill(z, known, m)  # (B, R)
     both = (known[:, m:] & have[:, :-m]).to(z.dtype)
     change = (filled[:, m:] - filled[:, :-m]) * both
-    sums = trailing_sum(torch.stack([both, change.abs()]).double(), window - m, segment)
+    sums = trailing_sum(torch.stack([both, change.abs()]).double(), window - m, stride)
     n, total = sums.unsqueeze(-1)  # (B, T, 1) each
-    mean, spread, magnitude = (v.to(z.dtype) for v in _moments(z, mask, window, segment))
+    mean, spread, magnitude = (v.to(z.dtype) for v in _moments(z, mask, window, stride))
     level = torch.ones_like(magnitude) if spec.log_floor else magnitude
     level = level.where(level > 0, level.new_ones(()))
     relative = (total / n.clamp_min(1)).to(z.dtype) / level + _CHANGE_FLOOR  # (B, T, 1)
     unit, spread = relative * level, spread / level + 1e-3
 
-    changes = change.unfold(1, window - m, segment)  # (B, T, W - m)
-    rows, seen = z.unfold(1, window, segment), mask.unfold(1, window, segment)
-    read = slice(-spec.read, None)
+    changes = change.unfold(1, window - m, stride)  # (B, T, W - m)
+    rows, seen = z.unfold(1, window, stride), mask.unfold(1, window, stride)
+    read = slice(-spec.n_read, None)
     inputs = [
         (changes[..., read] / unit).clamp(-8, 8),
         normalise(rows[..., read], seen[..., read], mean, spread * level),
-        seen[..., -segment:],
+        seen[..., -stride:],
         relative.log(),
         spread.log(),
     ]
     whole = inputs[0].shape[-1] == window - m
-    x = inputs[0][:, -forks:] if whole else (changes / unit)[:, -forks:].clamp(-8, 8)
+    x = inputs[0][:, -n_origins:] if whole else (changes / unit)[:, -n_origins:].clamp(-8, 8)
     phase = torch.arange(spec.horizon, device=z.device) % m
     base, has = (
-        v[:, window - m :].unfold(1, m, segment)[:, -forks:, phase] for v in (filled, have)
+        v[:, window - m :].unfold(1, m, stride)[:, -n_origins:, phase] for v in (filled, have)
     )
-    base = base.where(has, mean[:, -forks:])
-    return Frame(torch.cat(inputs, -1), x, base, unit[:, -forks:], relative[:, -forks:])
+    base = base.where(has, mean[:, -n_origins:])
+    return Frame(torch.cat(inputs, -1), x, base, unit[:, -n_origins:], relative[:, -n_origins:])
 
 
 def widths(spec: InputSpec) -> tuple[int, int]:
     """D and F of a :class:`Frame`: width of the normalised window, and of what the encoder reads of the target."""
     if spec.normalisation != "seasonal":
-        return spec.window, spec.read + spec.segment + 2
-    changes = spec.window - spec.season_length
-    return changes, min(spec.read, changes) + spec.read + spec.segment + 2
+        return spec.context_length, spec.n_read + spec.stride + 2
+    changes = spec.context_length - spec.season_length
+    return changes, min(spec.n_read, changes) + spec.n_read + spec.stride + 2
 
 
 def to_space(y: Tensor, spec: InputSpec) -> Tensor:

@@ -10,24 +10,26 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gatecast.core import atomic
-from gatecast.core.errors import RegistryError
+from gatecast.core.errors import ConfigError, RegistryError
 from gatecast.core.version import __version__
 from gatecast.data.panel import PanelMeta
 from gatecast.evaluation.predictor import NetPredictor
 from gatecast.feed.scaling import Scaling
 from gatecast.models.build import build
-from gatecast.models.config import Model
+from gatecast.models.config import Model, applicable, flat
 from gatecast.models.inputs import InputSpec
+from gatecast.models.recipe import read_model
+from gatecast.models.renamed import renamed
 
 if TYPE_CHECKING:
     from gatecast.training.trainer import Trained
 
-SCHEMA = 3
+SCHEMA = 4
+_BEFORE = 3  # still read: settings and sizes had other names
 MODELS = Path("models")
 FILES = ("package.json", "weights.safetensors")
 
@@ -47,7 +49,7 @@ def write(
         "gatecast": __version__,
         "variant": variant,
         "seed": seed,
-        "model": asdict(model),
+        "model": flat(model),
         "spec": trained.spec.to_json(),
         "scaling": trained.scaling.to_json(),
         "panel": panel.to_json(),
@@ -115,13 +117,31 @@ def describe(folder: Path) -> dict[str, Any]:
             f"{folder}/package.json cannot be read: {error}",
             "Train the variant again.",
         ) from None
+    if schema == _BEFORE:
+        return _with_todays_names(content)
     if schema != SCHEMA:
         raise RegistryError(
             "PACKAGE-SCHEMA",
-            f"{folder} has schema {schema}, this gatecast reads {SCHEMA}.",
+            f"{folder} has schema {schema}, this gatecast reads {_BEFORE} and {SCHEMA}.",
             "Use the gatecast that wrote it.",
         )
     return dict(content)
+
+
+def _with_todays_names(content: dict[str, Any]) -> dict[str, Any]:
+    """A package of schema 3 as one of schema 4: other names, and only the settings that the model has."""
+    model = renamed(content["model"])
+    if model["kind"] == "ensemble":
+        members = []
+        for own in map(renamed, model["members"]):
+            recipe = model | {"kind": "recurrent"} | own
+            members.append(applicable(recipe) | {"n_seeds": recipe["n_seeds"]})
+        model = {"kind": "ensemble", "members": members}
+    else:
+        model = applicable(model)
+    spec = renamed(content["spec"])
+    spec["members"] = [member and renamed(member) for member in spec["members"]]
+    return content | {"schema": SCHEMA, "model": model, "spec": spec}
 
 
 def tampered(folder: Path) -> RegistryError:
@@ -150,16 +170,19 @@ def load(folder: Path, expected: str | None = None) -> NetPredictor:
         raise tampered(folder)
     content = describe(folder)
     try:
-        model, spec = Model(**content["model"]), InputSpec.from_json(content["spec"])
+        model = read_model(content["model"], str(folder / "package.json"))
+        spec = InputSpec.from_json(content["spec"])
         net = build(model, spec)
         net.load_state_dict(load_file(folder / "weights.safetensors"))
-        scaling, meta = Scaling.from_json(content["scaling"]), PanelMeta.from_json(content["panel"])
+        scaling = Scaling.from_json(content["scaling"])
+        meta = PanelMeta.from_json(content["panel"])
     except (
         KeyError,
         TypeError,
         ValueError,
         AttributeError,
         RuntimeError,
+        ConfigError,
         SafetensorError,
     ) as error:
         raise RegistryError(

@@ -1,4 +1,4 @@
-"""The Lightning module: loss at every fork, weight averaging, cosine learning rate.
+"""The Lightning module: loss at every origin, weight averaging, cosine learning rate.
 
 Lightning hands it a *block* of steps at a time (``log_every`` of them) and it runs their optimizer steps itself
 (manual optimization), so that hooks, loggers and the look at the losses cost once a block, not once a step. The step
@@ -21,7 +21,7 @@ from pytorch_lightning.utilities.exceptions import SIGTERMException
 from torch import Tensor
 
 from gatecast.core.errors import TrainError
-from gatecast.models.config import Model
+from gatecast.models.config import Recurrent
 from gatecast.models.forecaster import RecurrentForecaster
 from gatecast.models.inputs import Batch, InputSpec
 from gatecast.training.config import Fit
@@ -60,7 +60,7 @@ class ForecasterModule(pl.LightningModule):
     """
 
     def __init__(
-        self, model: Model, spec: InputSpec, fit: Fit, seed: int, ranks: Ranks | None = None
+        self, model: Recurrent, spec: InputSpec, fit: Fit, seed: int, ranks: Ranks | None = None
     ) -> None:
         super().__init__()
         self.automatic_optimization = False
@@ -156,7 +156,8 @@ class ForecasterModule(pl.LightningModule):
 
     def validation_step(self, batches: Iterable[Batch], _: int) -> None:
         self._validation = torch.zeros(2, device=self.device)
-        for batch in batches:  # earlier forks lie in the training span
+        # earlier origins lie in the training span
+        for batch in batches:
             self._validation += torch.stack(self.average.loss(batch, 1))
 
     def on_validation_epoch_end(self) -> None:
@@ -172,7 +173,8 @@ class ForecasterModule(pl.LightningModule):
                 raise TrainError(
                     "NO-WINDOW",
                     f"no {span} window has a known value both before and after its origin.",
-                    "Gaps are longer than the look-back: choose a longer `window` in conf/model/, or bring more data.",
+                    "Gaps are longer than the look-back: choose a longer `context_length` in conf/model/,"
+                    " or bring more data.",
                 )
         training, validation = ((loss / count).item() for loss, count in sums.values())
         if not math.isfinite(validation):

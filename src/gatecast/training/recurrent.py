@@ -30,7 +30,7 @@ from gatecast.data.panel import Panel
 from gatecast.feed.panel_feed import PanelFeed
 from gatecast.feed.sampling import TrainingWindows, at_once, batches, validation_windows
 from gatecast.feed.scaling import Scaling
-from gatecast.models.config import Model
+from gatecast.models.config import Recurrent
 from gatecast.models.inputs import Batch, InputSpec
 from gatecast.training import distributed
 from gatecast.training.checkpoints import AtomicCheckpointIO, disk_errors, readable
@@ -46,7 +46,7 @@ class Job:
     """One training, as one of its ranks sees it; ``folder`` is for its checkpoints, ``label`` begins its lines."""
 
     panel: Panel
-    model: Model
+    model: Recurrent
     fit: Fit
     seed: int
     spec: InputSpec

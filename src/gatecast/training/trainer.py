@@ -29,7 +29,7 @@ from gatecast.feed.scaling import Scaling, fit_scaling
 from gatecast.feed.spec import input_spec
 from gatecast.models import calibration
 from gatecast.models.build import build
-from gatecast.models.config import Model
+from gatecast.models.config import Ensemble, Linear, Logistic, Model, Recurrent, flat
 from gatecast.models.inputs import InputSpec
 from gatecast.training import cost, distributed
 from gatecast.training.config import Fit
@@ -93,11 +93,12 @@ def train(
     used = cost.stopwatch(fit, held)
     if model.kind in _CLOSED:
         net, outcome = _CLOSED[model.kind](panel, model, fit, spec, scaling, label)
-    elif model.kind == "ensemble":
+    elif isinstance(model, Ensemble):
         net, outcome = _fit_ensemble(variant, panel, model, fit, seed, spec, scaling)
     else:
         from gatecast.training import recurrent
 
+        assert isinstance(model, Recurrent)
         folder = _folder(variant, panel, model, fit, seed, spec)
         job = recurrent.Job(panel, model, fit, seed, spec, scaling, ranks, folder, label)
         net, outcome = recurrent.lead(job, logger, callbacks)
@@ -123,7 +124,7 @@ def assist(variant: str, panel: Panel, model: Model, fit: Fit, seed: int) -> Non
         variant, panel, model, fit, seed: as rank 0 was told.
     """
     distributed.follow_launcher()
-    if model.kind != "recurrent":
+    if not isinstance(model, Recurrent):
         return
     ranks = distributed.ranks(fit)
     process.set_threads(fit.threads, ranks.local)
@@ -141,7 +142,7 @@ def discard_checkpoints(variant: str) -> None:
 
 def _fit_linear(
     panel: Panel,
-    model: Model,
+    model: Linear,
     fit: Fit,
     spec: InputSpec,
     scaling: Scaling,
@@ -162,7 +163,7 @@ def _fit_linear(
         lambda: batches(feed, windows, train_end, 1024),
         lambda: batches(feed, few, train_end, 1024),
         lambda: batches(feed, held_out, validation_end, 1024),
-        model.ridge,
+        model.penalties,
     )
     best = min(scores, key=lambda k: scores[k])
     for penalty, score in scores.items():
@@ -172,7 +173,7 @@ def _fit_linear(
 
 
 def _fit_logistic(
-    panel: Panel, model: Model, fit: Fit, spec: InputSpec, scaling: Scaling, label: str
+    panel: Panel, model: Logistic, fit: Fit, spec: InputSpec, scaling: Scaling, label: str
 ) -> tuple[nn.Module, dict[str, Any]]:
     from gatecast.models import logistic
 
@@ -186,7 +187,7 @@ def _fit_logistic(
         net,
         lambda: batches(feed, windows, train_end, 1024),
         lambda: batches(feed, held_out, validation_end, 1024),
-        [0.01 * penalty for penalty in model.ridge],
+        [0.01 * penalty for penalty in model.penalties],
     )
     best = min(scores, key=lambda k: scores[k])
     for penalty, score in scores.items():
@@ -195,20 +196,23 @@ def _fit_logistic(
     return net, {"ridge": best, "val_error": scores[best]}
 
 
-_CLOSED = {"linear": _fit_linear, "logistic": _fit_logistic}
+_CLOSED: dict[str, Callable[..., tuple[nn.Module, dict[str, Any]]]] = {
+    "linear": _fit_linear,
+    "logistic": _fit_logistic,
+}
 
 
 def _fit_ensemble(
     variant: str,
     panel: Panel,
-    model: Model,
+    model: Ensemble,
     fit: Fit,
     seed: int,
     spec: InputSpec,
     scaling: Scaling,
 ) -> tuple[nn.Module, dict[str, Any]]:
     """Train the members side by side, then leave out those that the validation span vetoes."""
-    from gatecast.models.ensemble import EnsembleForecaster, placed, veto
+    from gatecast.models.ensemble import EnsembleForecaster, kept_recipes, veto
     from gatecast.training import members
 
     net = build(model, spec)
@@ -216,9 +220,10 @@ def _fit_ensemble(
     alone = replace(fit, devices=1, threads=fit.threads or 1)
     tasks: dict[str, members.Task] = {}
     fitted: dict[str, Any] = {}
-    for k, (recipe, sizes) in enumerate(placed(model, spec), 1):
+    for k, (recipe, sizes) in enumerate(kept_recipes(model, spec), 1):
         name = f"member {k}"
-        if recipe.kind in _CLOSED:  # seconds: no process of its own pays
+        # a closed form takes seconds: no process of its own pays
+        if recipe.kind in _CLOSED:
             solve = _CLOSED[recipe.kind]
             fitted[name] = _sent(*solve(panel, recipe, fit, sizes, scaling, f"{name}: "))
         else:
@@ -264,7 +269,7 @@ def _sent(net: nn.Module, outcome: dict[str, Any]) -> tuple[dict[str, np.ndarray
 def _folder(variant: str, panel: Panel, model: Model, fit: Fit, seed: int, spec: InputSpec) -> Path:
     """Where the checkpoints are: another folder whenever resuming would be wrong."""
     facts = {
-        "model": asdict(model),
+        "model": flat(model),
         "fit": {k: v for k, v in asdict(fit).items() if k not in OF_THE_MACHINE},
         "seed": seed,
         "data": panel.meta.data_hash,

@@ -10,7 +10,8 @@ import yaml
 
 from gatecast.core import atomic
 from gatecast.core.errors import TuneError
-from gatecast.models.config import Model
+from gatecast.models.config import all_fields, flat
+from gatecast.models.renamed import renamed
 from gatecast.training.config import Fit
 from gatecast.training.trainer import OF_THE_MACHINE
 from gatecast.tuning.space import settings_of_trainer
@@ -39,7 +40,8 @@ def write(source: str, variant: str, trainer: str, found: Found) -> list[Path]:
     Args:
         source: of the panel.
         variant, trainer: names of the recipes that were tuned.
-        found: the best values, and how they were found.
+        found: the best values, and how they were found. What belongs to the machine stays the base recipe's: a trial
+            trains on one device.
 
     Returns:
         The model recipe, and the trainer recipe if one of its settings was searched.
@@ -53,27 +55,33 @@ def write(source: str, variant: str, trainer: str, found: Found) -> list[Path]:
         f"# Trained by conf/trainer/{trainer}.yaml; searched: {', '.join(found.values)}.\n"
     )
     paths = [target("model", variant)]
-    _write(paths[0], head, CONF / "model" / f"{variant}.yaml", found.model, found)
+    base = CONF / "model" / f"{variant}.yaml"
+    named = renamed(yaml.safe_load(base.read_text(encoding="utf-8")) or {})
+    usual = {key: f.get_default(call_default_factory=True) for key, f in all_fields().items()}
+    _write(paths[0], head.format(base=base), named, usual, flat(found.model), found)
     if settings_of_trainer(found.values):
         paths.append(target("trainer", variant))
-        _write(paths[1], head, CONF / "trainer" / f"{trainer}.yaml", found.fit, found)
+        base = CONF / "trainer" / f"{trainer}.yaml"
+        named = yaml.safe_load(base.read_text(encoding="utf-8")) or {}
+        usual = asdict(Fit())
+        of_machine = {key: named.get(key, usual[key]) for key in OF_THE_MACHINE}
+        best = asdict(found.fit) | of_machine
+        _write(paths[1], "# @package fit\n" + head.format(base=base), named, usual, best, found)
     return paths
 
 
-def _write(path: Path, head: str, base: Path, best: Model | Fit, found: Found) -> None:
-    """The settings that the base recipe names, those that were searched, and what the command line has changed.
-
-    What belongs to the machine stays the base recipe's: a trial trains on one device.
-    """
-    named = yaml.safe_load(base.read_text(encoding="utf-8")) or {}
-    usual = asdict(type(best)())
-    of_machine = {key: named.get(key, usual[key]) for key in OF_THE_MACHINE if key in usual}
-    values = asdict(best) | of_machine
-    others = [key for key in values if key in found.values or values[key] != usual[key]]
-    keys = dict.fromkeys([*named, *others])
-    package = "# @package fit\n" if isinstance(best, Fit) else ""
-    lines = [_line(key, values[key]) for key in keys]
-    atomic.write_text(path, package + head.format(base=base) + "".join(lines))
+def _write(
+    path: Path,
+    head: str,
+    named: dict[str, Any],
+    usual: dict[str, Any],
+    best: dict[str, Any],
+    found: Found,
+) -> None:
+    """The settings that the base recipe names, those that were searched, and what the command line has changed."""
+    others = [key for key in best if key in found.values or best[key] != usual[key]]
+    keys = [key for key in dict.fromkeys([*named, *others]) if key in best]
+    atomic.write_text(path, head + "".join(_line(key, best[key]) for key in keys))
 
 
 def _line(key: str, value: Any) -> str:

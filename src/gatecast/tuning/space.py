@@ -4,13 +4,14 @@
     model, fit = space.recipe(trial.params)
 
 The recipe's own values always belong to the space: ranges are widened to hold them. A setting that is no single
-number in the recipe (``units: [128, 64]``, ``window: null``) keeps its value where the space has a range of numbers.
+number in the recipe (``hidden_size: [128, 64]``, ``context_length: null``) keeps its value
+where the space has a range of numbers.
 """
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from omegaconf import OmegaConf
@@ -25,19 +26,19 @@ from optuna.distributions import (
 from gatecast import checks
 from gatecast.config import Config
 from gatecast.core.errors import ConfigError, did_you_mean
-from gatecast.models.config import Model
+from gatecast.models.config import Model, Recurrent, all_fields, applicable, flat
+from gatecast.models.recipe import read_model
+from gatecast.models.renamed import with_new_names
 from gatecast.training.config import Fit
 from gatecast.training.trainer import OF_THE_MACHINE
 from gatecast.tuning.config import Range, Search
 
-_FIXED = {  # what the model is for, what scores it, and the machine
-    *("kind", "members", "seeds", "ridge", "event"),
-    *("max_validation_windows", *OF_THE_MACHINE),
-}
-_MODEL = tuple(f.name for f in fields(Model) if f.name not in _FIXED)
+# what the model is for, what scores it, and the machine
+_FIXED = {"kind", "event", "max_validation_windows", *OF_THE_MACHINE}
+_FIELDS = {key: field for key, field in all_fields().items() if key not in _FIXED}
+_MODEL = tuple(_FIELDS)
 _FIT = tuple(f.name for f in fields(Fit) if f.name not in _FIXED)
-_TYPES = {f.name: str(f.type) for f in (*fields(Model), *fields(Fit))}
-_WHOLE, _REAL = ("int", "int | None", "Any"), ("float",)  # `units` is Any
+_WHOLE_OF_FIT = {f.name for f in fields(Fit) if str(f.type).startswith("int")}
 
 
 @dataclass(frozen=True)
@@ -69,10 +70,11 @@ class Space:
                 cannot have a value of the space.
         """
         _refuse_kind(variant, model)
-        own = {key: getattr(model, key) for key in _MODEL} | {
-            key: getattr(fit, key) for key in _FIT
-        }
-        for key in search.space:
+        usual = {key: f.get_default(call_default_factory=True) for key, f in _FIELDS.items()}
+        own = usual | {key: value for key, value in flat(model).items() if key in usual}
+        own |= {key: getattr(fit, key) for key in _FIT}
+        ranges = with_new_names(search.space, where)
+        for key in ranges:
             if key not in own:
                 raise ConfigError(
                     "UNKNOWN-KEY",
@@ -82,7 +84,7 @@ class Space:
         base: dict[str, Any] = {}
         distributions: dict[str, BaseDistribution] = {}
         kept: dict[str, Any] = {}
-        for key, r in search.space.items():
+        for key, r in ranges.items():
             if not r.choices and type(own[key]) not in (int, float):
                 kept[key] = own[key]
                 continue
@@ -94,7 +96,7 @@ class Space:
                 "SPACE", what, "List `choices` for these settings: " + ", ".join(kept)
             )
         space = cls(model, fit, distributions, base, kept)
-        for key, r in search.space.items():
+        for key, r in ranges.items():
             for value in r.choices or ([r.low, r.high] if key in base else []):
                 space._check(key, value, variant, where)
         return space
@@ -106,15 +108,17 @@ class Space:
             ConfigError: if they do not go together.
         """
         values = {key: self._rounded(key, _value(v)) for key, v in params.items()}
-        model = _with(self.model, {k: v for k, v in values.items() if k in _MODEL})
+        of_model = {k: v for k, v in values.items() if k in _MODEL}
+        model = read_model(applicable(flat(self.model) | of_model), "the trial")
         fit = _with(self.fit, {k: v for k, v in values.items() if k in _FIT})
-        checks.check(Config(variants=["tuned"], model=model, fit=fit))
+        checks.check(Config(variants=["tuned"], fit=fit))
         return model, fit
 
     def values(self, params: dict[str, Any]) -> dict[str, Any]:
         """The same values, as a recipe has them."""
         model, fit = self.recipe(params)
-        return {key: getattr(model if key in _MODEL else fit, key) for key in params}
+        found = flat(model) | asdict(fit)
+        return {key: found[key] for key in params if key in found}
 
     def _rounded(self, key: str, value: Any) -> Any:
         exact = type(value) is not float or value == self.base[key]
@@ -140,15 +144,15 @@ def settings_of_trainer(values: dict[str, Any]) -> dict[str, Any]:
 def _refuse_kind(variant: str, model: Model) -> None:
     name = f"conf/model/{variant}.yaml"
     ways = {
-        "linear": "Its penalties are chosen on the validation span anyway: list more in `ridge`.",
-        "logistic": "Its penalties are chosen on the validation span anyway: list more in `ridge`.",
+        "linear": "Its penalties are chosen on the validation span anyway: list more in `penalties`.",
+        "logistic": "Its penalties are chosen on the validation span anyway: list more in `penalties`.",
         "ensemble": "Tune a recurrent recipe such as model=lstm_experts, then copy the values to its members"
-        " (penalties of closed-form members are chosen on the validation span: list more in `ridge`).",
+        " (penalties of closed-form members are chosen on the validation span: list more in `penalties`).",
     }
-    if model.kind in ways:
+    if not isinstance(model, Recurrent):
         what = f"{name} is of `kind: {model.kind}`: only recurrent recipes are tuned."
         raise ConfigError("KIND", what, ways[model.kind])
-    if model.head == "event":
+    if model.forecasts_event:
         what = f"{name} forecasts an event, which has no score of values to search by."
         raise ConfigError(
             "KIND", what, "Tune the same recipe with `head: quantile`, then copy the values."
@@ -162,17 +166,25 @@ def _distribution(key: str, r: Range, own: Any, where: str) -> BaseDistribution:
     wrong = ConfigError(
         "RANGE",
         f"{where}: `space.{key}` is a range from {r.low} to {r.high}, which `{key}` cannot have"
-        f" ({_TYPES[key]}, {own!r} in the recipe).",
+        f" ({own!r} in the recipe).",
         "Use whole numbers for a whole setting, numbers above 0 for `log`, and `choices` for names.",
     )
     low, high = min(r.low, own), max(r.high, own)
     if r.log and low <= 0:
         raise wrong
-    if _TYPES[key] in _REAL:
+    if not _is_whole(key):
         return FloatDistribution(float(low), float(high), log=r.log)
-    if _TYPES[key] in _WHOLE and type(low) is type(high) is int:
+    if type(low) is type(high) is int:
         return IntDistribution(low, high, log=r.log)
     raise wrong
+
+
+def _is_whole(key: str) -> bool:
+    """Whether a setting takes whole numbers."""
+    if key in _FIELDS:
+        # `int`, `int | None` or `int | list[int]`
+        return "int" in str(_FIELDS[key].annotation)
+    return key in _WHOLE_OF_FIT
 
 
 def _label(value: Any) -> Any:

@@ -39,7 +39,7 @@ from gatecast.evaluation.predictor import NetPredictor
 from gatecast.feed.sampling import validation_windows
 from gatecast.feed.scaling import Scaling, fit_scaling
 from gatecast.feed.spec import input_spec
-from gatecast.models.config import Model
+from gatecast.models.config import Model, flat
 from gatecast.models.inputs import InputSpec
 from gatecast.registry.mlflow import runs, store
 from gatecast.training import trainer
@@ -80,7 +80,7 @@ class Job:
         fit = {k: v for k, v in asdict(self.space.fit).items() if k not in trainer.OF_THE_MACHINE}
         facts = {
             "data": self.panel.meta.data_hash,
-            "model": asdict(self.space.model),
+            "model": flat(self.space.model),
             "fit": fit,
             "space": {k: asdict(r) for k, r in self.search.space.items()},
             "metric": self.metric,

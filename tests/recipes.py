@@ -1,0 +1,13 @@
+"""Model recipes in one line."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gatecast.models.config import Model
+from gatecast.models.recipe import read_model
+
+
+def model_of(**settings: Any) -> Model:
+    """The model of a recipe with these settings."""
+    return read_model(settings, "a test")
