@@ -60,7 +60,7 @@ def forecasts(project: Any, run_key: str) -> pd.DataFrame:
 
 
 def manifests(project: Any) -> list[dict[str, Any]]:
-    code = "import json; from gatecast.scoring import runs; print(json.dumps(runs('demo')))"
+    code = "import json; from gatecast.scoring import runs; print(json.dumps(runs('demo', kind='quantile')))"
     return list(json.loads(project.run("python", "-c", code).stdout))
 
 
@@ -112,3 +112,11 @@ frame = frame[[*model.metadata.signature.inputs.input_names()]]
 print(len(model.predict(frame)))
 """
     assert project.run("python", "-c", code).stdout.split()[-1] == str(12 * 24)
+
+
+def test_the_event_champion_of_the_earlier_version_is_scored_too(project: Any) -> None:
+    code = (
+        "from gatecast.scoring import read_forecasts;"
+        "print(read_forecasts('demo', kind='event')['probability'].between(0, 1).all())"
+    )
+    assert project.run("python", "-c", code).stdout.split() == ["True"]

@@ -135,7 +135,8 @@ def render(
     columns: Sequence[str] = SHOWN,
     baselines: tuple[str, ...] = BASELINES,
 ) -> str:
-    """A table of scores for the terminal, best first."""
+    """A table of scores for the terminal, best first; scores that an older report does not have are left out."""
+    columns = [name for name in columns if name in table]
     best = winner(table, baselines)
     rows = [
         [f"{name} *" if name == best else str(name), *(_cell(c, row[c]) for c in columns)]
