@@ -135,7 +135,7 @@ def render(
     columns: Sequence[str] = SHOWN,
     baselines: tuple[str, ...] = BASELINES,
 ) -> str:
-    """A table of scores for the terminal, best first."""
+    """A table of scores for the terminal, best first, the best variant with a star."""
     best = winner(table, baselines)
     rows = [
         [f"{name} *" if name == best else str(name), *(_cell(c, row[c]) for c in columns)]
