@@ -40,7 +40,7 @@ lint: $(READY)  ## Check style and types
 	ruff format --check src pipelines tests benchmarks
 	mypy
 
-BENCH := training memory growth memory_horizon logging_cost scoring faults $(if $(GATECAST_DATA_DIR),time_to_accuracy events)
+BENCH := training memory evaluation growth memory_horizon logging_cost scoring faults $(if $(GATECAST_DATA_DIR),time_to_accuracy events)
 bench: $(READY)  ## Run the benchmarks (QUICK=1: under a minute each) and write benchmarks/RESULTS.md
 	set -e; for name in $(BENCH); do \
 	  python -m benchmarks.$$name $(if $(QUICK),--quick) --out benchmarks/results/$$name.json; done

@@ -54,27 +54,16 @@ def evaluate(panel: Any) -> None:
 
 def promote(panel: Any) -> None:
     """Compare two predictors on every window as the gate does."""
-    from gatecast.evaluation import baselines, bootstrap
-    from gatecast.registry import contest, gate
+    from gatecast.evaluation import baselines
+    from gatecast.registry import comparison, gate
     from gatecast.registry.config import Promote
 
     rules = Promote()
-    comparison = contest.of(panel, {}, rules)
-    challenger = comparison.run(baselines.seasonal_naive(HORIZON, SEASON))
-    champion = comparison.run(baselines.naive(HORIZON))
-    baseline = comparison.run(comparison.baseline)
-    gains = bootstrap.gains(challenger.cells, champion.cells)
-    duel = gate.Duel(champion.score, gains, comparison.segments(challenger, champion))
-    evidence = gate.Evidence(
-        comparison.metric,
-        "seasonal naive",
-        challenger.score,
-        baseline.score,
-        comparison.quality(challenger, baseline),
-        comparison.origins,
-        duel,
-    )
-    gate.judge(evidence, rules)
+    test = comparison.compare_on(panel, {}, rules)
+    challenger = test.measure(baselines.seasonal_naive(HORIZON, SEASON))
+    champion = test.measure(baselines.naive(HORIZON))
+    baseline = test.measure(test.baseline)
+    gate.judge(test.evidence(challenger, baseline, champion), rules)
 
 
 def measure(what: str, folder: Path) -> dict[str, Any]:

@@ -37,7 +37,7 @@ def results(
 
 def text_of(results: tuple[Backtest, Any, Any, Path], cost: dict[str, float] = COST) -> str:
     backtest, variant, naive, folder = results
-    parts = card.segments(backtest, variant, naive)
+    parts = card.segments(backtest.panel, variant, naive)
     content, digest = package.describe(folder), package.digest(folder)
     return card.of(content, digest, backtest.panel, variant, naive, cost, parts)
 
@@ -66,7 +66,7 @@ def test_a_card_of_a_restored_package_does_not_invent_its_cost(results: Any) -> 
 
 def test_segments_are_the_values_of_static_columns_and_thirds_by_volume(results: Any) -> None:
     backtest, variant, naive, _ = results
-    table = card.segments(backtest, variant, naive)
+    table = card.segments(backtest.panel, variant, naive)
     assert table["series"].to_dict() == {
         **{"kind x": 2, "kind y": 2},
         **{"volume low": 2, "volume middle": 1, "volume high": 1},
@@ -80,7 +80,7 @@ def test_segments_are_the_values_of_static_columns_and_thirds_by_volume(results:
 
 def test_a_card_of_many_segments_still_fits_into_a_registry(results: Any) -> None:
     backtest, variant, naive, folder = results
-    row = card.segments(backtest, variant, naive).iloc[0]
+    row = card.segments(backtest.panel, variant, naive).iloc[0]
     many = pd.DataFrame([row] * 500, index=[f"kind {'x' * 80}|{k}" for k in range(500)])
     content, digest = package.describe(folder), package.digest(folder)
     text = card.of(content, digest, backtest.panel, variant, naive, COST, many)

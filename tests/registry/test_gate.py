@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from gatecast.evaluation.segments import Segment
 from gatecast.registry import gate
 from gatecast.registry.config import Promote
-from gatecast.registry.gate import Duel, Evidence, Verdict
+from gatecast.registry.gate import Evidence, PairedComparison, Verdict
 
 NAN, INF = math.nan, math.inf
 SCORES = st.floats(1e-6, 1e6)
@@ -28,11 +28,11 @@ def judge(
     spread: float = 0,
 ) -> Verdict:
     """Judge scores whose resamples lie evenly within ``spread`` on both sides of the gain."""
-    duel = None
+    paired = None
     if champion is not None:
         seen = 1 - challenger / champion if champion else NAN
-        duel = Duel(champion, seen + np.linspace(-spread, spread, 1001))
-    return gate.judge(evidence(challenger, naive, duel=duel, rules=rules), rules)
+        paired = PairedComparison(champion, seen + np.linspace(-spread, spread, 1001))
+    return gate.judge(evidence(challenger, naive, paired=paired, rules=rules), rules)
 
 
 def evidence(
@@ -40,12 +40,12 @@ def evidence(
     naive: float,
     coverage: float = 0.95,
     origins: float = 100.0,
-    duel: Duel | None = None,
+    paired: PairedComparison | None = None,
     rules: Promote = EASY,
 ) -> Evidence:
     """What a forecast of quantiles shows."""
     own = gate.coverage(coverage, rules)
-    return Evidence(rules.metric, "seasonal naive", challenger, naive, own, origins, duel)
+    return Evidence(rules.metric, "seasonal naive", challenger, naive, own, origins, paired)
 
 
 @pytest.mark.parametrize(
@@ -108,7 +108,7 @@ def test_more_confidence_asks_for_more() -> None:
 
 
 def test_a_gain_of_which_there_is_no_resample_does_not_promote() -> None:
-    nothing = evidence(0.5, 1.0, duel=Duel(0.9, np.empty(0)))
+    nothing = evidence(0.5, 1.0, paired=PairedComparison(0.9, np.empty(0)))
     assert gate.judge(nothing, EASY).verdict == gate.KEEP
 
 
@@ -156,9 +156,9 @@ def test_too_few_origins_do_not_promote() -> None:
 def test_a_gain_on_the_whole_does_not_pay_for_a_loss_in_one_segment(
     score: float, expected: str
 ) -> None:
-    parts = [Segment("kind shop", 20, 0.5, 0.8), Segment("kind office", 20, score, 0.8)]
-    duel = Duel(0.8, np.full(100, 0.2), parts)
-    verdict = gate.judge(evidence(0.6, 1.0, duel=duel), Promote(max_segment_loss=0.05))
+    segments = [Segment("kind shop", 20, 0.5, 0.8), Segment("kind office", 20, score, 0.8)]
+    paired = PairedComparison(0.8, np.full(100, 0.2), segments)
+    verdict = gate.judge(evidence(0.6, 1.0, paired=paired), Promote(max_segment_loss=0.05))
     assert verdict.verdict == expected
     assert [c.name for c in verdict.checks[-2:]] == ["segment kind shop", "segment kind office"]
     assert expected == gate.PROMOTE or "kind office (20 series)" in verdict.reason

@@ -49,8 +49,10 @@ def opened(path: Path, backtest: Backtest, rows: int = ROWS) -> Iterator[Backtes
         chosen[np.random.default_rng(0).choice(windows, most, replace=False)] = True
     with atomic.file(path) as handle:
         table = BacktestTable(backtest.panel, chosen, handle)
-        yield table
-        table.close()
+        try:
+            yield table
+        finally:
+            table.close()
 
 
 @dataclass

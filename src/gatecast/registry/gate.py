@@ -19,7 +19,7 @@ ROLLBACK, BY_HAND = "rollback", "moved_by_hand"  # how else the alias moves
 
 
 @dataclass(frozen=True)
-class Duel:
+class PairedComparison:
     """Challenger and champion on the same origins.
 
     Attributes:
@@ -39,11 +39,11 @@ class Evidence:
 
     Attributes:
         metric: what the scores are.
-        against: whom every challenger must beat, seasonal naive or persistence.
+        against: the baseline that every challenger must beat, seasonal naive or persistence.
         challenger, baseline: scores.
         quality: the check that only this task has, :func:`coverage` or :func:`ranks`.
         origins: matured origins that do not overlap.
-        duel: against the champion; None without one.
+        paired: against the champion; None without one.
     """
 
     metric: str
@@ -52,7 +52,7 @@ class Evidence:
     baseline: float
     quality: Check
     origins: float
-    duel: Duel | None = None
+    paired: PairedComparison | None = None
 
 
 @dataclass(frozen=True)
@@ -78,16 +78,16 @@ class Verdict:
         return asdict(self)
 
 
-def judge(found: Evidence, rules: Promote) -> Verdict:
+def judge(evidence: Evidence, rules: Promote) -> Verdict:
     """``promoted`` if every check passes, else ``not_better``. What is not a finite number passes no check."""
-    checks = [_origins(found, rules), _skill(found, rules), found.quality]
-    if found.duel:
-        checks += [_gain(found, found.duel, rules)]
-        checks += [_segment(found.metric, segment, rules) for segment in found.duel.segments]
+    checks = [_origins(evidence, rules), _skill(evidence, rules), evidence.quality]
+    if evidence.paired:
+        checks += [_gain(evidence, evidence.paired, rules)]
+        checks += [_segment(evidence.metric, each, rules) for each in evidence.paired.segments]
     failed = [c for c in checks if not c.passed]
     if failed:
         return Verdict(KEEP, failed[0].says, checks)
-    decisive = "gain" if found.duel else "skill"
+    decisive = "gain" if evidence.paired else "skill"
     return Verdict(PROMOTE, next(c.says for c in checks if c.name == decisive), checks)
 
 
@@ -95,15 +95,17 @@ def _at_least(name: str, value: float, bound: float, says: str) -> Check:
     return Check(name, value, bound, math.isfinite(value) and value >= bound, says)
 
 
-def _origins(found: Evidence, rules: Promote) -> Check:
-    says = f"{found.origins:,.0f} matured origins that do not overlap, {rules.min_origins:,} wanted"
-    return _at_least("origins", found.origins, rules.min_origins, says)
-
-
-def _skill(found: Evidence, rules: Promote) -> Check:
-    skill = _relative(found.challenger, found.baseline)
+def _origins(evidence: Evidence, rules: Promote) -> Check:
     says = (
-        f"{found.metric} {found.challenger:.4f} against {found.against}'s {found.baseline:.4f}:"
+        f"{evidence.origins:,.0f} matured origins that do not overlap, {rules.min_origins:,} wanted"
+    )
+    return _at_least("origins", evidence.origins, rules.min_origins, says)
+
+
+def _skill(evidence: Evidence, rules: Promote) -> Check:
+    skill = _relative(evidence.challenger, evidence.baseline)
+    says = (
+        f"{evidence.metric} {evidence.challenger:.4f} against {evidence.against}'s {evidence.baseline:.4f}:"
         f" skill {skill:.1%}, at least {rules.min_skill:.1%} wanted"
     )
     return _at_least("skill", skill, rules.min_skill, says)
@@ -122,14 +124,14 @@ def ranks(auroc: float, persistence: float) -> Check:
     return _at_least("auroc", auroc, persistence, says)
 
 
-def _gain(found: Evidence, duel: Duel, rules: Promote) -> Check:
+def _gain(evidence: Evidence, paired: PairedComparison, rules: Promote) -> Check:
     """The lower end of a one-sided interval: the gain that all but a few resamples reach."""
-    drawn = duel.gains
+    drawn = paired.gains
     sure = float(drawn[int((1 - rules.confidence) * len(drawn))]) if len(drawn) else math.nan
-    seen = _relative(found.challenger, duel.champion)
+    seen = _relative(evidence.challenger, paired.champion)
     sure = sure if math.isfinite(seen) else math.nan
     says = (
-        f"{found.metric} {found.challenger:.4f} against the champion's {duel.champion:.4f}: gain {seen:.1%};"
+        f"{evidence.metric} {evidence.challenger:.4f} against the champion's {paired.champion:.4f}: gain {seen:.1%};"
         f" in {rules.confidence:.0%} of {len(drawn):,} resamples at least {sure:.1%},"
         f" {rules.margin:.1%} wanted"
     )

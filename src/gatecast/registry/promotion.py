@@ -21,15 +21,15 @@ from gatecast.core.forecast import TASKS, Task
 from gatecast.core.ledger import Ledger, who
 from gatecast.core.numbers import finite
 from gatecast.data.panel import Panel
-from gatecast.evaluation import bootstrap
 from gatecast.evaluation.events import say
 from gatecast.evaluation.predictor import NetPredictor
-from gatecast.registry import aliases, contest, gate, package, retention
+from gatecast.registry import aliases, comparison, gate, package, retention
 from gatecast.registry.champion import CHAMPION, Champion, champion, version_at
 from gatecast.registry.config import Promote
 from gatecast.registry.mlflow import runs, store
 
-Sits = tuple[int, str | None] | None  # version and digest of the champion
+# version and digest of the sitting champion
+Sitting = tuple[int, str | None] | None
 
 
 def decide(
@@ -45,16 +45,17 @@ def decide(
         What goes into ``reports/promotion.json``: the decision on quantiles, with that on events as ``event`` (None:
         no variant forecasts one); and the errors. Who has one is ``failed``.
     """
-    made, errors = {}, []
+    decisions, errors = {}, []
     for task in TASKS:
         try:
-            made[task] = promote(panel, reports / contest.BOARDS[task], models, rules, task)
+            decisions[task] = promote(panel, reports / comparison.BOARDS[task], models, rules, task)
         except Exception as error:
             errors.append(error)
             what = " ".join(str(error).split()) or type(error).__name__
-            made[task] = _facts(panel, rules, task, gate.Verdict(gate.FAILED, what))
-    event = made["event"]
-    return made["quantile"] | {"event": None if event["verdict"] == gate.NOTHING else event}, errors
+            decisions[task] = _facts(panel, rules, task, gate.Verdict(gate.FAILED, what))
+    event = decisions["event"]
+    facts = decisions["quantile"] | {"event": None if event["verdict"] == gate.NOTHING else event}
+    return facts, errors
 
 
 def promote(
@@ -75,25 +76,25 @@ def promote(
     Raises:
         GatecastError: whenever anything cannot be trusted; nothing has moved then.
     """
-    found = _read(board, panel)
-    if found["best"] is None:
-        return _nothing(panel, rules, task, found)
-    folder = models / found["best"]
+    evaluated = _read(board, panel)
+    if evaluated["best"] is None:
+        return _nothing(panel, rules, task, evaluated)
+    folder = models / evaluated["best"]
     digest = package.digest(folder)
-    if found["digests"].get(found["best"]) != digest:
+    if evaluated["digests"].get(evaluated["best"]) != digest:
         raise RegistryError(
             "STALE",
-            f"models/{found['best']} is not the package that was evaluated.",
+            f"models/{evaluated['best']} is not the package that was evaluated.",
             "Run `dvc repro evaluate`.",
         )
     if os.environ.get("DVC_EXP_NAME"):
-        return _experiment(_judged(panel, rules, task, found, folder, digest))
+        return _experiment(_decision(panel, rules, task, evaluated, folder, digest))
     model, ledger = store.model_name(panel.meta.source, task), Ledger()
     with ledger.lease(aliases.lease_name(model)) as lease:
         failpoints.reach("promotion: lease taken")
         aliases.settle(ledger, lease, model)
         failpoints.reach("promotion: settled")
-        facts = _judged(panel, rules, task, found, folder, digest)
+        facts = _decision(panel, rules, task, evaluated, folder, digest)
         if facts["verdict"] == gate.PROMOTE and aliases.withdrawn(ledger, model, digest):
             reason = (
                 "it was champion and was rolled back, or replaced by hand; a rollback returns it"
@@ -111,14 +112,14 @@ def promote(
     return facts
 
 
-def _judged(
+def _decision(
     panel: Panel, rules: Promote, task: Task, board: dict[str, Any], folder: Path, digest: str
 ) -> dict[str, Any]:
-    """The comparison and its verdict; ``champion`` is the one that sits."""
+    """The comparison and its verdict; ``champion`` is the sitting one."""
     sitting = champion(panel.meta.source, task=task)
     verdict, scores = _compare(panel, package.load(folder, digest), digest, sitting, rules)
-    sits = (sitting.version, sitting.digest) if sitting else None
-    return _facts(panel, rules, task, verdict, sits, board, digest, scores)
+    current = (sitting.version, sitting.digest) if sitting else None
+    return _facts(panel, rules, task, verdict, current, board, digest, scores)
 
 
 def _experiment(facts: dict[str, Any]) -> dict[str, Any]:
@@ -132,12 +133,12 @@ def _experiment(facts: dict[str, Any]) -> dict[str, Any]:
 def _nothing(panel: Panel, rules: Promote, task: Task, board: dict[str, Any]) -> dict[str, Any]:
     """The facts where no variant makes forecasts of the task."""
     sitting = version_at(store.model_name(panel.meta.source, task), CHAMPION)
-    sits = (int(sitting.version), sitting.tags.get("gatecast.digest")) if sitting else None
+    current = (int(sitting.version), sitting.tags.get("gatecast.digest")) if sitting else None
     others = ", ".join(board.get("elsewhere", []))
     reason = "no variant forecasts an event"
     if task == "quantile":
         reason = f"{others} forecast events, and no other variant was evaluated"
-    return _facts(panel, rules, task, gate.Verdict(gate.NOTHING, reason), sits, board)
+    return _facts(panel, rules, task, gate.Verdict(gate.NOTHING, reason), current, board)
 
 
 def _facts(
@@ -145,13 +146,14 @@ def _facts(
     rules: Promote,
     task: Task,
     verdict: gate.Verdict,
-    sits: Sits = None,
+    sitting: Sitting = None,
     board: dict[str, Any] | None = None,
     digest: str | None = None,
     scores: dict[str, float] | None = None,
 ) -> dict[str, Any]:
     """What is written of a decision."""
-    board, (version, before) = board or {}, sits or (None, None)
+    board = board or {}
+    version, before = sitting or (None, None)
     return finite(
         {
             "model": store.model_name(panel.meta.source, task),
@@ -159,7 +161,7 @@ def _facts(
             "challenger": board.get("best"),
             "digest": digest,
             "data_hash": panel.meta.data_hash,
-            "metric": contest.metric(task, rules),
+            "metric": comparison.metric(task, rules),
             "scores": scores or {},
             "champion_before": version,
             "digest_before": before,
@@ -194,16 +196,18 @@ def _compare(
     panel: Panel, challenger: NetPredictor, digest: str, sitting: Champion | None, rules: Promote
 ) -> tuple[gate.Verdict, dict[str, float]]:
     """The verdict and the scores by role, all of them measured now on the same origins."""
-    test = contest.of(panel, challenger.spec.event, rules)
-    shown, floor = test.run(challenger), test.run(test.baseline)
-    scores = {"challenger": shown.score, test.baseline.name: floor.score}
+    test = comparison.compare_on(panel, challenger.spec.event, rules)
+    measured = test.measure(challenger)
+    baseline = test.measure(test.baseline)
+    scores = {"challenger": measured.score, test.baseline.name: baseline.score}
     if sitting and sitting.digest == digest:
         return gate.Verdict(gate.CURRENT, f"version {sitting.version} is this very package"), scores
-    duel, remark = None, ""
+    measured_champion = None
+    remark = ""
     if sitting:
         try:
             _check_comparable(sitting, challenger, panel)
-            sits = test.run(sitting.predictor)
+            measured_champion = test.measure(sitting.predictor)
         except (EvaluationError, TrainError) as error:
             way_out = "Set `promote.replace_incomparable: true` to start over."
             if error.code not in ("NOT-COMPARABLE", "CHANNELS", "NAN-FORECAST"):
@@ -215,19 +219,8 @@ def _compare(
             else:
                 return gate.Verdict(gate.NOT_COMPARABLE, f"{error.what} {way_out}"), scores
         else:
-            scores["champion"] = sits.score
-            drawn = bootstrap.gains(shown.cells, sits.cells)
-            duel = gate.Duel(sits.score, drawn, test.segments(shown, sits))
-    found = gate.Evidence(
-        test.metric,
-        test.baseline.name.replace("_", " "),
-        shown.score,
-        floor.score,
-        test.quality(shown, floor),
-        test.origins,
-        duel,
-    )
-    verdict = gate.judge(found, rules)
+            scores["champion"] = measured_champion.score
+    verdict = gate.judge(test.evidence(measured, baseline, measured_champion), rules)
     return replace(verdict, reason=verdict.reason + remark), scores
 
 

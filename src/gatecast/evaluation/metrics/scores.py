@@ -87,11 +87,11 @@ class Scores:
         for name, metric in self.metrics.items():
             numerator, denominator = metric.aggregation(self.sums(name)[which])
             found[name] = float(ratio(numerator.sum(), denominator.sum()))
-        return found | {
-            "series": int(which.sum()),
-            "series_with_scale": int((self._count["mase"][which] > 0).sum()),
-            "values": int(self.values[which].sum()),
-        }
+        found["series"] = int(which.sum())
+        if "mase" in self.metrics:
+            found["series_with_scale"] = int((self._count["mase"][which] > 0).sum())
+        found["values"] = int(self.values[which].sum())
+        return found
 
     def series(self) -> pd.DataFrame:
         """One row per series: every score, ``sum_y`` (sum of |y|) and ``n`` (known values); NaN where there is none.
