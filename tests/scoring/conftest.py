@@ -22,7 +22,7 @@ from gatecast.config import Config
 from gatecast.data import ingest
 from gatecast.data.build_panel import build_panel
 from gatecast.data.config import Feed, RawFile, Splits, Task
-from gatecast.evaluation import baselines, leaderboard
+from gatecast.evaluation import baselines, event_board, leaderboard
 from gatecast.evaluation.backtest import Backtest
 from gatecast.registry import champion, package, promotion
 from gatecast.registry.config import Promote
@@ -37,6 +37,10 @@ from gatecast.training.config import Fit
 from tests.recipes import model_of
 from tests.servers import Postgres, execute, free_port, serving
 
+EVENT = {
+    "above": 75.0
+}  # of `daily_feed`: s2 crosses it on working days, s3 always, the others never
+
 
 @pytest.fixture(autouse=True)
 def project(tmp_path: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
@@ -50,6 +54,11 @@ def project(tmp_path: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch) 
 
 @pytest.fixture
 def daily_feed(project: Path) -> Feed:
+    """Four daily series of 140 days with a weekly season: see :func:`sales`."""
+    return sales(project)
+
+
+def sales(folder: Path) -> Feed:
     """Four daily series of 140 days with a weekly season, as a CSV file and its recipe."""
     days = pd.date_range("2024-01-01", periods=140, freq="D")
     rng = np.random.default_rng(3)
@@ -63,7 +72,7 @@ def daily_feed(project: Path) -> Feed:
         )
         for i in range(4)
     ]
-    pd.concat(parts).to_csv(project / "sales.csv", index=False)
+    pd.concat(parts).to_csv(folder / "sales.csv", index=False)
     return Feed(
         name="sales", files=[RawFile("sales.csv")], id="unique_id", time=["ds"], frequency="D",
         task=Task(horizon=7, season_length=7, splits=Splits("time", 21, 21)),
@@ -115,6 +124,31 @@ def promote() -> Callable[[Feed], champion.Champion]:
             == 1
         )
         found = champion.champion(feed.name)
+        assert found is not None
+        return found
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def promote_event() -> Callable[[Feed], champion.Champion]:
+    """Promote logistic regression of the event "above 75" beside whatever champion of quantiles there is."""
+
+    def run(feed: Feed) -> champion.Champion:
+        checked = ingest.check_feed(feed, None, feed.task.horizon)
+        built = build_panel(checked.observations, checked.static, feed)
+        model = Model(kind="logistic", head="event", event=EVENT)
+        trained = trainer.train("logistic", built, model, Fit(), 1)
+        folder = Path("models/logistic")
+        digest = package.write(folder, "logistic", model, 1, built.meta, trained)
+        results = event_board.compare(built, [package.load(folder)])
+        event_board.write(Path("reports"), results, built, {"logistic": digest})
+        rules = Promote(min_skill=-10.0, min_origins=1)
+        facts = promotion.promote(
+            built, Path("reports/events.json"), Path("models"), rules, "event"
+        )
+        assert facts["champion"] == 1, facts["reason"]
+        found = champion.champion(feed.name, task="event")
         assert found is not None
         return found
 

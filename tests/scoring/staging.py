@@ -48,10 +48,13 @@ def stage(
         **{"horizon": 2, "season_length": 1, "series": len(ids), "quarantine": [["x\0y", "why"]]},
         **{"scored_at": "2025-03-31T00:00:00.123456+00:00", "data_hash": "h" * 64},
     } | facts
+    if event:
+        manifest |= {"task": "event", "event": {"above": 1.0}}
     provenance = {
         **{"model_name": "gatecast-demo", "model_version": 1, "model_digest": "d" * 64},
         **{"data_hash": "h" * 64, "run_key": key},
         "scored_at": pd.Timestamp(manifest["scored_at"]).tz_localize(None).to_pydatetime(),
+        **({"event": "above 1"} if event else {}),
     }
     where, written = place(sink.parts(manifest["source"], key)), []
     for number, windows in enumerate([latest(built)[::2], latest(built)[1::2]]):

@@ -86,7 +86,9 @@ def test_runs_of_all_shapes_lie_beside_each_other(sink: Sink) -> None:
     publish(sink, "storms", event=True, source="storms", cutoff="2025-03-29")
     assert {m["run_key"] for m in store.runs(sink=sink)} == {"naive", "berlin", "storms"}
     assert [m["run_key"] for m in store.runs("storms", sink)] == ["storms"]
-    assert "probability" in read_forecasts("storms", sink=sink)
+    storms = read_forecasts("storms", sink=sink, kind="event")
+    assert set(storms["event"]) == {"above 1"}
+    assert "probability" in storms
     assert "probability" not in read_forecasts("demo", sink=sink)
     assert str(read_forecasts("berlin", sink=sink)["ds"].dt.tz) == "Europe/Berlin"
     assert read_forecasts("demo", sink=sink)["ds"].dt.tz is None
@@ -220,6 +222,7 @@ def test_the_sql_of_the_docs_finds_the_last_revision(recipe: Recipe, sink: Sink)
     publish(sink, "old", cutoff="2025-03-29")
     publish(sink, "wrong", seed=1)
     publish(sink, "right", ["a", "site-007"], seed=2, revision=2)
+    publish(sink, "storms", ["a", "site-007"], event=True, revision=3)
     page = (ROOT / "docs/sinks.md").read_text(encoding="utf-8")
     title = {"duckdb": "### DuckDB", "postgres": "### PostgreSQL"}[recipe.kind]
     query = page.partition(title)[2].partition("```sql\n")[2].partition("```")[0]

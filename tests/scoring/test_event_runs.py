@@ -1,0 +1,343 @@
+"""Runs of events: what is true of runs of quantiles is true of them, and neither gets in the other's way."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from gatecast.config import Config
+from gatecast.core import failpoints
+from gatecast.core.errors import RegistryError, ScoringError
+from gatecast.core.forecast import EventForecast
+from gatecast.core.ledger import Ledger
+from gatecast.data.config import Feed
+from gatecast.data.panel import Panel
+from gatecast.data.windows import Windows
+from gatecast.evaluation.base_rate import BaseRate
+from gatecast.evaluation.predictor import NetPredictor
+from gatecast.registry import aliases, gate
+from gatecast.registry.mlflow.store import DATABASE
+from gatecast.reports import history, lineage, monitor, page
+from gatecast.reports import scoring as report
+from gatecast.schedule import backfill, clock
+from gatecast.schedule.config import Schedule
+from gatecast.scoring import config, read_forecasts, run, shards, sinks, store
+from gatecast.scoring.config import Score
+from gatecast.scoring.config import Sink as Recipe
+from gatecast.scoring.run import score_all
+from gatecast.scoring.sinks import Sink
+from tests.scoring.conftest import sales
+from tests.scoring.staging import DATABASES
+from tests.servers import execute
+
+Promote = Callable[[Feed], Any]
+PROVENANCE = ["model_name", "model_version", "model_digest", "data_hash", "run_key", "scored_at"]
+
+
+@pytest.fixture(scope="module")
+def promoted(
+    promote: Promote,
+    promote_event: Promote,
+    empty_store: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Path:
+    """A project with a champion of quantiles and one of events; copy it."""
+    folder = tmp_path_factory.mktemp("promoted")
+    shutil.copy(empty_store, folder / DATABASE)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        for name in ("MLFLOW_TRACKING_URI", "GATECAST_LEDGER_URI", "GATECAST_DATA_DIR"):
+            patch.delenv(name, raising=False)
+        feed = sales(folder)
+        promote(feed)
+        promote_event(feed)
+    return folder
+
+
+@pytest.fixture
+def both(project: Path, promoted: Path, daily_feed: Feed) -> Feed:
+    """A feed with a champion of quantiles and one of events."""
+    shutil.copytree(promoted, project, dirs_exist_ok=True)
+    return daily_feed
+
+
+@pytest.fixture
+def broken(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Make the champion of events give no number for some series."""
+    real = NetPredictor.predict
+
+    def make(*names: str) -> None:
+        def predict(self: NetPredictor, panel: Panel, windows: Windows) -> Any:
+            forecast = real(self, panel, windows)
+            if isinstance(forecast, EventForecast):
+                lost = np.isin(panel.ids[windows.series].astype(str), names)
+                forecast.probability[lost, 2] = np.nan
+            return forecast
+
+        monkeypatch.setattr(NetPredictor, "predict", predict)
+
+    return make
+
+
+def keys() -> dict[str, str]:
+    return {store.task_of(m): m["run_key"] for m in store.runs("sales")}
+
+
+def test_one_command_publishes_a_run_of_each_task_on_one_snapshot(both: Feed) -> None:
+    (quantiles, event), errors = score_all(both, Config())
+    assert errors == []
+    assert "task" not in quantiles.manifest  # as before there were runs of events
+    assert (event.manifest["task"], event.manifest["event"]) == ("event", {"above": 75.0})
+    assert event.manifest["data_hash"] == quantiles.manifest["data_hash"]
+    assert event.manifest["revision"] == quantiles.manifest["revision"] == 1
+    assert len(list(Path("data/scoring").glob("*/panel"))) == 1
+    again, _ = score_all(both, Config())
+    assert [summary.fresh for summary in again] == [False, False]
+    rows = [entry.facts["model"] for entry in Ledger().entries("scoring", "sales")]
+    assert rows == ["gatecast-sales", "gatecast-sales-event"]
+
+
+def test_the_table_holds_the_probability_by_each_step_and_which_event(both: Feed) -> None:
+    score_all(both, Config())
+    table = read_forecasts("sales", kind="event")
+    columns = ["unique_id", "cutoff", "ds", "step", "probability", "fallback", *PROVENANCE, "event"]
+    assert list(table.columns) == columns
+    assert set(table["event"]) == {"above 75"}
+    assert set(table["model_name"]) == {"gatecast-sales-event"}
+    p = table.sort_values(["unique_id", "step"])["probability"].to_numpy().reshape(4, 7)
+    assert (np.diff(p, axis=1) >= 0).all()
+    assert (p[0] < 0.1).all()  # s0, about 55
+    assert (p[3] > 0.9).all()  # s3, about 85
+    assert "probability" not in read_forecasts("sales")
+    assert set(read_forecasts("sales", keys()["event"])["event"]) == {"above 75"}
+    assert [m["run_key"] for m in store.runs("sales", kind="event")] == [keys()["event"]]
+
+
+def test_without_a_champion_of_events_its_table_is_missed_by_name(
+    daily_feed: Feed, promote: Promote
+) -> None:
+    promote(daily_feed)
+    (done,), errors = score_all(daily_feed, Config())
+    assert errors == []
+    assert done.manifest.keys().isdisjoint({"task", "event"})
+    with pytest.raises(ScoringError, match=r"NO-FORECASTS.*kind event(?s:.*)kind='quantile'"):
+        read_forecasts("sales", kind="event")
+
+
+def test_a_source_whose_only_champion_forecasts_events_is_scored(
+    daily_feed: Feed, promote_event: Promote
+) -> None:
+    promote_event(daily_feed)
+    (done,), errors = score_all(daily_feed, Config())
+    assert errors == []
+    assert done.manifest["task"] == "event"
+
+
+def test_without_any_champion_nothing_is_scored(daily_feed: Feed) -> None:
+    with pytest.raises(ScoringError, match="NO-CHAMPION"):
+        score_all(daily_feed, Config())
+
+
+@pytest.mark.parametrize("fails", ["gatecast-sales", "gatecast-sales-event"])
+def test_a_champion_that_fails_does_not_withhold_the_other(
+    fails: str, both: Feed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = run.publish
+
+    def refuse(snapshot: Any, best: Any, *rest: Any) -> Any:
+        if best.model == fails:
+            raise RegistryError("DIGEST", "not the package")
+        return real(snapshot, best, *rest)
+
+    monkeypatch.setattr(run, "publish", refuse)
+    (done,), (error,) = score_all(both, Config())
+    assert done.manifest["model"] != fails
+    assert isinstance(error, RegistryError)
+
+
+def test_a_series_without_a_probability_gets_its_base_rate_and_says_so(
+    both: Feed, broken: Callable[..., None]
+) -> None:
+    broken("s2")
+    (_, done), _ = score_all(both, Config(score=Score(min_success_fraction=0.75)))
+    assert (done.manifest["fallbacks"], done.manifest["quarantined"]) == (1, 0)
+    table = read_forecasts("sales", kind="event")
+    mine = table["unique_id"] == "s2"
+    assert set(table.loc[mine, "fallback"]) == {shards.RATE}
+    assert set(table.loc[~mine, "fallback"]) == {""}
+    y = pd.read_csv("sales.csv").query("unique_id == 's2'")["y"].to_numpy()
+    happened = np.lib.stride_tricks.sliding_window_view(y, 7) > 75
+    by_step = np.maximum.accumulate(happened, axis=1)
+    expected = (by_step.sum(0) + 0.5) / (len(by_step) + 1)
+    np.testing.assert_allclose(table.loc[mine, "probability"], expected, rtol=1e-5)
+
+
+def test_too_few_probabilities_publish_nothing_of_events(
+    both: Feed, broken: Callable[..., None]
+) -> None:
+    broken("s2")
+    done, (error,) = score_all(both, Config())
+    assert [store.task_of(summary.manifest) for summary in done] == ["quantile"]
+    assert "TOO-FEW" in str(error)
+    assert "mode=rollback event=true" in str(error)
+    quarantine = Score(min_success_fraction=0.75, fallback="quarantine")
+    (_, events), _ = score_all(both, Config(score=quarantine))
+    assert events.manifest["quarantine"] == [["s2", shards.LEFT_OUT]]
+
+
+def test_the_base_rate_of_a_series_without_a_past_is_unknown(both: Feed) -> None:
+    score_all(both, Config())
+    (folder,) = Path("data/scoring").glob("*/panel")
+    panel = Panel.load(folder)
+    forecast = BaseRate(7, {"above": 75.0}).predict(panel, Windows(np.array([0]), np.array([0])))
+    assert np.isnan(forecast.probability).all()
+
+
+def test_after_a_rollback_the_same_feed_is_scored_anew(both: Feed, promote_event: Promote) -> None:
+    (_, first), _ = score_all(both, Config())
+    model = first.manifest["model"]
+    for champion, before in ((2, 1), (1, 2)):  # another was promoted, and rolled back
+        facts = {"verdict": gate.ROLLBACK, "champion": champion, "champion_before": before}
+        Ledger().append(aliases.KIND, model, facts)
+    (quantiles, again), _ = score_all(both, Config())
+    assert (quantiles.fresh, again.fresh) == (False, True)
+    assert again.manifest["revision"] == 2
+
+
+@pytest.mark.parametrize(
+    "point", ["scoring: snapshot written", "scoring: part written", "scoring: published"]
+)
+def test_a_run_killed_between_two_steps_is_taken_up(
+    point: str,
+    both: Feed,
+    forked: Callable[..., int],
+    ended: Callable[[int], int],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("MLFLOW_SQLALCHEMYSTORE_POOLCLASS", "NullPool")
+    event = {"quantile": None, "event": run.registry.champion("sales", task="event")}
+    monkeypatch.setenv("GATECAST_FAILPOINT", point)
+    assert ended(forked(score_all, both, Config(), None, event)) == failpoints.DIED
+    monkeypatch.delenv("GATECAST_FAILPOINT")
+    with closing(sqlite3.connect("ledger.db", timeout=60)) as ledger, ledger:
+        ledger.execute("update leases set expires_at = 0")
+    score_all(both, Config(), None, event)
+    assert len(store.runs("sales", kind="event")) == 1
+    assert len(read_forecasts("sales", kind="event")) == 4 * 7
+    assert len(Ledger().entries("scoring", "sales")) == 1
+
+
+def test_two_processes_at_once_publish_each_run_once(
+    both: Feed,
+    forked: Callable[..., int],
+    ended: Callable[[int], int],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("MLFLOW_SQLALCHEMYSTORE_POOLCLASS", "NullPool")
+    champions = {task: run.registry.champion("sales", task=task) for task in ("quantile", "event")}
+    children = [forked(score_all, both, Config(), None, champions) for _ in range(2)]
+    assert [ended(child) for child in children] == [0, 0]
+    assert sorted(store.task_of(m) for m in store.runs("sales")) == ["event", "quantile"]
+    assert len(Ledger().entries("scoring", "sales")) == 2
+    assert len(read_forecasts("sales", kind="event")) == 4 * 7
+
+
+def test_a_shard_file_that_changed_is_corrupt(both: Feed) -> None:
+    (_, done), _ = score_all(both, Config())
+    (part,) = done.manifest["parts"]
+    file = Path(done.where, part["name"])
+    file.write_bytes(file.read_bytes()[:-9])
+    with pytest.raises(ScoringError, match="CORRUPT"):
+        read_forecasts("sales", kind="event")
+    assert len(read_forecasts("sales")) == 4 * 7
+
+
+@pytest.mark.parametrize("recipe", DATABASES, indirect=True)
+def test_a_database_made_before_there_were_events_takes_them(
+    recipe: Recipe, sink: Sink, both: Feed
+) -> None:
+    settings = Config(storage=recipe)
+    champions = {task: run.registry.champion("sales", task=task) for task in ("quantile", "event")}
+    score_all(both, settings, "2024-05-15", champions | {"event": None})
+    execute(recipe.address, "ALTER TABLE gatecast_forecasts DROP COLUMN event", "SELECT 1")
+    (_, done), errors = score_all(both, settings, None, champions)
+    assert errors == []
+    in_files, _ = score_all(both, Config(), None, champions)
+    wanted = read_forecasts("sales", in_files[1].manifest["run_key"])
+    table = read_forecasts("sales", sink=sink, kind="event")
+    sort = lambda t: t.sort_values(["unique_id", "step"], ignore_index=True)  # noqa: E731
+    pd.testing.assert_frame_equal(sort(table), sort(wanted))
+    assert len(read_forecasts("sales", sink=sink)) == 4 * 7
+    assert done.manifest["rows"] == 4 * 7
+
+
+def test_the_page_shows_which_series_are_most_at_risk(both: Feed) -> None:
+    (_, done), _ = score_all(both, Config())
+    assert "forecasts above 75" in report.text(done)
+    said = page.after(Config(source="sales"), done.manifest["run_key"])
+    assert "reports/scoring/sales-event.html" in said
+    text = Path("reports/scoring/sales-event.html").read_text()
+    assert "risk of above 75" in text
+    rows = text[text.index('id="risks"') :]
+    assert rows.index(">s3<") < rows.index(">s0<")
+    assert text.count("<svg") == 4
+    later, _ = score_all(both, Config(), "2024-05-18")
+    assert page.of_run(Config(source="sales")).name == f"sales-{later[0].manifest['run_key']}.html"
+
+
+def test_what_moved_since_the_run_before_is_seen_among_runs_of_events_only(both: Feed) -> None:
+    score_all(both, Config(), "2024-05-17")
+    (_, done), _ = score_all(both, Config())
+    page.after(Config(source="sales"), done.manifest["run_key"])
+    text = Path("reports/scoring/sales-event.html").read_text()
+    (before,) = [
+        m for m in store.runs("sales", kind="event") if m["run_key"] != done.manifest["run_key"]
+    ]
+    assert f"the probability of run {before['run_key']}" in text
+    assert "points</span>" in text
+
+
+def test_probabilities_are_judged_when_values_arrive(both: Feed) -> None:
+    score_all(both, Config(), "2024-05-15")  # four of seven days are known
+    quantiles, event = monitor.monitor(both)["runs"]
+    assert (quantiles["task"], event["task"]) == ("quantile", "event")
+    assert event["scores"]["values"] == 4 * 4
+    table = read_forecasts("sales", kind="event").query("step <= 4")
+    known = pd.read_csv("sales.csv", parse_dates=["ds"])
+    table = table.merge(known, on=["unique_id", "ds"]).sort_values(["unique_id", "step"])
+    label = (table["y"] > 75).groupby(table["unique_id"]).cummax()
+    brier = ((table["probability"] - label) ** 2).mean()
+    assert event["scores"]["brier"] == pytest.approx(brier, abs=1e-5)
+    assert event["scores"]["base_rate"] == pytest.approx(label.mean(), abs=1e-5)
+    assert "Brier score" in monitor.line(json.loads(monitor.REPORT.read_text()))
+
+
+def test_status_and_lineage_know_runs_of_events(both: Feed) -> None:
+    score_all(both, Config())
+    rows = history.render(history.last("sales", sinks.sink(config.Sink()), Ledger())).splitlines()
+    tasks = [row.split()[1] for row in rows if row.strip().startswith("20")]
+    assert sorted(tasks) == ["event", "quantile"]
+    facts = lineage.of_forecast("sales", keys()["event"])
+    assert facts["model"] == "gatecast-sales-event"
+    assert [m["run_key"] for m in facts["forecasts"]] == [keys()["event"]]
+    assert list(lineage.recently_used("sales", 7, task="event")) == [1]
+
+
+def test_a_slot_and_a_backfill_score_both(both: Feed) -> None:
+    settings = Config(source="sales", feed=both, schedule=Schedule(cron="0 6 * * *"))
+    now = pd.Timestamp("2024-05-19 07:00", tz="UTC").to_pydatetime()
+    tick = clock.run_due(settings, now)
+    assert sorted(tick.run_keys) == sorted(keys().values())
+    hindcast = replace(settings, begin="2024-05-10", end="2024-05-11", hindcast=True)
+    assert backfill.run_span(hindcast).slots == {backfill.SCORED: 2}
+    assert len(store.runs("sales", kind="event")) == len(store.runs("sales", kind="quantile")) == 3
