@@ -11,3 +11,16 @@ from gatecast.models.recipe import read_model
 def model_of(**settings: Any) -> Model:
     """The model of a recipe with these settings."""
     return read_model(settings, "a test")
+
+
+# Settings of a spec that change what a normalisation does.
+NORMALISATIONS: dict[str, dict[str, Any]] = {
+    "level": {},
+    "level-patch": {"encoder_input": "patch"},
+    "seasonal": {"normalisation": "seasonal"},
+    "seasonal-log-patch": {
+        "normalisation": "seasonal",
+        "log_floor": 1e-9,
+        "encoder_input": "patch",
+    },
+}

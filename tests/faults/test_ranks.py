@@ -118,9 +118,3 @@ def test_torchrun_starts_the_ranks_where_it_is_used(job: Jobs) -> None:
     assert ended.code == 0, ended.err
     assert ended.out.count("epoch 2/2") == 1
     assert training.outcome()["steps"] == 8
-
-
-def test_torchrun_with_a_recipe_of_one_device_is_refused(job: Jobs) -> None:
-    ended = job().start("", *TORCHRUN).wait()
-    assert ended.code != 0
-    assert "trainer=ddp" in ended.err

@@ -10,7 +10,7 @@ import torch
 
 from gatecast.models.forecaster import RecurrentForecaster
 from gatecast.models.inputs import Batch, InputSpec
-from tests.recipes import model_of
+from tests.recipes import NORMALISATIONS, model_of
 
 
 @pytest.fixture(scope="session")
@@ -70,13 +70,8 @@ def make_batch() -> Callable[..., Batch]:
 
 @pytest.fixture(
     scope="session",
-    params=[
-        {},
-        {"encoder_input": "patch"},
-        {"normalisation": "seasonal"},
-        {"normalisation": "seasonal", "log_floor": 1e-9, "encoder_input": "patch"},
-    ],
-    ids=["level", "level-segment", "seasonal", "seasonal-log-segment"],
+    params=NORMALISATIONS.values(),
+    ids=NORMALISATIONS,
 )
 def make_kind(request: pytest.FixtureRequest, make_spec: Callable[..., InputSpec]) -> Any:
     """As ``make_spec``, for every normalisation."""

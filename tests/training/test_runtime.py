@@ -119,6 +119,12 @@ def test_torchrun_says_which_rank_this_is(monkeypatch: pytest.MonkeyPatch) -> No
     assert distributed.ranks(Fit(devices=-1)) == distributed.Ranks(5, 8, 4)
 
 
+def test_torchrun_with_a_recipe_of_one_device_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    torchrun(monkeypatch, RANK="1", WORLD_SIZE="2", LOCAL_WORLD_SIZE="2")
+    with pytest.raises(TrainError, match=r"DEVICES[\s\S]*trainer=ddp"):
+        distributed.ranks(Fit())
+
+
 def test_more_processes_than_windows_in_a_batch_are_refused(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
