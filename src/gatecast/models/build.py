@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import nn
 
 from gatecast.models.config import Ensemble, Linear, Logistic, Model, Recurrent
-from gatecast.models.ensemble import EnsembleForecaster
+from gatecast.models.ensemble import EnsembleForecaster, kept_recipes
 from gatecast.models.forecaster import RecurrentForecaster
 from gatecast.models.inputs import InputSpec
 from gatecast.models.linear import LinearForecaster
@@ -22,4 +22,5 @@ def build(model: Model, spec: InputSpec) -> nn.Module:
         case Logistic():
             return LogisticForecaster(model, spec)
         case Ensemble():
-            return EnsembleForecaster(model, spec)
+            nets = [build(recipe, sizes) for recipe, sizes in kept_recipes(model, spec)]
+            return EnsembleForecaster(model, spec, nets)

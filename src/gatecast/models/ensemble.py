@@ -30,7 +30,7 @@ def kept_recipes(model: Ensemble, spec: InputSpec) -> list[tuple[Single, InputSp
 
 
 class EnsembleForecaster(Calibrated):
-    """Members built from their own recipes, and which of them count; ``alike`` are those of the same recipe.
+    """Members, each of a recipe of its own, and which of them count; ``alike`` are those of the same recipe.
 
     The mean of quantiles (rather than of distribution functions) keeps intervals as sharp as the members' own.
     Source: Lichtendahl, Grushka-Cockayne & Winkler 2013. Of an event it is the mean of probabilities.
@@ -38,18 +38,17 @@ class EnsembleForecaster(Calibrated):
     Args:
         model: the recipe, with members.
         spec: its sizes, with the members' sizes.
+        nets: one for each of :func:`kept_recipes`.
     """
 
     counts: Tensor  # (M,) bool
 
-    def __init__(self, model: Ensemble, spec: InputSpec) -> None:
+    def __init__(self, model: Ensemble, spec: InputSpec, nets: list[nn.Module]) -> None:
         super().__init__(spec)
-        from gatecast.models.build import build
-
         both = kept_recipes(model, spec)
         recipes = [recipe for recipe, _ in both]
         self.sizes = [sizes for _, sizes in both]
-        self.members = nn.ModuleList(build(recipe, sizes) for recipe, sizes in both)
+        self.members = nn.ModuleList(nets)
         self.alike = [
             [k for k, other in enumerate(recipes) if other == recipe]
             for at, recipe in enumerate(recipes)

@@ -7,14 +7,13 @@ tried again, from its checkpoint; several commands may work on one study side by
 
 from __future__ import annotations
 
-import copy
 import fcntl
 import hashlib
 import json
 import math
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from functools import cached_property, partial
@@ -22,10 +21,8 @@ from pathlib import Path
 from typing import Any
 
 import optuna
-import pytorch_lightning as pl
 import torch
 from optuna.trial import FrozenTrial, TrialState
-from pytorch_lightning.utilities.exceptions import SIGTERMException
 from sqlalchemy.exc import SQLAlchemyError
 from torch import nn
 
@@ -46,6 +43,7 @@ from gatecast.training import trainer
 from gatecast.training.config import Fit
 from gatecast.tuning.config import Search
 from gatecast.tuning.space import Space
+from gatecast.tuning.watch import Watch
 
 STORE, LOCK = Path("tune.db"), Path(".tune.lock")
 _STARTUP = 5  # trials that run to their end before any is pruned
@@ -300,7 +298,7 @@ def _run(job: Job, trial: optuna.Trial, parent: str) -> _Ended:
     with runs.training_run(source, f"{job.variant} trial {trial.number}", params, tags) as run_id:
         model, fit = job.space.recipe(trial.params)
         spec = input_spec(job.panel, model)
-        watch = _Watch(trial, partial(job.score, spec), metric)
+        watch = Watch(trial, partial(job.score, spec), metric)
         try:
             trained = trainer.train(
                 _place(job, trial),
@@ -325,32 +323,6 @@ def _run(job: Job, trial: optuna.Trial, parent: str) -> _Ended:
         runs.log_metrics(run_id, {metric: score} | outcome | trained.cost)
         store.client().set_tag(run_id, "gatecast.trial", "complete")
     return score, TrialState.COMPLETE, f"{job.metric} {score:.4f}"
-
-
-class _Watch(pl.Callback):
-    """Scores the averaged net after every epoch, in units that all recipes share, and prunes by it."""
-
-    def __init__(self, trial: optuna.Trial, score: Callable[[nn.Module], float], name: str) -> None:
-        self.trial, self.score, self.name = trial, score, name
-        self.last, self.epoch = math.nan, 0
-
-    def on_validation_end(self, trainer: pl.Trainer, module: Any) -> None:
-        """Raise TrialPruned where the trial is worse than the median of the others at this epoch.
-
-        Raises:
-            SIGTERMException: also if it came after the last step, or the next trial would begin.
-        """
-        if module.asked_to_stop:
-            raise SIGTERMException
-        self.epoch = trainer.current_epoch
-        self.last = self.score(copy.deepcopy(module.average).float().cpu())
-        self.trial.report(self.last, self.epoch)
-        if module.logger is not None:
-            module.logger.log_metrics({f"{self.name}_by_epoch": self.last}, trainer.global_step)
-        ahead = self.epoch + 1 < (trainer.max_epochs or 0)
-        spared = "base" in self.trial.user_attrs  # what the others are measured by
-        if ahead and not spared and self.trial.should_prune():
-            raise optuna.TrialPruned
 
 
 def _found(job: Job, study: optuna.Study) -> Found:
