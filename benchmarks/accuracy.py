@@ -52,10 +52,10 @@ def make_panel(source: str) -> Any:
     if (
         source == "m4_hourly"
     ):  # the test file is the test span: training may use all but the validation's points
-        feed.task.splits = Splits("series_end", feed.task.horizon, 1)
+        feed.task.splits = Splits(by="series_end", validation=feed.task.horizon, test=1)
     if source == "etth1":
         feed.task.horizon = max(ETT_HORIZONS)
-    checked = ingest.check_feed(feed, None, feed.task.horizon)
+    checked = ingest.check_feed(feed)
     return build_panel(checked.observations, checked.static, feed, feasible=source != "m4_hourly")
 
 

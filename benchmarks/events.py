@@ -44,7 +44,7 @@ def make_panel() -> Any:
 
     feed = read("source", SOURCE, Feed)
     feed.name = SOURCE
-    checked = ingest.check_feed(feed, None, feed.task.horizon)
+    checked = ingest.check_feed(feed)
     return build_panel(checked.observations, checked.static, feed)
 
 

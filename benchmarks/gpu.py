@@ -16,7 +16,6 @@ import sys
 import tempfile
 import threading
 import time
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +38,7 @@ def rate(loop: str, precision: str, batch: int, steps: int, panel: Path) -> dict
 
     data = Panel.load(panel)
     fit = Fit(accelerator="gpu", max_epochs=1, steps_per_epoch=steps, batch_size=batch, threads=1)
-    fit = replace(fit, precision=precision, max_validation_windows=64)
+    fit = fit.model_copy(update={"precision": precision, "max_validation_windows": 64})
     meter = Meter()
     stamps: list[float] = []
 

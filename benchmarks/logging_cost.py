@@ -25,7 +25,6 @@ import statistics
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -88,12 +87,13 @@ def work(seed: int) -> dict[str, Any]:
     with _seconds(parts, "import"):
         import mlflow  # noqa: F401
 
+        from gatecast.models.config import flat
         from gatecast.registry import package, promotion
         from gatecast.registry.mlflow import runs, store
         from gatecast.registry.mlflow.model import log_package
     with _seconds(parts, "open"):
         store.experiment(meta.source)
-    params = runs.settings("lstm", seed, asdict(model), meta, fit=asdict(fit))
+    params = runs.settings("lstm", seed, flat(model), meta, fit=fit.model_dump())
     with _seconds(parts, "run"):
         run = runs.training_run(meta.source, runs.run_name("lstm", seed), params, {})
         run_id = run.__enter__()

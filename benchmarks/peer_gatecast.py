@@ -37,7 +37,11 @@ with P.span() as convert:
         name="m4",
         frequency="h",
         calendar=False,
-        task=Task(a.horizon, P.SEASON, splits=Splits("series_end", a.horizon, 1)),
+        task=Task(
+            horizon=a.horizon,
+            season_length=P.SEASON,
+            splits=Splits(by="series_end", validation=a.horizon, test=1),
+        ),
     )
     data = build_panel(
         pd.concat(frames, ignore_index=True), pd.DataFrame({"unique_id": ids}), feed, feasible=False

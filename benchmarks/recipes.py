@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 import yaml
 from omegaconf import OmegaConf
 
+from gatecast.config import GROUPS
 from gatecast.models.config import Model
 from gatecast.models.recipe import read_model
 
@@ -17,10 +18,11 @@ T = TypeVar("T")
 
 def read(group: str, name: str, schema: type[T]) -> T:
     """A recipe as its typed config; an unknown key is an error."""
-    node = OmegaConf.merge(
-        OmegaConf.structured(schema), OmegaConf.load(CONF / group / f"{name}.yaml")
-    )
-    recipe = OmegaConf.to_object(node)
+    path = CONF / group / f"{name}.yaml"
+    content = OmegaConf.to_container(OmegaConf.load(path), resolve=True)
+    assert isinstance(content, dict)
+    content |= {"name": name} if group == "source" else {}
+    recipe = GROUPS[group].read(content, str(path))
     assert isinstance(recipe, schema)
     return recipe
 

@@ -37,8 +37,7 @@ import psutil
 from benchmarks.common import fresh, say, write_panel, write_result
 from benchmarks.recipes import model_of
 from benchmarks.training import peers_net
-from gatecast.config import Config
-from gatecast.scoring.config import Score
+from gatecast.scoring.config import Score, Sink
 
 POINTS, HORIZON, PROCESSES = 500, 48, 2
 MODELS = {"segment": model_of(), "lstm_2x128": peers_net(2, 128)}
@@ -187,12 +186,12 @@ def run(model: str, series: int) -> dict[str, float]:
     target = snapshots.PACKAGES / digest[:16]
     target.parent.mkdir(parents=True, exist_ok=True)
     subprocess.run(["cp", "-rT", folder, target], check=True)
-    config = Config(score=Score(workers=PROCESSES))
+    rules = Score(workers=PROCESSES)
     for left in ("forecasts", "ledger.db"):
         subprocess.run(["rm", "-rf", left], check=True)
     begin, cpu = time.perf_counter(), _cpu()
     asked: dict[str, Any] = {"feed": {}, "as_of": None, "kind": "live"}
-    done = protocol.publish(Path(str(series)), best, config, asked, begin)
+    done = protocol.publish(Path(str(series)), best, asked, begin, rules, Sink())
     seconds, used = time.perf_counter() - begin, _cpu() - cpu
     assert done.manifest["rows"] == series * HORIZON
     return {"seconds": seconds, "cpu_seconds": used}

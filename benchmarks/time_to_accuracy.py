@@ -17,7 +17,6 @@ import json
 import sys
 import tempfile
 import time
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -64,7 +63,7 @@ def train(seed: int, precision: str) -> list[dict[str, float]]:
     from gatecast.data.build_panel import build_panel
 
     feed = read("source", "m4_hourly", Feed)
-    checked = ingest.check_feed(feed, None, feed.task.horizon)
+    checked = ingest.check_feed(feed)
     data = build_panel(checked.observations, checked.static, feed)
     scores = _Scores(data)  # the clock starts
     import pytorch_lightning as pl
@@ -81,7 +80,7 @@ def train(seed: int, precision: str) -> list[dict[str, float]]:
 
     scaling = fit_scaling(data)
     model, fit = model_recipe("lstm_experts"), read("trainer", "auto", Fit)
-    fit = replace(fit, precision=precision)
+    fit = fit.model_copy(update={"precision": precision})
     fitted = trainer.train("benchmark", data, model, fit, seed, callbacks=[Score()])
     scores.add(NetPredictor("shipped", fitted.net, fitted.spec, fitted.scaling, data.meta))
     return scores.epochs

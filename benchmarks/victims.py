@@ -24,13 +24,12 @@ import pandas as pd
 import psutil
 
 from benchmarks.recipes import model_of
-from gatecast.config import Config
 from gatecast.core import failpoints
 from gatecast.core.errors import GatecastError, ScoringError
 from gatecast.core.ledger import Ledger
 from gatecast.data import ingest
 from gatecast.data.build_panel import build_panel
-from gatecast.data.config import Feed, RawFile, Splits, Task
+from gatecast.data.config import FileFeed, RawFile, Splits, Task
 from gatecast.registry import package, promotion
 from gatecast.registry.mlflow import store as mlflow_store
 from gatecast.scoring import job, read_forecasts, run, store
@@ -39,13 +38,13 @@ from gatecast.scoring.engines import local
 from gatecast.training.config import Fit
 
 SERIES, HORIZON = 7, 5
-FEED = Feed(
+FEED = FileFeed(
     name="sales",
-    files=[RawFile("sales.csv")],
+    files=[RawFile(path="sales.csv")],
     id="unique_id",
     time=["ds"],
     frequency="D",
-    task=Task(HORIZON, 7, splits=Splits("time", 21, 21)),
+    task=Task(horizon=HORIZON, season_length=7, splits=Splits(by="time", validation=21, test=21)),
 )
 _UNDISTURBED = "undisturbed.parquet"  # forecasts of a run that nothing happened to
 QUIET = {
@@ -70,7 +69,7 @@ def stage(folder: Path, empty_store: Path | None = None) -> Iterator[Path]:
         for name in ("MLFLOW_TRACKING_URI", "GATECAST_LEDGER_URI", "GATECAST_DATA_DIR"):
             os.environ.pop(name, None)
         write_feed(0.0)
-        checked = ingest.check_feed(FEED, None, HORIZON)
+        checked = ingest.check_feed(FEED)
         built = build_panel(checked.observations, checked.static, FEED)
         from gatecast.training import trainer
 
@@ -83,7 +82,7 @@ def stage(folder: Path, empty_store: Path | None = None) -> Iterator[Path]:
         shutil.rmtree("models")
         name_champion(1)
         with patch.object(job, "SERIES", 2):
-            run.score(FEED, Config())
+            run.score(FEED)
         _without_time(read_forecasts("sales")).to_parquet(_UNDISTURBED)
         for left in ("forecasts", "data"):
             shutil.rmtree(left)
@@ -163,7 +162,7 @@ def scored(before: Callable[[], object] = lambda: None) -> Child:
     status = 1
     try:
         before()
-        run.score(FEED, Config())
+        run.score(FEED)
         status = 0
     except GatecastError as error:
         Path("said.txt").write_text(str(error), encoding="utf-8")
@@ -298,7 +297,7 @@ def score_by_two(engine: str, until: str) -> int:
     for where, name, instead in patches:
         setattr(where, name, instead)
     try:
-        run.score(FEED, Config(score=Score(engine=engine, workers=2)))
+        run.score(FEED, rules=Score.model_validate({"engine": engine, "workers": 2}))
     except GatecastError as error:
         print(error)
         return 2

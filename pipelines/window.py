@@ -1,41 +1,6 @@
 """Observations to panel: one memory-mapped buffer, the time axis, the split points, the resolved task."""
 
-import time
-from pathlib import Path
-
-from gatecast.cli import entry
-from gatecast.config import Config
-
-OBSERVATIONS = Path("data/observations")
-PANEL = Path("data/panel")
-
-
-@entry(groups=("source",))
-def main(config: Config) -> None:
-    from gatecast.data import ingest, windows
-    from gatecast.data.build_panel import build_panel
-
-    assert config.feed is not None
-    start = time.perf_counter()
-    observations, static = ingest.load(OBSERVATIONS, config.source)
-    built = build_panel(
-        observations,
-        static,
-        config.feed,
-        config.horizon,
-        config.season_length,
-        config.backtest.stride,
-    )
-    built.save(PANEL)
-    low, high = windows.training_range(built)
-    origins = {span: len(windows.rolling_origins(built, span)) for span in ("validation", "test")}
-    print(
-        f"window: {built.n_series:,} series, {len(built.values):,} rows x {len(built.meta.channels)} channels;"
-        f" horizon {built.meta.horizon}, season {built.meta.season_length};"
-        f" {int((high - low).sum()):,} training origins, {origins['validation']:,} validation"
-        f" and {origins['test']:,} test windows -> {PANEL} in {time.perf_counter() - start:.1f} s"
-    )
-
+from gatecast.cli.commands.window import main
 
 if __name__ == "__main__":
     main()

@@ -7,16 +7,20 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from copy import deepcopy
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from gatecast import checks
-from gatecast.config import Config
+from gatecast import cli
+from gatecast.cli.commands import promote, score
+from gatecast.config import Settings
 from gatecast.core.errors import ConfigError
 from gatecast.core.forecast import MEDIAN, QUANTILES
-from gatecast.data.config import Covariates, Demo, Feed, RawFile, Splits, Task, data_dir
+from gatecast.core.schema import read
+from gatecast.data.config import data_dir, read_feed
 from gatecast.scoring.config import Sink
 from gatecast.training.config import Fit
 from gatecast.tuning.config import Search
@@ -24,37 +28,53 @@ from gatecast.tuning.config import Search
 ROOT = Path(__file__).resolve().parents[1]
 
 
-def good() -> Config:
-    """A configuration in which everything is present and in range."""
-    feed = Feed(name="shop", files=[RawFile("x.csv")], time=["ds"], task=Task(horizon=24))
-    return Config(
-        source="shop",
-        variants=["gru", "lstm"],
-        feed=feed,
-        fit=Fit(),
-        storage=Sink(),
-        variant="gru",
-    )
+GOOD: dict[str, dict[str, Any]] = {
+    "params": {"source": "shop", "variants": ["gru", "lstm"]},
+    "feed": {"name": "shop", "files": [{"path": "x.csv"}], "time": ["ds"], "task": {"horizon": 24}},
+    "fit": {},
+    "search": {"space": {"units": {"low": 8, "high": 64}}},
+    "storage": {},
+}
+"""Settings in which everything is in range."""
+
+READERS: dict[str, Callable[..., Any]] = {
+    "params": partial(read, Settings),
+    "feed": read_feed,
+    "fit": partial(read, Fit),
+    "search": partial(read, Search),
+    "storage": partial(read, Sink),
+}
+FILES = {
+    "params": "params.yaml",
+    "feed": "conf/source/shop.yaml",
+    "fit": "conf/trainer/smoke.yaml",
+    "search": "conf/tune/mine.yaml",
+    "storage": "conf/sink/mine.yaml",
+}
 
 
-def put(node: Any, path: str, value: Any) -> None:
-    *parents, last = path.split(".")
-    for name in parents:
-        node = getattr(node, name)
-    assert hasattr(node, last)
-    setattr(node, last, value)
+def changed(path: str, value: Any) -> Any:
+    """Read good settings in which one value is another."""
+    section, *inner = path.split(".")
+    if section not in GOOD:
+        section, inner = "params", [section, *inner]
+    content = deepcopy(GOOD[section])
+    node = content
+    for name in inner[:-1]:
+        node = node.setdefault(name, {})
+    node[inner[-1]] = value
+    return READERS[section](content, FILES[section])
 
 
 def refused(path: str, value: Any) -> ConfigError:
-    wrong = good()
-    put(wrong, path, value)
     with pytest.raises(ConfigError) as caught:
-        checks.check(wrong, {"source": "shop", "model": "gru", "trainer": "smoke"})
+        changed(path, value)
     return caught.value
 
 
-def test_a_configuration_in_range_passes() -> None:
-    checks.check(good())
+def test_settings_in_range_pass() -> None:
+    for section, content in GOOD.items():
+        READERS[section](content, FILES[section])
 
 
 @pytest.mark.parametrize(
@@ -78,9 +98,7 @@ def test_a_configuration_in_range_passes() -> None:
     ],
 )
 def test_the_ends_of_a_range_belong_to_it(path: str, value: Any) -> None:
-    edge = good()
-    put(edge, path, value)
-    checks.check(edge)
+    changed(path, value)
 
 
 @pytest.mark.parametrize(
@@ -124,15 +142,13 @@ def test_a_value_of_params_yaml_out_of_range_is_refused(path: str, value: Any) -
         ({"space": {"units": {"low": 8, "high": "x"}}}, "`space.units` is (8, 'x')"),
         ({"space": {"units": {"low": 8, "high": 8}}}, "`space.units.low` is 8"),
         ({"space": {"units": {"low": 0, "high": 8, "log": True}}}, "above 0 for `log`"),
-        ({"space": {"units": 8}}, "`space.units` is 8"),
-        ({"space": {"units": {"low": 8, "hihg": 16}}}, "`hihg`"),
+        ({"space": {"units": 8}}, "`space.units` cannot be used: 8 is not a mapping"),
+        ({"space": {"units": {"low": 8, "hihg": 16}}}, "`space.units.hihg`. Did you mean 'high'?"),
     ],
 )
 def test_a_tuning_recipe_out_of_range_is_refused(changes: dict[str, Any], said: str) -> None:
-    wrong = good()
-    wrong.search = Search(**{"space": {"units": {"low": 8, "high": 64}}} | changes)
     with pytest.raises(ConfigError) as caught:
-        checks.check(wrong, {"tune": "mine"})
+        READERS["search"](GOOD["search"] | changes, FILES["search"])
     assert "conf/tune/mine.yaml" in str(caught.value)
     assert said in str(caught.value)
 
@@ -150,14 +166,14 @@ def test_a_tuning_recipe_out_of_range_is_refused(changes: dict[str, Any], said: 
         ("task.splits.test", 1.5),
         ("task.splits.test", float("nan")),
         ("files", []),
-        ("files", [RawFile("")]),
+        ("files", [{"path": ""}]),
         ("time", []),
     ],
 )
 def test_a_value_of_a_source_recipe_out_of_range_is_refused(path: str, value: Any) -> None:
     error = refused(f"feed.{path}", value)
     assert error.code == "RANGE"
-    assert f"conf/source/shop.yaml: `{path}`" in str(error)
+    assert f"conf/source/shop.yaml: `{path}" in str(error)
 
 
 @pytest.mark.parametrize(
@@ -212,13 +228,13 @@ def test_an_unknown_choice_is_refused_with_the_nearest_known_one(
 @pytest.mark.parametrize(
     ("covariates", "told"),
     [
-        (Covariates(past=["t"], future=["t"]), "two roles"),
-        (Covariates(past=["t"], categorical=["wind"]), "wind"),
-        (Covariates(past=["y"]), "target"),
+        ({"past": ["t"], "future": ["t"]}, "two roles"),
+        ({"past": ["t"], "categorical": ["wind"]}, "wind"),
+        ({"past": ["y"]}, "target"),
     ],
 )
 def test_covariates_that_contradict_each_other_are_refused(
-    covariates: Covariates, told: str
+    covariates: dict[str, Any], told: str
 ) -> None:
     error = refused("feed.covariates", covariates)
     assert error.code == "RANGE"
@@ -230,53 +246,46 @@ def test_covariates_that_contradict_each_other_are_refused(
     [
         ({"layout": "wide_rows", "start": "2000-01-01"}, "`id`"),
         ({"layout": "wide_rows", "id": "V1"}, "`start`"),
-        ({"layout": "wide", "covariates": Covariates(past=["t"])}, "`covariates`"),
+        ({"layout": "wide", "covariates": {"past": ["t"]}}, "`covariates`"),
     ],
 )
 def test_a_layout_without_the_keys_it_needs_is_refused(keys: dict[str, Any], told: str) -> None:
-    wrong = good()
-    for name, value in keys.items():
-        put(wrong.feed, name, value)
     with pytest.raises(ConfigError, match=told):
-        checks.check(wrong)
+        read_feed(GOOD["feed"] | keys, FILES["feed"])
 
 
 @pytest.mark.parametrize(("key", "value"), [("n_series", 0), ("n_days", 13)])
 def test_a_demo_too_small_is_refused(key: str, value: int) -> None:
-    wrong = good()
-    assert wrong.feed is not None
-    wrong.feed.kind, wrong.feed.files = "demo", []
-    checks.check(wrong)
-    wrong.feed.demo = Demo(**{key: value})
+    small = {"name": "demo", "kind": "demo", "task": {"horizon": 24}}
+    read_feed(small, "conf/source/demo.yaml")
     with pytest.raises(ConfigError, match=f"demo.{key}"):
-        checks.check(wrong)
+        read_feed(small | {"demo": {key: value}}, "conf/source/demo.yaml")
+
+
+@pytest.mark.parametrize("key", ["files", "layout", "start", "rows"])
+def test_a_setting_of_files_is_none_of_the_demo(key: str) -> None:
+    demo = {"name": "demo", "kind": "demo", "task": {"horizon": 24}, key: 3}
+    with pytest.raises(ConfigError, match=f"there is no setting `{key}`") as caught:
+        read_feed(demo, "conf/source/demo.yaml")
+    assert caught.value.code == "UNKNOWN-KEY"
 
 
 @pytest.mark.parametrize(
     "event", [{"above": 1.0, "below": 0.0}, {"over": 1.0}, {"above": float("nan")}], ids=str
 )
 def test_an_event_has_one_finite_threshold(event: dict[str, float]) -> None:
-    wrong = good()
-    assert wrong.feed is not None
-    wrong.feed.task.event = event
-    with pytest.raises(ConfigError, match=r"`task.event` is .* one finite threshold"):
-        checks.check(wrong)
+    error = refused("feed.task.event", event)
+    assert "`task.event` is" in str(error)
+    assert "one finite threshold" in str(error)
 
 
 def test_a_variant_is_not_called_persistence_but_may_be_called_logistic() -> None:
-    named = good()
-    named.variants = ["logistic"]
-    checks.check(named)
-    named.variants = ["persistence"]
-    with pytest.raises(ConfigError, match="without the names of the baselines"):
-        checks.check(named)
+    assert changed("variants", ["logistic"]).variants == ["logistic"]
+    assert "without the names of the baselines" in str(refused("variants", ["persistence"]))
 
 
 def test_spans_of_whole_steps_and_fractions_may_be_mixed() -> None:
-    mixed = good()
-    assert mixed.feed is not None
-    mixed.feed.task.splits = Splits("series_end", 24, 0.25)
-    checks.check(mixed)
+    changed("feed.task.splits", {"by": "series_end", "validation": 24, "test": 0.25})
 
 
 def test_the_quantile_grid_is_symmetric_around_its_median() -> None:
@@ -441,42 +450,37 @@ def test_a_source_whose_name_is_no_plain_file_name_is_refused(name: str) -> None
     assert "it names the source" in str(error)
 
 
-MODES = ("now", "due", "backfill")
-
-
 def test_a_command_does_its_first_mode_unless_told_otherwise() -> None:
-    for modes, mode in ((MODES, "now"), (("promote", "rollback"), "promote"), ((), "")):
-        chosen = Config()
-        checks.check_mode(chosen, modes)
-        assert chosen.mode == mode
+    assert score.Options().mode == "now"
+    assert promote.Options().mode == "promote"
 
 
 @pytest.mark.parametrize(
-    ("given", "modes", "said"),
+    ("command", "given", "said"),
     [
-        ({"mode": "rolback"}, ("promote", "rollback"), "Did you mean 'rollback'"),
-        ({"mode": "rollback"}, MODES, "none of now, due, backfill"),
-        ({"mode": "due"}, ("promote", "rollback"), "none of promote, rollback"),
-        ({"mode": "due"}, (), "left out here"),
-        ({"mode": "backfill", "begin": "2025-03-01"}, MODES, "`to` and `mode=backfill` need"),
-        ({"mode": "backfill", "end": "2025-03-01"}, MODES, "`from` and `mode=backfill` need"),
-        ({"end": "2025-03-01"}, MODES, "`to` and `mode=backfill` need"),
-        ({"hindcast": True}, MODES, "`hindcast` is of `mode=backfill`"),
-        ({"mode": "due", "as_of": "2025-03-01"}, MODES, "takes the time from its slots"),
+        ("promote", {"mode": "rolback"}, "Did you mean 'rollback'"),
+        ("score", {"mode": "rollback"}, "none of now, due, backfill"),
+        ("promote", {"mode": "due"}, "none of promote, rollback"),
+        ("promote", {"reason": "worse"}, "`reason` is of `mode=rollback`"),
+        ("ingest", {"mode": "due"}, "there is no setting `mode`"),
+        ("score", {"mode": "backfill", "from": "2025-03-01"}, "`to` and `mode=backfill` need"),
+        ("score", {"mode": "backfill", "to": "2025-03-01"}, "`from` and `mode=backfill` need"),
+        ("score", {"to": "2025-03-01"}, "`to` and `mode=backfill` need"),
+        ("score", {"hindcast": True}, "`hindcast` is of `mode=backfill`"),
+        ("lineage", {}, "run_key=…, version=… and digest=…"),
+        ("lineage", {"version": 1, "digest": "2330"}, "run_key=…, version=… and digest=…"),
     ],
 )
 def test_what_a_command_cannot_be_asked_to_do_is_refused(
-    given: dict[str, Any], modes: tuple[str, ...], said: str
+    command: str, given: dict[str, Any], said: str
 ) -> None:
     with pytest.raises(ConfigError) as caught:
-        checks.check_mode(Config(**given), modes)
+        read(cli.command(command).options, given, "the command line")
     assert said in str(caught.value)
 
 
 def test_only_a_long_table_says_when_a_row_became_known() -> None:
-    wide = good()
-    assert wide.feed is not None
-    wide.feed.known_at, wide.feed.layout = "said", "wide"
+    wide = GOOD["feed"] | {"known_at": "said", "layout": "wide"}
     with pytest.raises(ConfigError, match=r"`known_at` is 'said', but must be null for wide"):
-        checks.check(wide)
+        read_feed(wide, FILES["feed"])
     assert "a column of its own" in str(refused("feed.known_at", "y"))

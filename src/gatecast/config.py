@@ -1,12 +1,18 @@
-"""Everything a command may read, as Hydra composes it. The top level is ``params.yaml``."""
+"""What a command works with: ``params.yaml`` and the recipes that were chosen, each a schema of its room."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from gatecast.data.config import Feed
-from gatecast.evaluation.config import Backtest
+from pydantic import Field, field_validator
+
+from gatecast.core.schema import Schema, Text, read, require
+from gatecast.data.config import SourceRecipe, read_feed
+from gatecast.evaluation.config import BASELINES, PERSISTENCE, Backtest
+from gatecast.models.config import Model, Recurrent
+from gatecast.models.recipe import read_model
 from gatecast.registry.config import Promote, Registry
 from gatecast.schedule.config import Schedule
 from gatecast.scoring.config import Score, Sink
@@ -14,40 +20,131 @@ from gatecast.training.config import Fit
 from gatecast.tuning.config import Search
 
 
-@dataclass
-class Config:
-    """Everything a pipeline step may read. The top level is ``params.yaml``."""
+class Settings(Schema):
+    """``params.yaml``: what the user decides and several stages share."""
 
     source: str = ""
-    seed: int = 1
-    as_of: str | None = None
-    horizon: int | None = None
-    season_length: int | None = None
+    """A recipe in conf/source/."""
+
+    seed: int = Field(default=1, ge=0)
+    """Of the nets."""
+
+    as_of: Text | None = None
+    """Play another day: the feed as it was at this time, e.g. 2025-04-05T23:00."""
+
+    horizon: int | None = Field(default=None, ge=1)
+    """Steps to forecast; null: the source recipe's own."""
+
+    season_length: int | None = Field(default=None, ge=1)
+    """Steps in a season; null: the source recipe's own."""
+
     trainer: str = "auto"
+    """A recipe in conf/trainer/."""
+
     tune: str = "default"
-    variants: list[str] = field(default_factory=list)
-    backtest: Backtest = field(default_factory=Backtest)
-    promote: Promote = field(default_factory=Promote)
-    registry: Registry = field(default_factory=Registry)
+    """A recipe in conf/tune/."""
+
+    variants: list[str] = Field(min_length=1)
+    """Recipes in conf/model/, trained and compared."""
+
+    backtest: Backtest = Backtest()
+    """Rolling origins of the comparison."""
+
+    promote: Promote = Promote()
+    """The gate."""
+
+    registry: Registry = Registry()
+    """What housekeeping keeps."""
+
     sink: str = "parquet"
-    score: Score = field(default_factory=Score)
-    schedule: Schedule = field(default_factory=Schedule)
-    feed: Feed | None = None
-    model: Any = None  # of `gatecast.models.config.Model`, read by `read_model`
-    fit: Fit | None = None
-    search: Search | None = None
-    storage: Sink | None = None
-    variant: str = ""  # name of the chosen model recipe
-    check: bool = False  # ingest: report on a feed, write nothing
-    fingerprint: bool = False  # ingest: only note which raw files there are
-    mode: str = ""  # promote: promote | rollback; score: now | due | backfill; empty: the first
-    begin: str | None = None  # score mode=backfill: first time (`from=` on the command line)
-    end: str | None = None  # score mode=backfill: last time, a bare date is all of it (`to=`)
-    hindcast: bool = False  # score mode=backfill: by the champion of now, not by that of each time
-    reason: str = ""  # promote: why it is rolled back, for the ledger
-    event: bool = False  # promote mode=rollback, lineage: of the champion, or version, that forecasts an event
-    run_key: str | None = None  # lineage, report: of these forecasts
-    version: int | None = None  # lineage: of this registered version
-    digest: str | None = None  # lineage: of this package
-    format: str = "text"  # lineage: text | json
-    apply: bool = False  # housekeeping: do it
+    """A recipe in conf/sink/."""
+
+    score: Score = Score()
+    """A scoring run."""
+
+    schedule: Schedule = Schedule()
+    """When ``mode=due`` scores."""
+
+    @field_validator("variants")
+    @classmethod
+    def _named(cls, variants: list[str]) -> list[str]:
+        taken = sorted(set(variants) & {*BASELINES, PERSISTENCE})
+        require(not taken, "", taken, "without the names of the baselines")
+        require(len(set(variants)) == len(variants), "", variants, "without repeats")
+        return variants
+
+
+@dataclass(frozen=True)
+class Group:
+    """A Hydra group: the key that its recipes have in the composed configuration, and what reads them."""
+
+    package: str
+    schema: type
+    read: Callable[..., Any]
+
+
+def _schema(schema: type[Schema]) -> Callable[..., Any]:
+    return lambda content, where, **names: read(schema, content, where, **names)
+
+
+def _model(
+    content: Mapping[str, Any], where: str, overridden: Collection[str] = (), **_: Any
+) -> Model:
+    also = any(key.startswith("model.") for key in overridden)
+    return read_model(content, f"{where} and the command line" if also else where)
+
+
+GROUPS = {
+    "source": Group("feed", SourceRecipe, read_feed),
+    "model": Group("model", Recurrent, _model),
+    "trainer": Group("fit", Fit, _schema(Fit)),
+    "tune": Group("search", Search, _schema(Search)),
+    "sink": Group("storage", Sink, _schema(Sink)),
+}
+
+
+@dataclass(frozen=True)
+class Config:
+    """One call of a command.
+
+    Attributes:
+        settings: ``params.yaml`` with what the command line changes.
+        recipes: the chosen recipe of each group that the command takes.
+        names: their names.
+        overrides: the command line, as Hydra has it.
+    """
+
+    settings: Settings
+    recipes: Mapping[str, Any]
+    names: Mapping[str, str]
+    overrides: Sequence[str] = ()
+
+    @property
+    def feed(self) -> SourceRecipe:
+        recipe: SourceRecipe = self.recipes["source"]
+        return recipe
+
+    @property
+    def model(self) -> Model:
+        recipe: Model = self.recipes["model"]
+        return recipe
+
+    @property
+    def variant(self) -> str:
+        """Name of the model recipe."""
+        return self.names["model"]
+
+    @property
+    def fit(self) -> Fit:
+        recipe: Fit = self.recipes["trainer"]
+        return recipe
+
+    @property
+    def search(self) -> Search:
+        recipe: Search = self.recipes["tune"]
+        return recipe
+
+    @property
+    def storage(self) -> Sink:
+        recipe: Sink = self.recipes["sink"]
+        return recipe

@@ -11,7 +11,7 @@ import pytest
 
 from gatecast.core.errors import IngestError
 from gatecast.data import contract, ingest
-from gatecast.data.config import Covariates, Feed, RawFile, Splits, Task
+from gatecast.data.config import Covariates, Feed, FileFeed, RawFile, Splits, Task
 
 OBSERVATIONS = Path("data/observations")
 
@@ -49,7 +49,7 @@ def make_feed() -> Callable[..., Feed]:
             "covariates": Covariates(**(cov or {})),
             "task": Task(horizon=2, season_length=1, splits=Splits(validation=2, test=2)),
         }
-        return Feed(**(recipe | keys))
+        return FileFeed(**(recipe | keys))
 
     return make
 
@@ -73,10 +73,10 @@ def long_csv() -> Callable[..., str]:
 
 @pytest.fixture
 def ingested() -> Callable[..., contract.Checked]:
-    """``ingested(feed, as_of=None, horizon=2)``: read, check and write to data/observations."""
+    """``ingested(feed, as_of=None)``: read, check and write to data/observations."""
 
-    def run(feed: Feed, as_of: str | None = None, horizon: int = 2) -> contract.Checked:
-        checked = ingest.check_feed(feed, as_of, horizon)
+    def run(feed: Feed, as_of: str | None = None) -> contract.Checked:
+        checked = ingest.check_feed(feed, as_of)
         ingest.write(checked, OBSERVATIONS)
         return checked
 

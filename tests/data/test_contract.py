@@ -529,17 +529,17 @@ def test_values_after_as_of_are_unknown(make_feed: MakeFeed, ingested: Ingested)
     assert checked.report["last"] == "2024-01-01 04:00:00"
 
 
-def test_covariates_known_ahead_are_kept_for_the_horizon_after_as_of(
+def test_covariates_known_ahead_are_kept_after_as_of(
     make_feed: MakeFeed, ingested: Ingested
 ) -> None:
-    checked = ingested(make_feed(PLAYED, cov=ROLES), as_of=NOON, horizon=3)
-    assert list(checked.observations["ahead"]) == [20, 21, 22, 23, 24, 25, 26, 27]
-    assert checked.report["rows_known_ahead"] == 3
-    assert checked.report["ignored_after_as_of"] == 2
+    checked = ingested(make_feed(PLAYED, cov=ROLES), as_of=NOON)
+    assert list(checked.observations["ahead"]) == list(range(20, 30))
+    assert checked.report["rows_known_ahead"] == 5
+    assert checked.report["ignored_after_as_of"] == 0
 
 
 def test_past_covariates_after_as_of_are_hidden(make_feed: MakeFeed, ingested: Ingested) -> None:
-    got = ingested(make_feed(PLAYED, cov=ROLES), as_of=NOON, horizon=3).observations
+    got = ingested(make_feed(PLAYED, cov=ROLES), as_of=NOON).observations
     assert list(got["weather"].dropna()) == [10, 11, 12, 13, 14]
 
 
@@ -556,14 +556,6 @@ def test_a_series_that_begins_after_as_of_is_not_there_yet(
     text = PLAYED + f"late,{HOUR.format(8)},1,1,1\n"
     got = ingested(make_feed(text, cov=ROLES), as_of=NOON).observations
     assert set(got["unique_id"]) == {"a"}
-
-
-def test_as_of_counts_months_for_a_monthly_feed(make_feed: MakeFeed, ingested: Ingested) -> None:
-    stamps = pd.date_range("2024-01-01", periods=12, freq="MS")
-    text = "id,ds,y,ahead\n" + "".join(f"a,{t.date()},1,{t.month}\n" for t in stamps)
-    feed = make_feed(text, cov={"future": ["ahead"]}, frequency="MS")
-    got = ingested(feed, as_of="2024-03-15", horizon=2).observations
-    assert list(got["ahead"]) == [1, 2, 3, 4, 5]
 
 
 def test_an_as_of_that_is_no_time_is_refused(make_feed: MakeFeed, refusal: Refusal) -> None:

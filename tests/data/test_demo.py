@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from gatecast.core.errors import GatecastError, IngestError
 from gatecast.data import contract, ingest
 from gatecast.data.build_panel import build_panel
-from gatecast.data.config import Covariates, Demo, Feed, Splits, Task
+from gatecast.data.config import Covariates, Demo, DemoFeed, Feed, Splits, Task
 from gatecast.data.sources import demo
 
 SIZE = Demo(n_series=100, n_days=80)  # series 10 dies, series 7 begins late
@@ -23,15 +23,21 @@ Ingested = Callable[..., contract.Checked]
 
 @pytest.fixture(scope="module")
 def feed() -> pd.DataFrame:
-    return demo.generate(SIZE, None, 48)
+    return demo.generate(SIZE)
 
 
 @pytest.fixture(scope="module")
 def recipe() -> Feed:
     names = ["region", "kind"]
-    covariates = Covariates(names, [], ["temperature", "promotion", "holiday"], names)
-    task = Task(48, 24, 24, Splits("time", 0.1, 0.2))
-    return Feed("demo", "demo", frequency="h", covariates=covariates, demo=SIZE, task=task)
+    covariates = Covariates(
+        static=names, past=[], future=["temperature", "promotion", "holiday"], categorical=names
+    )
+    task = Task(
+        horizon=48, season_length=24, stride=24, splits=Splits(by="time", validation=0.1, test=0.2)
+    )
+    return DemoFeed(
+        name="demo", kind="demo", frequency="h", covariates=covariates, demo=SIZE, task=task
+    )
 
 
 def keyed(table: pd.DataFrame) -> pd.DataFrame:
@@ -44,7 +50,7 @@ def stamps_of(feed: pd.DataFrame, series: str) -> pd.DatetimeIndex:
 
 
 def test_the_demo_is_the_same_every_time(feed: pd.DataFrame) -> None:
-    pd.testing.assert_frame_equal(demo.generate(SIZE, None, 48), feed)
+    pd.testing.assert_frame_equal(demo.generate(SIZE), feed)
 
 
 @pytest.mark.parametrize("as_of", ["2025-01-20T05:00", "2025-02-14T23:00", "2025-03-20T12:00"])
@@ -83,9 +89,9 @@ def test_the_demo_ends_where_it_says(feed: pd.DataFrame) -> None:
     assert feed["unique_id"].nunique() == 100
 
 
-def test_covariates_are_known_for_the_horizon_and_values_are_not(feed: pd.DataFrame) -> None:
+def test_covariates_are_known_a_week_ahead_and_values_are_not(feed: pd.DataFrame) -> None:
     ahead = feed[feed["ds"] > demo.end(SIZE)]
-    assert ahead["ds"].nunique() == 48
+    assert ahead["ds"].nunique() == demo.AHEAD
     assert ahead["y"].isna().all()
     assert ahead[["temperature", "promotion", "holiday"]].notna().all(axis=None)
 
@@ -142,7 +148,7 @@ def test_demand_is_never_negative(feed: pd.DataFrame) -> None:
 
 
 def test_the_demo_passes_its_own_contract(ingested: Ingested, recipe: Feed) -> None:
-    report = ingested(recipe, horizon=48).report
+    report = ingested(recipe).report
     assert report["rows_in"] == report["accepted"] + report["repaired"]
     assert set(report["repairs"]) == {"EXACT-DUPLICATE"}
     assert report["missing_rows"] > 0
@@ -150,7 +156,7 @@ def test_the_demo_passes_its_own_contract(ingested: Ingested, recipe: Feed) -> N
 
 
 def test_the_demo_makes_a_panel_with_windows(recipe: Feed) -> None:
-    checked = ingest.check_feed(recipe, None, 48)
+    checked = ingest.check_feed(recipe)
     built = build_panel(checked.observations, checked.static, recipe)
     assert built.n_series == 100
     assert [c.name for c in built.meta.channels] == ["y", "temperature", "promotion", "holiday"]
@@ -161,25 +167,25 @@ def test_the_demo_makes_a_panel_with_windows(recipe: Feed) -> None:
 
 
 def test_a_series_that_has_not_begun_is_set_aside_until_it_has(recipe: Feed) -> None:
-    early = ingest.check_feed(recipe, "2025-01-20T23:00", 48)
-    assert early.report["quarantine"] == {"SERIES-EMPTY": 48 * 3}  # sites 7, 40 and 73
+    early = ingest.check_feed(recipe, "2025-01-20T23:00")
+    assert early.report["quarantine"] == {"SERIES-EMPTY": demo.AHEAD * 3}  # sites 7, 40 and 73
     assert "site_007" not in set(early.observations["unique_id"])
 
 
 def test_a_day_before_the_demo_is_refused() -> None:
     with pytest.raises(IngestError, match="2024-12-31") as caught:
-        demo.generate(SIZE, "2024-12-31T23:00", 48)
+        demo.generate(SIZE, "2024-12-31T23:00")
     assert caught.value.code == "AS-OF"
 
 
 def test_an_as_of_that_is_no_time_is_refused_by_the_demo_too() -> None:
     with pytest.raises(GatecastError) as caught:
-        demo.generate(SIZE, "soon", 48)
+        demo.generate(SIZE, "soon")
     assert caught.value.code == "AS-OF"
 
 
 def test_an_as_of_with_an_offset_is_understood_by_the_demo_too() -> None:
-    small = Demo(2, 20)
+    small = Demo(n_series=2, n_days=20)
     pd.testing.assert_frame_equal(
         demo.generate(small, "2025-01-10T12:00+00:00", 0),
         demo.generate(small, "2025-01-10T12:00", 0),

@@ -277,17 +277,30 @@ def test_scoring_may_build_a_panel_of_any_length(
 def test_the_recipe_gives_the_task_and_an_override_wins(
     make_feed: MakeFeed, panel_of: Build, long_csv: LongCsv
 ) -> None:
-    feed = make_feed(long_csv({"a": [1.0] * 40}), task=Task(6, 24, stride=3))
+    feed = make_feed(long_csv({"a": [1.0] * 40}), task=Task(horizon=6, season_length=24, stride=3))
     meta = panel_of(feed).meta
     assert (meta.horizon, meta.season_length, meta.stride) == (6, 24, 3)
     meta = panel_of(feed, horizon=5, season_length=12, stride=1).meta
     assert (meta.horizon, meta.season_length, meta.stride) == (5, 12, 1)
 
 
+@pytest.mark.parametrize(("freq", "horizon"), [("h", 3), ("MS", 2)])
+def test_covariates_known_further_ahead_than_the_horizon_are_left_out(
+    make_feed: MakeFeed, panel_of: Build, freq: str, horizon: int
+) -> None:
+    stamps = pd.date_range("2024-01-01", periods=30, freq=freq)
+    rows = [f"a,{t},{k if k < 24 else ''},{k}" for k, t in enumerate(stamps)]
+    feed = make_feed(
+        "id,ds,y,ahead\n" + "\n".join(rows) + "\n", cov={"future": ["ahead"]}, frequency=freq
+    )
+    built = panel_of(feed, horizon=horizon, season_length=1)
+    assert list(built.values[:, 1]) == list(range(24 + horizon))
+
+
 def test_without_a_stride_origins_are_a_horizon_apart(
     make_feed: MakeFeed, panel_of: Build, long_csv: LongCsv
 ) -> None:
-    feed = make_feed(long_csv({"a": [1.0] * 40}), task=Task(6, 24))
+    feed = make_feed(long_csv({"a": [1.0] * 40}), task=Task(horizon=6, season_length=24))
     assert panel_of(feed, horizon=5).meta.stride == 5
 
 
@@ -483,7 +496,8 @@ def test_a_fraction_is_at_least_one_horizon_long(make_feed: Callable[..., Feed])
     years = pd.date_range("2000-01-01", periods=24, freq="YS").as_unit("us")
     rows = pd.DataFrame({"unique_id": "a", "ds": years, "y": np.arange(24.0)})
     feed = make_feed(
-        frequency="YS", task=Task(horizon=4, season_length=1, splits=Splits("time", 0.1, 0.1))
+        frequency="YS",
+        task=Task(horizon=4, season_length=1, splits=Splits(by="time", validation=0.1, test=0.1)),
     )
     built = build_panel(rows, rows[["unique_id"]].drop_duplicates(), feed)
     train_end, validation_end, end = built.split_points

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +13,7 @@ from omegaconf import OmegaConf
 
 from gatecast.data import contract, ingest, sources, windows
 from gatecast.data.build_panel import build_panel
-from gatecast.data.config import Feed
+from gatecast.data.config import Feed, FileFeed, read_feed
 
 DATA = os.environ.get("GATECAST_DATA_DIR")
 RECIPES = Path(__file__).resolve().parents[2] / "conf/source"
@@ -25,16 +24,15 @@ pytestmark = pytest.mark.skipif(not DATA, reason="GATECAST_DATA_DIR names no fol
 @pytest.fixture(scope="module")
 def recipe() -> Callable[[str], Feed]:
     def load(name: str) -> Feed:
-        merged = OmegaConf.merge(
-            OmegaConf.structured(Feed), OmegaConf.load(RECIPES / f"{name}.yaml")
-        )
-        feed = OmegaConf.to_object(merged)
-        assert isinstance(feed, Feed)
-        files = [dataclasses.replace(f, path=str(Path(str(DATA), f.path))) for f in feed.files]
+        content = OmegaConf.to_container(OmegaConf.load(RECIPES / f"{name}.yaml"))
+        assert isinstance(content, dict)
+        feed = read_feed({str(k): v for k, v in content.items()} | {"name": name}, name)
+        assert isinstance(feed, FileFeed)
+        files = [f.model_copy(update={"path": str(Path(str(DATA), f.path))}) for f in feed.files]
         actuals = feed.actuals
         if actuals is not None:
-            actuals = dataclasses.replace(actuals, path=str(Path(str(DATA), actuals.path)))
-        return dataclasses.replace(feed, name=name, files=files, actuals=actuals)
+            actuals = actuals.model_copy(update={"path": str(Path(str(DATA), actuals.path))})
+        return feed.model_copy(update={"name": name, "files": files, "actuals": actuals})
 
     return load
 
@@ -46,7 +44,7 @@ def checked(recipe: Callable[[str], Feed]) -> Callable[[str], contract.Checked]:
     def run(name: str) -> contract.Checked:
         if name not in done:
             feed = recipe(name)
-            done[name] = ingest.check_feed(feed, None, feed.task.horizon)
+            done[name] = ingest.check_feed(feed)
         return done[name]
 
     return run

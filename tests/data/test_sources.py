@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from gatecast.core.errors import GatecastError
 from gatecast.data import contract, sources
-from gatecast.data.config import Demo, Feed, RawFile
+from gatecast.data.config import Demo, DemoFeed, Feed, RawFile, Task
 
 MakeFeed = Callable[..., Feed]
 Ingested = Callable[..., contract.Checked]
@@ -135,12 +135,12 @@ def test_several_files_of_a_recipe_are_one_feed(make_feed: MakeFeed, ingested: I
 def test_a_file_with_the_declared_sha256_is_read(make_feed: MakeFeed) -> None:
     digest = hashlib.sha256(one_row(6).encode()).hexdigest()
     write("feed.csv", one_row(6))
-    assert value_read(make_feed(files=[RawFile("feed.csv", sha256=digest)])) == 6
+    assert value_read(make_feed(files=[RawFile(path="feed.csv", sha256=digest)])) == 6
 
 
 def test_a_file_with_another_sha256_is_refused(make_feed: MakeFeed, refusal: Refusal) -> None:
     write("feed.csv", one_row(6))
-    message = refusal(make_feed(files=[RawFile("feed.csv", sha256="0" * 64)]), "FILE-HASH")
+    message = refusal(make_feed(files=[RawFile(path="feed.csv", sha256="0" * 64)]), "FILE-HASH")
     assert "feed.csv" in message
     assert "sha256" in message
 
@@ -175,7 +175,7 @@ def test_a_file_that_is_nowhere_is_downloaded_into_data_raw(
     make_feed: MakeFeed, server: str
 ) -> None:
     digest = hashlib.sha256(one_row(7).encode()).hexdigest()
-    feed = make_feed(files=[RawFile("feed.csv", url=f"{server}/feed.csv", sha256=digest)])
+    feed = make_feed(files=[RawFile(path="feed.csv", url=f"{server}/feed.csv", sha256=digest)])
     assert value_read(feed) == 7
     assert kept() == ["feed.csv"]
 
@@ -184,19 +184,21 @@ def test_a_download_with_another_sha256_is_refused_and_not_kept(
     make_feed: MakeFeed, refusal: Refusal, server: str
 ) -> None:
     url = f"{server}/feed.csv"
-    assert url in refusal(make_feed(files=[RawFile("feed.csv", url, "0" * 64)]), "FILE-HASH")
+    assert url in refusal(
+        make_feed(files=[RawFile(path="feed.csv", url=url, sha256="0" * 64)]), "FILE-HASH"
+    )
     assert kept() == []
 
 
 def test_a_download_that_breaks_off_is_refused_and_not_kept(
     make_feed: MakeFeed, refusal: Refusal, server: str
 ) -> None:
-    refusal(make_feed(files=[RawFile("feed.csv", url=f"{server}/broken.csv")]), "OFFLINE")
+    refusal(make_feed(files=[RawFile(path="feed.csv", url=f"{server}/broken.csv")]), "OFFLINE")
     assert kept() == []
 
 
 def test_a_download_keeps_the_folder_of_the_path(make_feed: MakeFeed, server: str) -> None:
-    feed = make_feed(files=[RawFile("deep/feed.csv", url=f"{server}/feed.csv")])
+    feed = make_feed(files=[RawFile(path="deep/feed.csv", url=f"{server}/feed.csv")])
     assert value_read(feed) == 7
 
 
@@ -206,7 +208,7 @@ def test_without_a_network_the_message_says_where_to_put_the_file(
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{closed.getsockname()[1]}/feed.csv"
-    message = refusal(make_feed(files=[RawFile("feed.csv", url=url)]), "OFFLINE")
+    message = refusal(make_feed(files=[RawFile(path="feed.csv", url=url)]), "OFFLINE")
     assert url in message
     assert "data/raw/" in message
     assert "GATECAST_DATA_DIR" in message
@@ -605,7 +607,9 @@ def test_the_fingerprint_of_a_glob_changes_when_a_file_joins(make_feed: MakeFeed
 
 
 def test_the_fingerprint_of_the_demo_tells_the_day_it_plays() -> None:
-    feed = Feed(name="demo", kind="demo", demo=Demo(5, 20))
+    feed = DemoFeed(
+        name="demo", kind="demo", demo=Demo(n_series=5, n_days=20), task=Task(horizon=24)
+    )
     assert sources.fingerprint(feed, None) != sources.fingerprint(feed, "2025-01-10T23:00")
 
 
@@ -614,7 +618,7 @@ def test_the_fingerprint_of_the_demo_tells_the_day_it_plays() -> None:
 
 def test_actuals_have_the_shape_of_the_feed_and_are_never_part_of_it(make_feed: MakeFeed) -> None:
     write("later.csv", one_row(42))
-    feed = make_feed(one_row(1), actuals=RawFile("later.csv"))
+    feed = make_feed(one_row(1), actuals=RawFile(path="later.csv"))
     later = sources.read_actuals(feed)
     assert later is not None
     assert list(later["y"]) == [42]

@@ -291,7 +291,11 @@ def test_gather_cuts_the_same_windows_as_a_loop(kind: str, data: st.DataObject) 
 def test_a_window_never_sees_the_series_beside_it() -> None:
     seen = Observed(
         [{0: 1.0, 1: 2.0, 2: 3.0}, {0: 7.0, 1: 8.0, 2: 9.0}],
-        Feed(name="t", frequency="h", task=Task(2, 1, splits=Splits(validation=1, test=1))),
+        Feed(
+            name="t",
+            frequency="h",
+            task=Task(horizon=2, season_length=1, splits=Splits(validation=1, test=1)),
+        ),
     )
     panel = seen.panel()
     assert np.isnan(windows.targets(panel, as_windows([(0, 3)]))).all()

@@ -13,7 +13,7 @@ import pytest
 from gatecast.core.forecast import QUANTILES, QuantileForecast
 from gatecast.data import ingest
 from gatecast.data.build_panel import build_panel
-from gatecast.data.config import Covariates, Demo, Feed, Splits, Task
+from gatecast.data.config import Covariates, Demo, DemoFeed, Feed, Splits, Task
 from gatecast.data.panel import Panel
 from gatecast.data.windows import Windows
 
@@ -53,7 +53,12 @@ def make_panel() -> Callable[..., Panel]:
             name="tiny",
             frequency=frequency,
             covariates=covariates or Covariates(),
-            task=Task(horizon, season_length, stride, splits or Splits("time", 0.2, 0.2)),
+            task=Task(
+                horizon=horizon,
+                season_length=season_length,
+                stride=stride,
+                splits=splits or Splits(by="time", validation=0.2, test=0.2),
+            ),
             **feed,
         )
         return build_panel(pd.concat(frames, ignore_index=True), statics, recipe, feasible=feasible)
@@ -64,28 +69,36 @@ def make_panel() -> Callable[..., Panel]:
 @pytest.fixture(scope="session")
 def demo_feed() -> Feed:
     """Twelve series of forty days of the embedded demo."""
-    return Feed(
+    return DemoFeed(
         name="demo",
         kind="demo",
         frequency="h",
         demo=Demo(n_series=12, n_days=40),
         covariates=Covariates(
-            ["region", "kind"], [], ["temperature", "promotion", "holiday"], ["region", "kind"]
+            static=["region", "kind"],
+            past=[],
+            future=["temperature", "promotion", "holiday"],
+            categorical=["region", "kind"],
         ),
-        task=Task(24, 24, splits=Splits("time", 0.15, 0.2), event={"above": 150.0}),
+        task=Task(
+            horizon=24,
+            season_length=24,
+            splits=Splits(by="time", validation=0.15, test=0.2),
+            event={"above": 150.0},
+        ),
     )
 
 
 @pytest.fixture(scope="session")
 def demo_frame(demo_feed: Feed) -> pd.DataFrame:
     """The demo as the long table that a user has."""
-    checked = ingest.check_feed(demo_feed, None, 24)
+    checked = ingest.check_feed(demo_feed)
     return checked.observations.merge(checked.static, on="unique_id")
 
 
 @pytest.fixture(scope="session")
 def demo_panel(demo_feed: Feed) -> Panel:
-    checked = ingest.check_feed(demo_feed, None, 24)
+    checked = ingest.check_feed(demo_feed)
     return build_panel(checked.observations, checked.static, demo_feed)
 
 

@@ -93,7 +93,9 @@ def test_no_number_is_asked_for_where_the_target_is_unknown(
 
 
 def test_a_span_without_origin_is_refused(make_panel: Panels) -> None:
-    panel = make_panel({"a": np.arange(60.0)}, splits=Splits("time", 10, 2), feasible=False)
+    panel = make_panel(
+        {"a": np.arange(60.0)}, splits=Splits(by="time", validation=10, test=2), feasible=False
+    )
     with pytest.raises(EvaluationError, match=r"NO-ORIGIN.*test span"):
         Backtest.of(panel)
 

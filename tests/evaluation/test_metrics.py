@@ -321,7 +321,11 @@ def test_scales_are_what_loops_find(data: st.DataObject, make_panel: Panels) -> 
         values[0] = values[-1] = 3.0
         series[name], begin[name] = values, int(r.integers(0, 10))
     panel = make_panel(
-        series, season_length=season, begin=begin, splits=Splits("series_end", 5, 6), feasible=False
+        series,
+        season_length=season,
+        begin=begin,
+        splits=Splits(by="series_end", validation=5, test=6),
+        feasible=False,
     )
     found = metrics.scales(panel)
     for i, name in enumerate(panel.ids):

@@ -50,8 +50,8 @@ def source() -> Panel:
     feed = Feed(
         name="tiny",
         frequency="h",
-        covariates=Covariates(["kind"], [], [], ["kind"]),
-        task=Task(H, 12, splits=Splits("time", 0.2, 0.3)),
+        covariates=Covariates(static=["kind"], past=[], future=[], categorical=["kind"]),
+        task=Task(horizon=H, season_length=12, splits=Splits(by="time", validation=0.2, test=0.3)),
     )
     static = table[["unique_id", "kind"]].drop_duplicates()
     return build_panel(table.drop(columns="kind"), static, feed)

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ import torch
 
 from gatecast.data import ingest
 from gatecast.data.build_panel import build_panel
-from gatecast.data.config import Covariates, Demo, Feed, Splits, Task
+from gatecast.data.config import Covariates, Demo, DemoFeed, Splits, Task
 from gatecast.data.panel import Panel
 from gatecast.models.config import Model, flat
 from gatecast.training.config import Fit
@@ -87,7 +87,9 @@ class Job:
     def start(self, body: str = "", *launcher: str) -> Job:
         """Start it, in a session of its own, with ``body`` run first."""
         script = self.path / "child.py"
-        script.write_text(_CHILD.format(model=flat(self.model), fit=asdict(self.fit), body=body))
+        script.write_text(
+            _CHILD.format(model=flat(self.model), fit=self.fit.model_dump(), body=body)
+        )
         env = {k: v for k, v in os.environ.items() if not k.startswith(("GATECAST_", "MLFLOW_"))}
         self.process = subprocess.Popen(
             [*(launcher or [sys.executable]), str(script)],
@@ -164,15 +166,19 @@ class Job:
 @pytest.fixture(scope="session")
 def small() -> Panel:
     """Eight series of the demo, one of them with most targets unknown."""
-    feed = Feed(
+    feed = DemoFeed(
         name="demo",
         kind="demo",
         frequency="h",
         demo=Demo(n_series=8, n_days=30),
-        covariates=Covariates(["region"], [], ["temperature"], ["region"]),
-        task=Task(24, 24, splits=Splits("time", 0.15, 0.2)),
+        covariates=Covariates(
+            static=["region"], past=[], future=["temperature"], categorical=["region"]
+        ),
+        task=Task(
+            horizon=24, season_length=24, splits=Splits(by="time", validation=0.15, test=0.2)
+        ),
     )
-    checked = ingest.check_feed(feed, None, 24)
+    checked = ingest.check_feed(feed)
     rows = checked.observations
     first = rows["unique_id"] == rows["unique_id"].iloc[0]
     rows.loc[first & (rows.index % 3 != 0), "y"] = float("nan")

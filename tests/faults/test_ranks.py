@@ -5,7 +5,6 @@ from __future__ import annotations
 import signal
 import sys
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -104,7 +103,7 @@ def test_a_killed_training_of_two_ranks_goes_on_to_the_same_weights(job: Jobs) -
 def test_a_training_goes_on_with_another_number_of_devices(job: Jobs) -> None:
     training = job(devices=2)
     assert training.run("at(2, 1, lambda: os.kill(os.getpid(), signal.SIGKILL))").code != 0
-    training.fit = replace(training.fit, devices=1)
+    training.fit = training.fit.model_copy(update={"devices": 1})
     resumed = training.run()
     assert resumed.code == 0, resumed.err
     assert "resuming from" in resumed.out

@@ -438,7 +438,7 @@ def test_training_windows_at_the_split_keep_their_origin_and_mask_what_lies_beyo
 
 def test_validation_windows_are_thinned_evenly(make_panel: Panels) -> None:
     series = {f"s{i:02d}": rng(i).normal(size=100) for i in range(20)}
-    panel = make_panel(series, horizon=2, splits=Splits("time", 0.4, 0.2))
+    panel = make_panel(series, horizon=2, splits=Splits(by="time", validation=0.4, test=0.2))
     whole = rolling_origins(panel, "validation")
     thin = validation_windows(panel, 30)
     assert len(whole) > 60

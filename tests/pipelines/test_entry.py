@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import ast
+import importlib
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -10,9 +13,15 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
+
+from gatecast import cli
+from gatecast.cli import frame
+from gatecast.cli.commands import lineage
+from gatecast.cli.words import rewritten as rewrite
 
 ROOT = Path(__file__).resolve().parents[2]
-COMMANDS = sorted(p.stem for p in (ROOT / "pipelines").glob("*.py"))
+COMMANDS = cli.COMMANDS
 
 
 def run(command: str, *args: str) -> subprocess.CompletedProcess[str]:
@@ -29,7 +38,10 @@ def test_help_says_what_the_command_does_and_which_recipes_there_are(command: st
     assert done.returncode == 0
     source = (ROOT / "pipelines" / f"{command}.py").read_text(encoding="utf-8")
     assert done.stdout.startswith(source.split('"""')[1].splitlines()[0])
-    assert "source: beijing_pm25, bike_sharing, demo, etth1, files, m4_hourly" in done.stdout
+    for group in cli.command(command).groups:
+        assert f"\n  {group}: " in done.stdout
+        for recipe in frame.recipes(group):
+            assert recipe in done.stdout
 
 
 def test_help_works_beside_a_chosen_recipe() -> None:
@@ -42,7 +54,7 @@ def test_help_works_beside_a_chosen_recipe() -> None:
         (["hozizon=3"], "UNKNOWN-KEY", "Did you mean 'horizon'?"),
         (["source=demmo"], "RECIPE", "Did you mean 'demo'?"),
         (["seed=abc"], "VALUE", "`seed`"),
-        (["feed.task.horizon=-3"], "RANGE", "`task.horizon` is -3"),
+        (["feed.task.horizon=-3"], "RANGE", "`feed.task.horizon` is -3"),
     ],
 )
 def test_a_mistake_on_the_command_line_is_one_coded_paragraph(
@@ -106,8 +118,8 @@ def test_a_command_that_is_stopped_ends_what_is_under_way(
     (tmp_path / "pipelines").mkdir()
     script = tmp_path / "pipelines" / "wait.py"
     script.write_text(
-        '"""Wait."""\nimport time\nfrom gatecast.cli import entry\n'
-        "@entry()\ndef main(config):\n    try:\n"
+        '"""Wait."""\nimport time\nfrom gatecast.cli.frame import command\n'
+        "@command()\ndef main(config, _):\n    try:\n"
         "        print('begun', flush=True)\n        time.sleep(600)\n"
         "    finally:\n        print('ended', flush=True)\nmain()\n"
     )
@@ -126,3 +138,99 @@ def test_a_command_that_is_stopped_ends_what_is_under_way(
     assert out == "ended\n"
     assert process.returncode == code
     assert "Traceback" not in err
+
+
+def gatecast(*args: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
+    """The console script, in a folder."""
+    command = [sys.executable, "-c", "from gatecast.cli import main; main()", *args]
+    env = os.environ | {"PYTHONPATH": str(ROOT / "src")}
+    return subprocess.run(command, capture_output=True, text=True, env=env, cwd=cwd, check=False)
+
+
+def test_the_console_script_lists_the_commands() -> None:
+    done = gatecast("--help")
+    assert done.returncode == 0
+    for name in COMMANDS:
+        assert f"  {name} " in done.stdout
+
+
+def test_the_console_script_runs_a_command_from_a_folder_below_the_project() -> None:
+    done = gatecast("ingest", "check=true", "feed.demo.n_series=3", cwd=ROOT / "docs")
+    assert done.returncode == 0, done.stderr
+    assert "3 series" in done.stdout
+    assert not (ROOT / "docs/data").exists()
+
+
+def test_the_console_script_outside_a_project_says_so(tmp_path: Path) -> None:
+    done = gatecast("status", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "ConfigError[PARAMS]" in done.stderr
+
+
+def test_a_misspelt_command_is_refused_with_the_nearest_one() -> None:
+    done = gatecast("scroe")
+    assert done.returncode == 2
+    assert "ConfigError[COMMAND]: there is no command `scroe`. Did you mean 'score'?" in done.stderr
+
+
+def test_an_option_of_another_command_is_refused_with_those_there_are() -> None:
+    done = run("ingest", "version=7")
+    assert done.returncode == 2
+    assert (
+        "ConfigError[UNKNOWN-KEY]: the command line: there is no setting `version`" in done.stderr
+    )
+    assert "Options of `ingest`: check, fingerprint." in done.stderr
+
+
+def test_a_setting_that_a_recipe_leaves_out_is_overridden_without_a_plus() -> None:
+    done = run("train", "--cfg", "job", "model=lstm", "model.skip=fixed", "+model.seeds=2", "~seed")
+    assert done.returncode == 0, done.stderr
+    whole = yaml.safe_load(done.stdout)
+    assert whole["model"] | {"skip": "fixed", "seeds": 2} == whole["model"]
+    assert "seed" not in whole
+
+
+def test_a_sweep_runs_once_per_value() -> None:
+    done = run("ingest", "-m", "check=true", "feed.demo.n_series=3,4", "feed.demo.n_days=14")
+    assert done.returncode == 0, done.stderr
+    assert "3 series" in done.stdout
+    assert "4 series" in done.stdout
+
+
+def test_help_works_where_a_setting_is_missing(tmp_path: Path) -> None:
+    shutil.copytree(ROOT / "conf", tmp_path / "conf")
+    (tmp_path / "params.yaml").write_text("seed: 3\n")
+    done = gatecast("train", "--help", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "seed  whole number  3  Of the nets." in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "rewritten"),
+    [
+        (["seed=3"], ["source=demo", "++seed=3"]),
+        (["--cfg", "job", "seed=3"], ["--cfg", "job", "source=demo", "++seed=3"]),
+        (["seed=3", "-m"], ["source=demo", "++seed=3", "-m"]),
+        (["-m"], ["-m", "source=demo"]),
+        (["+a=1", "~b", "++c=2"], ["source=demo", "+a=1", "~b", "++c=2"]),
+        (["model=lstm", "hydra.verbose=true"], ["source=demo", "model=lstm", "hydra.verbose=true"]),
+        (["digest=2330", "version=7"], ["source=demo", "++digest='2330'", "++version=7"]),
+        (["digest=12e4"], ["source=demo", "++digest='12e4'"]),
+    ],
+    ids=str,
+)
+def test_the_words_of_a_command_line_keep_their_order(
+    words: list[str], rewritten: list[str]
+) -> None:
+    assert rewrite(words, ["source=demo"], lineage.Options) == rewritten
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_lists_the_settings_that_a_command_reads(name: str) -> None:
+    """What stands in ``reads`` is what the body takes from ``settings``; recipes' names are listed by group."""
+    source = Path(str(importlib.import_module(f"gatecast.cli.commands.{name}").__file__))
+    tree = ast.parse(source.read_text(encoding="utf-8"))
+    attributes = (ast.unparse(n) for n in ast.walk(tree) if isinstance(n, ast.Attribute))
+    chains = {re.sub(r"^(config\.)?settings\.", "", a) for a in attributes if "settings." in a}
+    read = {c for c in chains if not any(o.startswith(f"{c}.") for o in chains)}
+    assert read - {"source", "trainer", "tune"} == set(cli.command(name).reads) - {"source"}

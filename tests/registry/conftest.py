@@ -65,8 +65,12 @@ def make_panel() -> Callable[..., Panel]:
         feed = Feed(
             name=source,
             frequency="h",
-            covariates=Covariates(["kind"], [], ["price"], ["kind"]),
-            task=Task(horizon, 12, splits=Splits("time", 0.2, 0.2)),
+            covariates=Covariates(static=["kind"], past=[], future=["price"], categorical=["kind"]),
+            task=Task(
+                horizon=horizon,
+                season_length=12,
+                splits=Splits(by="time", validation=0.2, test=0.2),
+            ),
         )
         static = table[["unique_id", "kind"]].drop_duplicates()
         return build_panel(table.drop(columns="kind"), static, feed)

@@ -16,7 +16,7 @@ from gatecast.core.forecast import QuantileForecast
 from gatecast.core.ledger import Ledger
 from gatecast.data import ingest
 from gatecast.data.build_panel import build_panel
-from gatecast.data.config import Covariates, Demo, Feed, Splits, Task
+from gatecast.data.config import Covariates, Demo, DemoFeed, Splits, Task
 from gatecast.data.panel import Panel
 from gatecast.evaluation.backtest import Backtest
 from gatecast.evaluation.predictor import NetPredictor
@@ -113,7 +113,9 @@ def test_a_forecast_that_lacks_series_promotes_nobody(
 def test_a_champion_that_forecasts_no_number_can_be_replaced_on_demand(
     sits: Any, tiny: Panel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    answer(monkeypatch, 1, lambda f: replace(f, values=np.full_like(f.values, np.nan)))
+    answer(
+        monkeypatch, 1, lambda f: f.model_copy(update={"values": np.full_like(f.values, np.nan)})
+    )
     facts = sits.send(tiny, GOOD, replace_incomparable=True)
     assert (facts["verdict"], facts["champion"]) == (gate.PROMOTE, 2)
     assert "cannot be compared" in facts["reason"]
@@ -165,15 +167,19 @@ def test_a_loss_in_one_segment_is_a_verdict_and_no_error(
 @pytest.fixture(scope="module")
 def dozen() -> Panel:
     """Twelve series of the demo."""
-    feed = Feed(
+    feed = DemoFeed(
         name="tiny",
         kind="demo",
         frequency="h",
         demo=Demo(n_series=12, n_days=40),
-        covariates=Covariates(["region"], [], ["temperature"], ["region"]),
-        task=Task(24, 24, splits=Splits("time", 0.15, 0.2)),
+        covariates=Covariates(
+            static=["region"], past=[], future=["temperature"], categorical=["region"]
+        ),
+        task=Task(
+            horizon=24, season_length=24, splits=Splits(by="time", validation=0.15, test=0.2)
+        ),
     )
-    checked = ingest.check_feed(feed, None, 24)
+    checked = ingest.check_feed(feed)
     return build_panel(checked.observations, checked.static, feed)
 
 
@@ -231,7 +237,9 @@ def test_twenty_retrainings_with_other_seeds_move_the_alias_at_most_once(
 
 
 def test_an_error_says_what_to_do(sits: Any, tiny: Panel, monkeypatch: pytest.MonkeyPatch) -> None:
-    answer(monkeypatch, 1, lambda f: replace(f, values=np.full_like(f.values, np.nan)))
+    answer(
+        monkeypatch, 1, lambda f: f.model_copy(update={"values": np.full_like(f.values, np.nan)})
+    )
     with pytest.raises(GatecastError) as caught:
         sits.send(tiny, GOOD)
     assert "promote.replace_incomparable" in caught.value.fix

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from gatecast.config import Config
 from gatecast.core.errors import RegistryError, ScoringError
 from gatecast.data.config import Feed
 from gatecast.registry.mlflow import store
@@ -24,7 +23,7 @@ def test_a_forecast_row_leads_to_commit_data_and_parameters(
     daily_feed: Feed, promote: Promote
 ) -> None:
     promote(daily_feed)
-    score(daily_feed, Config())
+    score(daily_feed)
     row = read_forecasts("sales").iloc[0]
     facts = lineage.of_forecast(None, row["run_key"])
     assert (facts["model"], facts["version"]) == (row["model_name"], row["model_version"])
@@ -44,7 +43,7 @@ def test_a_version_leads_to_all_its_forecasts_deleted_and_unnoted_ones_too(
 ) -> None:
     promote(daily_feed)
     days = ("2024-04-20", "2024-05-01", "2024-05-10")
-    first, second, third = (score(daily_feed, Config(), day).manifest["run_key"] for day in days)
+    first, second, third = (score(daily_feed, day).manifest["run_key"] for day in days)
     shutil.rmtree(Path("forecasts/sales") / first)
     copy = Path("forecasts/sales") / "0123456789abcdef"  # its scorer died before the ledger
     shutil.copytree(Path("forecasts/sales") / third, copy)
@@ -73,7 +72,7 @@ def test_a_registry_that_was_made_anew_is_not_mistaken_for_the_old_one(
     daily_feed: Feed, promote: Promote
 ) -> None:
     promote(daily_feed)
-    key = score(daily_feed, Config()).manifest["run_key"]
+    key = score(daily_feed).manifest["run_key"]
     path = Path("forecasts/sales") / key / "manifest.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"digest": "0" * 64}))
     Path("forecasts/sales/index.json").unlink()
@@ -88,7 +87,7 @@ def test_forecasts_nobody_has_written_are_named(daily_feed: Feed) -> None:
 
 def test_the_page_says_everything_on_a_screen(daily_feed: Feed, promote: Promote) -> None:
     promote(daily_feed)
-    key = score(daily_feed, Config()).manifest["run_key"]
+    key = score(daily_feed).manifest["run_key"]
     facts = lineage.of_forecast("sales", f"forecasts/sales/{key}")
     text = lineage.render(facts)
     for part in (key, facts["digest"], facts["run"]["id"], facts["run"]["data_hash"], "@champion"):

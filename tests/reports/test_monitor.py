@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +10,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from gatecast.config import Config
 from gatecast.core.errors import ScoringError
-from gatecast.data.config import Feed, RawFile, Splits, Task
+from gatecast.data.config import Feed, FileFeed, RawFile, Splits, Task
 from gatecast.reports import monitor
 from gatecast.scoring import read_forecasts
 from gatecast.scoring.run import score
@@ -23,7 +21,7 @@ def test_forecasts_are_scored_when_their_values_arrive(
     daily_feed: Feed, promote: Callable[[Feed], Any]
 ) -> None:
     promote(daily_feed)
-    score(daily_feed, Config(), "2024-05-15")  # four of seven days are known
+    score(daily_feed, "2024-05-15")  # four of seven days are known
     (run,) = monitor.monitor(daily_feed)["runs"]
     assert run["actuals"] == 4 * 4
     table = read_forecasts("sales").merge(
@@ -36,7 +34,7 @@ def test_forecasts_are_scored_when_their_values_arrive(
 
 def test_nothing_known_yet_is_said_so(daily_feed: Feed, promote: Callable[[Feed], Any]) -> None:
     promote(daily_feed)
-    score(daily_feed, Config())
+    score(daily_feed)
     content = monitor.monitor(daily_feed)
     assert content["runs"][0]["scores"] is None
     assert "0 of 28 forecasts have come true" in monitor.line(content)
@@ -67,13 +65,13 @@ def test_actuals_without_stamps_follow_each_series_own_end(
 
     wide({"H1": short[:-24], "H2": long[:-24]}, "train.csv")
     wide({"H2": long[-24:], "H1": short[-24:]}, "test.csv")
-    feed = Feed(
-        name="m4", layout="wide_rows", files=[RawFile("train.csv")], actuals=RawFile("test.csv"), id="V1",
+    feed = FileFeed(
+        name="m4", layout="wide_rows", files=[RawFile(path="train.csv")], actuals=RawFile(path="test.csv"), id="V1",
         start="2000-01-01", frequency="h", calendar=False,
-        task=Task(horizon=24, season_length=24, splits=Splits("series_end", 24, 24)),
+        task=Task(horizon=24, season_length=24, splits=Splits(by="series_end", validation=24, test=24)),
     )  # fmt: skip
     promote(feed)
-    score(feed, Config())
+    score(feed)
     (run,) = monitor.monitor(feed)["runs"]
     assert run["actuals"] == 48
     table = (
@@ -88,4 +86,4 @@ def test_actuals_without_stamps_follow_each_series_own_end(
         [np.abs(t - f).mean() / s for t, f, s in zip(truth, table, scale, strict=True)]
     )
     assert run["scores"]["mase"] == pytest.approx(expected, rel=1e-4)
-    assert replace(feed, actuals=None).actuals is None
+    assert feed.model_copy(update={"actuals": None}).actuals is None

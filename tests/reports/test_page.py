@@ -13,7 +13,6 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from gatecast.config import Config
 from gatecast.core.errors import ScoringError
 from gatecast.core.forecast import QuantileForecast
 from gatecast.data.build_panel import build_panel
@@ -23,7 +22,6 @@ from gatecast.data.windows import Windows
 from gatecast.reports import page
 from gatecast.reports.review import CHANGED, CHOSEN, LARGEST, review
 from gatecast.scoring import config, parts, shards, sinks
-from gatecast.scoring.config import Score
 from gatecast.scoring.places import place
 from gatecast.scoring.snapshots import SNAPSHOTS
 from tests.browser.chromium import CHROMIUM, browser
@@ -58,7 +56,7 @@ def shops(project: Path) -> Callable[..., Panel]:
             {"unique_id": ids, "region": ["north" if k % 2 else "south" for k in range(len(ids))]}
         )
         feed = Feed(
-            name="shops", frequency="h", timezone=timezone, task=Task(HORIZON, 24),
+            name="shops", frequency="h", timezone=timezone, task=Task(horizon=HORIZON, season_length=24),
             covariates=Covariates(static=["region"], categorical=["region"]),
         )  # fmt: skip
         built = build_panel(pd.concat(series, ignore_index=True), static, feed, feasible=False)
@@ -242,7 +240,7 @@ def test_a_page_that_cannot_be_drawn_is_a_warning_about_a_published_run(
 ) -> None:
     run = published(shops(["a"]), "k1")
     shutil.rmtree(SNAPSHOTS)
-    said = page.after(Config(source="shops"), run["run_key"])
+    said = page.after("shops", run["run_key"])
     assert "warning" in said
     assert "ScoringError[SNAPSHOT]" in said
 
@@ -252,7 +250,7 @@ def test_the_page_of_a_run_of_the_list_says_why_and_where_series_were_left_out(
 ) -> None:
     published(shops(["a", "b", "c"]), "k1", lost=("a",), cut=2)
     for key in (None, "k1"):
-        text = page.of_run(Config(source="shops"), key).read_text(encoding="utf-8")
+        text = page.of_run("shops", key).read_text(encoding="utf-8")
         assert shards.NOTHING in text
         assert "<th>shard</th>" in text
 
@@ -261,11 +259,10 @@ def test_a_past_run_is_drawn_again(shops: Any, published: Publish) -> None:
     built = shops(["a", "b"])
     published(built, "k1", back=2)
     published(built, "k2")
-    settings = Config(source="shops", score=Score(show=["b"]))
-    assert page.of_run(settings).name == "shops-k2.html"
-    old = page.of_run(settings, "k1")
+    assert page.of_run("shops", show=["b"]).name == "shops-k2.html"
+    old = page.of_run("shops", "k1", show=["b"])
     assert old.name == "shops-k1.html"
     assert "run k1" in old.read_text(encoding="utf-8")
     with pytest.raises(ScoringError) as caught:
-        page.of_run(settings, "k3")
+        page.of_run("shops", "k3")
     assert caught.value.code == "NO-RUN"

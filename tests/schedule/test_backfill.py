@@ -8,12 +8,11 @@ from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 import pytest
 
-from gatecast.config import Config
 from gatecast.core import failpoints
 from gatecast.core.errors import ConfigError, ScoringError
 from gatecast.core.ledger import Ledger
@@ -21,14 +20,22 @@ from gatecast.data.config import Feed, Task
 from gatecast.registry import champion
 from gatecast.registry.mlflow import store as mlflow_store
 from gatecast.schedule import backfill
+from gatecast.schedule.backfill import Span
 from gatecast.schedule.config import Schedule
 from gatecast.scoring import read_forecasts, store
+from tests.scoring.staging import Clocked
 
 MODEL = "gatecast-berlin"
 
 
+class Years(NamedTuple):
+    span: Span
+    feed: Feed
+    schedule: Schedule
+
+
 @pytest.fixture
-def years(hourly: Config) -> Config:
+def years(hourly: Clocked) -> Years:
     """Version 1 became champion at noon of 18 October, version 2 on the 20th; slots at six every morning."""
     client = mlflow_store.client()
     first = client.get_model_version(MODEL, "1")
@@ -40,9 +47,8 @@ def years(hourly: Config) -> Config:
         for number, moment in enumerate(("2024-10-18T12:00:00+00:00", "2024-10-20T12:00:00+00:00")):
             key = f"(select id from ledger where kind = 'promotion' order by id limit 1 offset {number})"
             book.execute(f"update ledger set at = ? where id = {key}", [moment])
-    return replace(
-        hourly, schedule=Schedule(cron="0 6 * * *"), begin="2024-10-18", end="2024-10-21"
-    )
+    span = Span("2024-10-18", "2024-10-21")
+    return Years(span, hourly.feed, Schedule(cron="0 6 * * *"))
 
 
 def versions() -> dict[str, int]:
@@ -50,8 +56,8 @@ def versions() -> dict[str, int]:
     return {m["as_of"]: m["version"] for m in store.runs("berlin")}
 
 
-def test_each_slot_is_scored_by_the_champion_of_its_time(years: Config) -> None:
-    done = backfill.run_span(years)
+def test_each_slot_is_scored_by_the_champion_of_its_time(years: Years) -> None:
+    done = backfill.run_span(*years)
     assert versions() == {
         "2024-10-19T06:00+02:00": 1,
         "2024-10-20T06:00+02:00": 1,
@@ -62,98 +68,98 @@ def test_each_slot_is_scored_by_the_champion_of_its_time(years: Config) -> None:
     assert {m["kind"] for m in store.runs("berlin")} == {"backfill"}
 
 
-def test_a_hindcast_is_by_the_champion_of_now(years: Config) -> None:
-    done = backfill.run_span(replace(years, hindcast=True))
+def test_a_hindcast_is_by_the_champion_of_now(years: Years) -> None:
+    done = backfill.run_span(*years._replace(span=replace(years.span, hindcast=True)))
     assert set(versions().values()) == {2}
     assert done.slots == {backfill.SCORED: 4}
     assert {m["kind"] for m in store.runs("berlin")} == {"hindcast"}
 
 
-def test_a_slot_knows_nothing_of_what_came_after_it(years: Config) -> None:
-    backfill.run_span(years)
+def test_a_slot_knows_nothing_of_what_came_after_it(years: Years) -> None:
+    backfill.run_span(*years)
     for run in store.runs("berlin"):
         table = read_forecasts("berlin", run["run_key"])
         assert set(table["cutoff"]) == {pd.Timestamp(run["as_of"])}
 
 
-def test_a_slot_knows_nothing_that_was_delivered_after_it(years: Config) -> None:
+def test_a_slot_knows_nothing_that_was_delivered_after_it(years: Years) -> None:
     frame = pd.read_csv("berlin.csv", parse_dates=["ds"])
     frame["said"] = frame["ds"] + pd.Timedelta(hours=2)
     frame.to_csv("berlin.csv", index=False)
-    assert years.feed is not None
-    backfill.run_span(replace(years, feed=replace(years.feed, known_at="said")))
+    feed = years.feed.model_copy(update={"known_at": "said"})
+    backfill.run_span(*years._replace(feed=feed))
     for run in store.runs("berlin"):
         cutoff = pd.Timestamp(run["as_of"]) - pd.Timedelta(hours=2)
         assert set(read_forecasts("berlin", run["run_key"])["cutoff"]) == {cutoff}
 
 
 def test_a_killed_backfill_goes_on_where_it_was(
-    years: Config,
+    years: Years,
     forked: Callable[..., int],
     ended: Callable[[int], int],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("GATECAST_FAILPOINT", "scoring: noted")
-    assert ended(forked(backfill.run_span, years)) == failpoints.DIED
+    assert ended(forked(backfill.run_span, *years)) == failpoints.DIED
     monkeypatch.delenv("GATECAST_FAILPOINT")
     with closing(sqlite3.connect("ledger.db", timeout=60)) as book, book:
         book.execute("update leases set expires_at = 0")
-    done = backfill.run_span(years)
+    done = backfill.run_span(*years)
     assert done.slots == {backfill.NOBODY: 1, backfill.BEFORE: 1, backfill.SCORED: 2}
-    assert backfill.run_span(years).slots == {backfill.NOBODY: 1, backfill.BEFORE: 3}
+    assert backfill.run_span(*years).slots == {backfill.NOBODY: 1, backfill.BEFORE: 3}
     assert len(store.runs("berlin")) == 3
 
 
-def test_a_slot_that_fails_holds_up_no_other(years: Config) -> None:
+def test_a_slot_that_fails_holds_up_no_other(years: Years) -> None:
     head, *rows = Path("berlin.csv").read_text().splitlines(keepends=True)
     late = [row for row in rows if row.split(",")[1] >= "2024-10-20"]
     Path("berlin.csv").write_text("".join([head, *late]))
     with pytest.raises(ScoringError) as caught:
-        backfill.run_span(years)
+        backfill.run_span(*years)
     assert caught.value.code == "SLOTS"
     assert "2 scored, 1 failed" in str(caught.value)
     assert versions() == {"2024-10-20T06:00+02:00": 1, "2024-10-21T06:00+02:00": 2}
 
 
 def test_a_slot_that_fails_for_a_reason_nobody_foresaw_holds_up_no_other(
-    years: Config, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    years: Years, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     score = backfill.run.score_all
 
-    def fails_once(feed: Feed, config: Config, as_of: str, *rest: Any) -> Any:
+    def fails_once(feed: Feed, as_of: str, *rest: Any) -> Any:
         if "10-20" in as_of:
             raise ZeroDivisionError
-        return score(feed, config, as_of, *rest)
+        return score(feed, as_of, *rest)
 
     monkeypatch.setattr(backfill.run, "score_all", fails_once)
     with pytest.raises(ScoringError) as caught:
-        backfill.run_span(years)
+        backfill.run_span(*years)
     assert caught.value.code == "SLOTS"
     assert "ZeroDivisionError" in capsys.readouterr().err
     assert versions() == {"2024-10-19T06:00+02:00": 1, "2024-10-21T06:00+02:00": 2}
 
 
 def test_a_version_that_was_deleted_is_named(
-    years: Config, capsys: pytest.CaptureFixture[str]
+    years: Years, capsys: pytest.CaptureFixture[str]
 ) -> None:
     mlflow_store.client().delete_model_version(MODEL, "1")
     with pytest.raises(ScoringError):
-        backfill.run_span(years)
+        backfill.run_span(*years)
     assert "RegistryError[NO-VERSION]: gatecast-berlin has no version 1" in capsys.readouterr().err
     assert set(versions().values()) == {2}
 
 
-def test_a_version_is_loaded_by_its_number(years: Config) -> None:
+def test_a_version_is_loaded_by_its_number(years: Years) -> None:
     assert champion.numbered("berlin", 1).version == 1
     sitting = champion.champion("berlin")
     assert sitting is not None
     assert sitting.version == 2
 
 
-def test_a_hindcast_without_a_champion_scores_nothing(hourly: Config) -> None:
+def test_a_hindcast_without_a_champion_scores_nothing(hourly: Clocked) -> None:
     mlflow_store.client().delete_registered_model_alias(MODEL, "champion")
     with pytest.raises(ScoringError) as caught:
-        backfill.run_span(replace(hourly, begin="2024-10-20", end="2024-10-21", hindcast=True))
+        backfill.run_span(Span("2024-10-20", "2024-10-21", hindcast=True), *hourly)
     assert caught.value.code == "NO-CHAMPION"
 
 
@@ -162,8 +168,8 @@ def test_a_hindcast_without_a_champion_scores_nothing(hourly: Config) -> None:
 
 def slots(begin: str, end: str, cron: str | None = None, **feed: Any) -> list[str]:
     recipe = {"name": "shop", "frequency": "D", "task": Task(horizon=7)} | feed
-    config = Config(feed=Feed(**recipe), schedule=Schedule(cron=cron), begin=begin, end=end)
-    return [f"{slot:%m-%d %H:%M}" for slot in backfill.past_slots(config)]
+    found = backfill.past_slots(Span(begin, end), Feed(**recipe), Schedule(cron=cron))
+    return [f"{slot:%m-%d %H:%M}" for slot in found]
 
 
 def test_a_bare_date_is_the_whole_day() -> None:
@@ -196,12 +202,12 @@ def test_hours_stay_a_horizon_apart_over_a_clock_change_of_a_feed() -> None:
 
 
 def test_the_horizon_is_the_one_of_params_where_it_is_set() -> None:
-    config = Config(feed=Feed(frequency="D", task=Task(horizon=7)), horizon=10)
-    found = list(backfill.past_slots(replace(config, begin="2025-03-01", end="2025-03-20")))
+    feed, span = Feed(frequency="D", task=Task(horizon=7)), Span("2025-03-01", "2025-03-20")
+    found = list(backfill.past_slots(span, feed, Schedule(), horizon=10))
     assert found == [datetime(2025, 3, 1, tzinfo=UTC), datetime(2025, 3, 11, tzinfo=UTC)]
 
 
-def test_a_span_without_a_slot_is_refused(hourly: Config) -> None:
+def test_a_span_without_a_slot_is_refused(hourly: Clocked) -> None:
     with pytest.raises(ConfigError) as caught:
-        backfill.run_span(replace(hourly, begin="2024-10-20", end="2024-10-19T00:00"))
+        backfill.run_span(Span("2024-10-20", "2024-10-19T00:00"), *hourly)
     assert caught.value.code == "SPAN"

@@ -15,7 +15,6 @@ from typing import Any
 
 import pytest
 
-from gatecast.config import Config
 from gatecast.core.errors import ConfigError
 from gatecast.core.ledger import Ledger
 from gatecast.data.config import Feed
@@ -30,8 +29,7 @@ Ended = Callable[[int], int]
 
 def server(code: str = "", cron: str = "0 0 * * *") -> Server:
     """A server whose ticks run some Python in a child."""
-    config = Config(source="shop", feed=Feed(name="shop"), schedule=Schedule(cron=cron))
-    return Server(config, [sys.executable, "-c", code])
+    return Server(Feed(name="shop"), Schedule(cron=cron), [sys.executable, "-c", code])
 
 
 def health() -> dict[str, Any]:
@@ -135,7 +133,7 @@ def test_a_slot_that_was_left_to_a_server_that_died_is_asked_for_again(
         "mark.touch()"
     )
     one = server(code, cron="0 0 1 jan *")
-    one.config.schedule.window = "400D"
+    one.schedule.window = "400D"
     child = forked(one.run)
     wait_for(lambda: state_is("ok")() and health()["last_slot"] == slot)
     os.kill(child, signal.SIGTERM)
@@ -156,8 +154,8 @@ def test_it_ticks_at_every_slot(
 
 def test_the_lag_is_the_age_of_the_slot_that_is_missing() -> None:
     one = server(cron="0 0 1 jan *")
-    table = Timetable.of(one.config)
-    one.config.schedule.window = "400D"
+    table = Timetable.of(one.feed, one.schedule)
+    one.schedule.window = "400D"
     assert one.tick(table)
     newest = datetime(datetime.now(UTC).year, 1, 1, tzinfo=UTC)
     assert health()["lag_seconds"] == pytest.approx(
@@ -175,7 +173,7 @@ def test_a_ledger_that_does_not_answer_is_said_so_and_lived_through(
 ) -> None:
     one = server()
     monkeypatch.setenv("GATECAST_LEDGER_URI", "sqlite:////nowhere/ledger.db")
-    assert one.tick(Timetable.of(one.config))
+    assert one.tick(Timetable.of(one.feed, one.schedule))
     assert "the ledger does not answer" in health()["state"]
     assert "the ledger does not answer" in capsys.readouterr().out
 
@@ -185,13 +183,13 @@ def test_a_health_file_that_cannot_be_written_ends_no_server(
 ) -> None:
     Path("data").write_text("a file in the way")
     one = server()
-    assert one.tick(Timetable.of(one.config))
+    assert one.tick(Timetable.of(one.feed, one.schedule))
     assert "health.json cannot be written" in capsys.readouterr().out
 
 
 def test_without_a_schedule_it_does_not_start() -> None:
     one = server()
-    one.config.schedule.cron = None
+    one.schedule.cron = None
     with pytest.raises(ConfigError, match=r"schedule\.cron"):
         one.run()
 

@@ -8,7 +8,6 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -18,10 +17,9 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from gatecast.config import Config
 from gatecast.data import ingest
 from gatecast.data.build_panel import build_panel
-from gatecast.data.config import Feed, RawFile, Splits, Task
+from gatecast.data.config import Feed, FileFeed, RawFile, Splits, Task
 from gatecast.evaluation import baselines, event_board, leaderboard
 from gatecast.evaluation.backtest import Backtest
 from gatecast.registry import champion, package, promotion
@@ -35,6 +33,7 @@ from gatecast.scoring.sinks import Sink
 from gatecast.training import trainer
 from gatecast.training.config import Fit
 from tests.recipes import model_of
+from tests.scoring.staging import Clocked
 from tests.servers import Postgres, execute, free_port, serving
 
 EVENT = {
@@ -73,9 +72,9 @@ def sales(folder: Path) -> Feed:
         for i in range(4)
     ]
     pd.concat(parts).to_csv(folder / "sales.csv", index=False)
-    return Feed(
-        name="sales", files=[RawFile("sales.csv")], id="unique_id", time=["ds"], frequency="D",
-        task=Task(horizon=7, season_length=7, splits=Splits("time", 21, 21)),
+    return FileFeed(
+        name="sales", files=[RawFile(path="sales.csv")], id="unique_id", time=["ds"], frequency="D",
+        task=Task(horizon=7, season_length=7, splits=Splits(by="time", validation=21, test=21)),
     )  # fmt: skip
 
 
@@ -101,7 +100,7 @@ def promote() -> Callable[[Feed], champion.Champion]:
     """Ingest a feed, train the ridge, evaluate and promote it: the belt without DVC."""
 
     def run(feed: Feed) -> champion.Champion:
-        checked = ingest.check_feed(feed, None, feed.task.horizon)
+        checked = ingest.check_feed(feed)
         built = build_panel(checked.observations, checked.static, feed)
         model = model_of(kind="linear")
         trained = trainer.train("linear", built, model, Fit(), 1)
@@ -135,9 +134,9 @@ def promote_event() -> Callable[[Feed], champion.Champion]:
     """Promote logistic regression of the event "above 75" beside whatever champion of quantiles there is."""
 
     def run(feed: Feed) -> champion.Champion:
-        checked = ingest.check_feed(feed, None, feed.task.horizon)
+        checked = ingest.check_feed(feed)
         built = build_panel(checked.observations, checked.static, feed)
-        model = Model(kind="logistic", head="event", event=EVENT)
+        model = model_of(kind="logistic", head="event", event=EVENT)
         trained = trainer.train("logistic", built, model, Fit(), 1)
         folder = Path("models/logistic")
         digest = package.write(folder, "logistic", model, 1, built.meta, trained)
@@ -170,9 +169,9 @@ def berlin(
         )
         for name in ("north", "south")
     ]
-    feed = Feed(
-        name="berlin", files=[RawFile("berlin.csv")], id="id", time=["ds"], frequency="h", timezone=zone,
-        task=Task(horizon=6, season_length=24, splits=Splits("time", 72, 72)),
+    feed = FileFeed(
+        name="berlin", files=[RawFile(path="berlin.csv")], id="id", time=["ds"], frequency="h", timezone=zone,
+        task=Task(horizon=6, season_length=24, splits=Splits(by="time", validation=72, test=72)),
     )  # fmt: skip
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
@@ -182,13 +181,12 @@ def berlin(
 
 
 @pytest.fixture
-def hourly(project: Path, berlin: tuple[Path, Feed], monkeypatch: pytest.MonkeyPatch) -> Config:
+def hourly(project: Path, berlin: tuple[Path, Feed], monkeypatch: pytest.MonkeyPatch) -> Clocked:
     """The project of Berlin, copied: its feed is scored every full hour."""
     folder, feed = berlin
     shutil.copytree(folder, project, dirs_exist_ok=True)
     monkeypatch.setenv("MLFLOW_SQLALCHEMYSTORE_POOLCLASS", "NullPool")  # for processes that fork
-    schedule = Schedule(cron="0 * * * *")
-    return Config(source="berlin", feed=replace(feed), schedule=schedule)
+    return Clocked(feed.model_copy(), Schedule(cron="0 * * * *"))
 
 
 @pytest.fixture(scope="session")
@@ -255,15 +253,15 @@ def recipe(request: pytest.FixtureRequest, tmp_path: Path) -> Recipe:
     """An empty sink of the kind that the test names."""
     name = f"sink_{uuid4().hex[:12]}"
     if request.param == "s3":
-        return Recipe("parquet", f"{request.getfixturevalue('s3')}/{name}")
+        return Recipe(kind="parquet", address=f"{request.getfixturevalue('s3')}/{name}")
     if request.param == "postgres":
         database = request.getfixturevalue("database")
         execute(database, f"CREATE SCHEMA {name}")
-        return Recipe("postgres", f"{database}?options=-csearch_path%3D{name}")
+        return Recipe(kind="postgres", address=f"{database}?options=-csearch_path%3D{name}")
     if request.param == "duckdb":
-        return Recipe("duckdb", str(tmp_path / f"{name}.duckdb"))
+        return Recipe(kind="duckdb", address=str(tmp_path / f"{name}.duckdb"))
     addresses = {"memory": f"memory://{name}/f", "file": f"file://{tmp_path}/{name}"}
-    return Recipe("parquet", addresses.get(request.param, name))
+    return Recipe(kind="parquet", address=addresses.get(request.param, name))
 
 
 @pytest.fixture

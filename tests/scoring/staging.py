@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -13,6 +13,7 @@ from gatecast.core.forecast import EventForecast, QuantileForecast
 from gatecast.data.build_panel import build_panel
 from gatecast.data.config import Feed, Task
 from gatecast.data.windows import latest
+from gatecast.schedule.config import Schedule
 from gatecast.scoring import parts
 from gatecast.scoring.places import place
 from gatecast.scoring.sinks import Sink
@@ -24,6 +25,13 @@ HOSTILE = [
 ]
 POSTGRES, S3 = (pytest.param(name, marks=pytest.mark.slow) for name in ("postgres", "s3"))
 DATABASES = ["duckdb", POSTGRES]
+
+
+class Clocked(NamedTuple):
+    """A source, and when it is scored."""
+
+    feed: Feed
+    schedule: Schedule
 
 
 def stage(

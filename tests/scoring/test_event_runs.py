@@ -7,7 +7,6 @@ import shutil
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,6 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from gatecast.config import Config
 from gatecast.core import failpoints
 from gatecast.core.errors import RegistryError, ScoringError
 from gatecast.core.forecast import EventForecast
@@ -94,21 +92,21 @@ def keys() -> dict[str, str]:
 
 
 def test_one_command_publishes_a_run_of_each_task_on_one_snapshot(both: Feed) -> None:
-    (quantiles, event), errors = score_all(both, Config())
+    (quantiles, event), errors = score_all(both)
     assert errors == []
     assert "task" not in quantiles.manifest  # as before there were runs of events
     assert (event.manifest["task"], event.manifest["event"]) == ("event", {"above": 75.0})
     assert event.manifest["data_hash"] == quantiles.manifest["data_hash"]
     assert event.manifest["revision"] == quantiles.manifest["revision"] == 1
     assert len(list(Path("data/scoring").glob("*/panel"))) == 1
-    again, _ = score_all(both, Config())
+    again, _ = score_all(both)
     assert [summary.fresh for summary in again] == [False, False]
     rows = [entry.facts["model"] for entry in Ledger().entries("scoring", "sales")]
     assert rows == ["gatecast-sales", "gatecast-sales-event"]
 
 
 def test_the_table_holds_the_probability_by_each_step_and_which_event(both: Feed) -> None:
-    score_all(both, Config())
+    score_all(both)
     table = read_forecasts("sales", kind="event")
     columns = ["unique_id", "cutoff", "ds", "step", "probability", "fallback", *PROVENANCE, "event"]
     assert list(table.columns) == columns
@@ -127,7 +125,7 @@ def test_without_a_champion_of_events_its_table_is_missed_by_name(
     daily_feed: Feed, promote: Promote
 ) -> None:
     promote(daily_feed)
-    (done,), errors = score_all(daily_feed, Config())
+    (done,), errors = score_all(daily_feed)
     assert errors == []
     assert done.manifest.keys().isdisjoint({"task", "event"})
     with pytest.raises(ScoringError, match=r"NO-FORECASTS.*kind event(?s:.*)kind='quantile'"):
@@ -138,14 +136,14 @@ def test_a_source_whose_only_champion_forecasts_events_is_scored(
     daily_feed: Feed, promote_event: Promote
 ) -> None:
     promote_event(daily_feed)
-    (done,), errors = score_all(daily_feed, Config())
+    (done,), errors = score_all(daily_feed)
     assert errors == []
     assert done.manifest["task"] == "event"
 
 
 def test_without_any_champion_nothing_is_scored(daily_feed: Feed) -> None:
     with pytest.raises(ScoringError, match="NO-CHAMPION"):
-        score_all(daily_feed, Config())
+        score_all(daily_feed)
 
 
 @pytest.mark.parametrize("fails", ["gatecast-sales", "gatecast-sales-event"])
@@ -160,7 +158,7 @@ def test_a_champion_that_fails_does_not_withhold_the_other(
         return real(snapshot, best, *rest)
 
     monkeypatch.setattr(run, "publish", refuse)
-    (done,), (error,) = score_all(both, Config())
+    (done,), (error,) = score_all(both)
     assert done.manifest["model"] != fails
     assert isinstance(error, RegistryError)
 
@@ -169,7 +167,7 @@ def test_a_series_without_a_probability_gets_its_base_rate_and_says_so(
     both: Feed, broken: Callable[..., None]
 ) -> None:
     broken("s2")
-    (_, done), _ = score_all(both, Config(score=Score(min_success_fraction=0.75)))
+    (_, done), _ = score_all(both, rules=Score(min_success_fraction=0.75))
     assert (done.manifest["fallbacks"], done.manifest["quarantined"]) == (1, 0)
     table = read_forecasts("sales", kind="event")
     mine = table["unique_id"] == "s2"
@@ -186,17 +184,17 @@ def test_too_few_probabilities_publish_nothing_of_events(
     both: Feed, broken: Callable[..., None]
 ) -> None:
     broken("s2")
-    done, (error,) = score_all(both, Config())
+    done, (error,) = score_all(both)
     assert [store.task_of(summary.manifest) for summary in done] == ["quantile"]
     assert "TOO-FEW" in str(error)
     assert "mode=rollback event=true" in str(error)
     quarantine = Score(min_success_fraction=0.75, fallback="quarantine")
-    (_, events), _ = score_all(both, Config(score=quarantine))
+    (_, events), _ = score_all(both, rules=quarantine)
     assert events.manifest["quarantine"] == [["s2", shards.LEFT_OUT]]
 
 
 def test_the_base_rate_of_a_series_without_a_past_is_unknown(both: Feed) -> None:
-    score_all(both, Config())
+    score_all(both)
     (folder,) = Path("data/scoring").glob("*/panel")
     panel = Panel.load(folder)
     forecast = BaseRate(7, {"above": 75.0}).predict(panel, Windows(np.array([0]), np.array([0])))
@@ -204,12 +202,12 @@ def test_the_base_rate_of_a_series_without_a_past_is_unknown(both: Feed) -> None
 
 
 def test_after_a_rollback_the_same_feed_is_scored_anew(both: Feed, promote_event: Promote) -> None:
-    (_, first), _ = score_all(both, Config())
+    (_, first), _ = score_all(both)
     model = first.manifest["model"]
     for champion, before in ((2, 1), (1, 2)):  # another was promoted, and rolled back
         facts = {"verdict": gate.ROLLBACK, "champion": champion, "champion_before": before}
         Ledger().append(aliases.KIND, model, facts)
-    (quantiles, again), _ = score_all(both, Config())
+    (quantiles, again), _ = score_all(both)
     assert (quantiles.fresh, again.fresh) == (False, True)
     assert again.manifest["revision"] == 2
 
@@ -227,11 +225,11 @@ def test_a_run_killed_between_two_steps_is_taken_up(
     monkeypatch.setenv("MLFLOW_SQLALCHEMYSTORE_POOLCLASS", "NullPool")
     event = {"quantile": None, "event": run.registry.champion("sales", task="event")}
     monkeypatch.setenv("GATECAST_FAILPOINT", point)
-    assert ended(forked(score_all, both, Config(), None, event)) == failpoints.DIED
+    assert ended(forked(score_all, both, None, None, None, event)) == failpoints.DIED
     monkeypatch.delenv("GATECAST_FAILPOINT")
     with closing(sqlite3.connect("ledger.db", timeout=60)) as ledger, ledger:
         ledger.execute("update leases set expires_at = 0")
-    score_all(both, Config(), None, event)
+    score_all(both, champions=event)
     assert len(store.runs("sales", kind="event")) == 1
     assert len(read_forecasts("sales", kind="event")) == 4 * 7
     assert len(Ledger().entries("scoring", "sales")) == 1
@@ -245,7 +243,7 @@ def test_two_processes_at_once_publish_each_run_once(
 ) -> None:
     monkeypatch.setenv("MLFLOW_SQLALCHEMYSTORE_POOLCLASS", "NullPool")
     champions = {task: run.registry.champion("sales", task=task) for task in ("quantile", "event")}
-    children = [forked(score_all, both, Config(), None, champions) for _ in range(2)]
+    children = [forked(score_all, both, None, None, None, champions) for _ in range(2)]
     assert [ended(child) for child in children] == [0, 0]
     assert sorted(store.task_of(m) for m in store.runs("sales")) == ["event", "quantile"]
     assert len(Ledger().entries("scoring", "sales")) == 2
@@ -253,7 +251,7 @@ def test_two_processes_at_once_publish_each_run_once(
 
 
 def test_a_shard_file_that_changed_is_corrupt(both: Feed) -> None:
-    (_, done), _ = score_all(both, Config())
+    (_, done), _ = score_all(both)
     (part,) = done.manifest["parts"]
     file = Path(done.where, part["name"])
     file.write_bytes(file.read_bytes()[:-9])
@@ -266,13 +264,12 @@ def test_a_shard_file_that_changed_is_corrupt(both: Feed) -> None:
 def test_a_database_made_before_there_were_events_takes_them(
     recipe: Recipe, sink: Sink, both: Feed
 ) -> None:
-    settings = Config(storage=recipe)
     champions = {task: run.registry.champion("sales", task=task) for task in ("quantile", "event")}
-    score_all(both, settings, "2024-05-15", champions | {"event": None})
+    score_all(both, "2024-05-15", None, recipe, champions | {"event": None})
     execute(recipe.address, "ALTER TABLE gatecast_forecasts DROP COLUMN event", "SELECT 1")
-    (_, done), errors = score_all(both, settings, None, champions)
+    (_, done), errors = score_all(both, None, None, recipe, champions)
     assert errors == []
-    in_files, _ = score_all(both, Config(), None, champions)
+    in_files, _ = score_all(both, champions=champions)
     wanted = read_forecasts("sales", in_files[1].manifest["run_key"])
     table = read_forecasts("sales", sink=sink, kind="event")
     sort = lambda t: t.sort_values(["unique_id", "step"], ignore_index=True)  # noqa: E731
@@ -282,23 +279,23 @@ def test_a_database_made_before_there_were_events_takes_them(
 
 
 def test_the_page_shows_which_series_are_most_at_risk(both: Feed) -> None:
-    (_, done), _ = score_all(both, Config())
+    (_, done), _ = score_all(both)
     assert "forecasts above 75" in report.text(done)
-    said = page.after(Config(source="sales"), done.manifest["run_key"])
+    said = page.after("sales", done.manifest["run_key"])
     assert "reports/scoring/sales-event.html" in said
     text = Path("reports/scoring/sales-event.html").read_text()
     assert "risk of above 75" in text
     rows = text[text.index('id="risks"') :]
     assert rows.index(">s3<") < rows.index(">s0<")
     assert text.count("<svg") == 4
-    later, _ = score_all(both, Config(), "2024-05-18")
-    assert page.of_run(Config(source="sales")).name == f"sales-{later[0].manifest['run_key']}.html"
+    later, _ = score_all(both, "2024-05-18")
+    assert page.of_run("sales").name == f"sales-{later[0].manifest['run_key']}.html"
 
 
 def test_what_moved_since_the_run_before_is_seen_among_runs_of_events_only(both: Feed) -> None:
-    score_all(both, Config(), "2024-05-17")
-    (_, done), _ = score_all(both, Config())
-    page.after(Config(source="sales"), done.manifest["run_key"])
+    score_all(both, "2024-05-17")
+    (_, done), _ = score_all(both)
+    page.after("sales", done.manifest["run_key"])
     text = Path("reports/scoring/sales-event.html").read_text()
     (before,) = [
         m for m in store.runs("sales", kind="event") if m["run_key"] != done.manifest["run_key"]
@@ -308,7 +305,7 @@ def test_what_moved_since_the_run_before_is_seen_among_runs_of_events_only(both:
 
 
 def test_probabilities_are_judged_when_values_arrive(both: Feed) -> None:
-    score_all(both, Config(), "2024-05-15")  # four of seven days are known
+    score_all(both, "2024-05-15")  # four of seven days are known
     quantiles, event = monitor.monitor(both)["runs"]
     assert (quantiles["task"], event["task"]) == ("quantile", "event")
     assert event["scores"]["values"] == 4 * 4
@@ -323,7 +320,7 @@ def test_probabilities_are_judged_when_values_arrive(both: Feed) -> None:
 
 
 def test_status_and_lineage_know_runs_of_events(both: Feed) -> None:
-    score_all(both, Config())
+    score_all(both)
     rows = history.render(history.last("sales", sinks.sink(config.Sink()), Ledger())).splitlines()
     tasks = [row.split()[1] for row in rows if row.strip().startswith("20")]
     assert sorted(tasks) == ["event", "quantile"]
@@ -334,10 +331,10 @@ def test_status_and_lineage_know_runs_of_events(both: Feed) -> None:
 
 
 def test_a_slot_and_a_backfill_score_both(both: Feed) -> None:
-    settings = Config(source="sales", feed=both, schedule=Schedule(cron="0 6 * * *"))
+    schedule = Schedule(cron="0 6 * * *")
     now = pd.Timestamp("2024-05-19 07:00", tz="UTC").to_pydatetime()
-    tick = clock.run_due(settings, now)
+    tick = clock.run_due(both, schedule, now)
     assert sorted(tick.run_keys) == sorted(keys().values())
-    hindcast = replace(settings, begin="2024-05-10", end="2024-05-11", hindcast=True)
-    assert backfill.run_span(hindcast).slots == {backfill.SCORED: 2}
+    hindcast = backfill.Span("2024-05-10", "2024-05-11", hindcast=True)
+    assert backfill.run_span(hindcast, both, schedule).slots == {backfill.SCORED: 2}
     assert len(store.runs("sales", kind="event")) == len(store.runs("sales", kind="quantile")) == 3

@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 
-from gatecast.config import Config
 from gatecast.core import failpoints
 from gatecast.core.errors import ScoringError
 from gatecast.data.config import Feed
@@ -178,13 +177,13 @@ def test_a_deleted_run_is_not_listed_while_it_is_made_anew(
     gone: str,
 ) -> None:
     promote(daily_feed)
-    first = score(daily_feed, Config())
+    first = score(daily_feed)
     path = Path(first.where, gone)
     shutil.rmtree(path) if path.is_dir() else path.unlink()
     seen: list[int] = []
     reach = {"scoring: parts complete": lambda: seen.append(len(store.runs("sales")))}
     monkeypatch.setattr(failpoints, "reach", lambda at: reach.get(at, int)())
-    again = score(daily_feed, Config())
+    again = score(daily_feed)
     assert seen == [0]
     assert again.fresh
     assert again.manifest["revision"] == 1

@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 
-from gatecast.config import Config
 from gatecast.core.errors import ScoringError
 from gatecast.data.config import Feed
 from gatecast.scoring import parts, read_forecasts
@@ -19,12 +18,12 @@ from gatecast.scoring.places import place
 from gatecast.scoring.run import score
 
 DAYS = ("2024-05-08", "2024-05-10", "2024-05-12")
-TOO_MANY = Score(min_success_fraction=2.0)  # no run has as many
+TOO_MANY = Score().model_copy(update={"min_success_fraction": 2.0})  # no run has as many
 
 
 def fails(feed: Feed, day: str, sink: Sink | None = None) -> None:
     with pytest.raises(ScoringError, match="TOO-FEW"):
-        score(feed, Config(score=TOO_MANY, storage=sink), day)
+        score(feed, day, TOO_MANY, sink)
 
 
 def aged(folder: Path, days: float) -> None:
@@ -42,7 +41,7 @@ def names(folder: Path) -> list[str]:
     ("sink", "folder"),
     [
         (Sink(), Path("forecasts/sales")),
-        (Sink("duckdb", "f.duckdb"), Path("data/scoring/parts/sales")),
+        (Sink(kind="duckdb", address="f.duckdb"), Path("data/scoring/parts/sales")),
     ],
     ids=["parquet", "duckdb"],
 )
@@ -67,7 +66,7 @@ def test_a_run_that_is_tried_again_after_days_takes_up_its_parts(
     fails(daily_feed, DAYS[0])
     aged(Path("forecasts"), days=2)
     (left,) = Path("forecasts").rglob("*.parquet")
-    (part,) = score(daily_feed, Config(), DAYS[0]).manifest["parts"]
+    (part,) = score(daily_feed, DAYS[0]).manifest["parts"]
     assert part["name"] == left.name
 
 
@@ -75,7 +74,7 @@ def test_of_a_published_run_only_what_it_does_not_name_goes(
     daily_feed: Feed, promote: Callable[[Feed], Any]
 ) -> None:
     promote(daily_feed)
-    run = score(daily_feed, Config(), DAYS[0]).manifest
+    run = score(daily_feed, DAYS[0]).manifest
     folder = Path("forecasts/sales") / run["run_key"]
     whole = names(folder)
     for name in (
@@ -87,10 +86,10 @@ def test_of_a_published_run_only_what_it_does_not_name_goes(
         (folder / name).write_bytes(b"x")
     aged(Path("forecasts"), days=2)
     (folder / ".part-00000.100.parquet-abcdefgh").write_bytes(b"x")
-    score(daily_feed, Config(), DAYS[1])
+    score(daily_feed, DAYS[1])
     assert len(names(folder)) == len(whole) + 5  # somebody may be writing there
     aged(Path("forecasts"), days=2)
-    score(daily_feed, Config(), DAYS[2])
+    score(daily_feed, DAYS[2])
     assert names(folder) == whole
     assert len(read_forecasts("sales", run["run_key"])) == run["rows"]
 
@@ -112,7 +111,7 @@ def test_runs_of_the_old_layout_and_files_of_others_stay(
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(manifest)
     aged(Path("forecasts"), days=20)
-    score(daily_feed, Config())
+    score(daily_feed)
     assert [path for path in files if not path.exists()] == []
 
 

@@ -16,7 +16,6 @@ from typing import Any
 import psutil
 import pytest
 
-from gatecast.config import Config
 from gatecast.core import failpoints
 from gatecast.data.config import Feed
 from gatecast.scoring import engines, job
@@ -38,7 +37,7 @@ def task(
     monkeypatch.setattr(job, "SERIES", 1)
     monkeypatch.setattr(engines, "engine", engine)
     promote(daily_feed)
-    score(daily_feed, Config())
+    score(daily_feed)
     assert seen[0].shards == 4
     return lambda folder: replace(seen[0], parts=str(Path(folder).absolute()))
 
@@ -139,7 +138,6 @@ def test_a_process_that_cannot_be_started_is_done_without(
 
 _SCRIPT = """
 from pathlib import Path
-from gatecast.config import Config
 from gatecast.data.config import Feed, RawFile, Splits, Task
 from gatecast.scoring.config import Score
 from gatecast.scoring import job, run
@@ -149,7 +147,7 @@ slow = local.score_shard
 local.score_shard = lambda *a: __import__("time").sleep(2) or slow(*a)
 feed = Feed(name="sales", files=[RawFile("sales.csv")], id="unique_id", time=["ds"], frequency="D",
             task=Task(horizon=7, season_length=7, splits=Splits("time", 21, 21)))
-print(run.score(feed, Config(score=Score(workers=2))).manifest["series"])
+print(run.score(feed, rules=Score(workers=2)).manifest["series"])
 """
 
 

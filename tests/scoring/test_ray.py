@@ -15,7 +15,6 @@ import pandas as pd
 import psutil
 import pytest
 
-from gatecast.config import Config
 from gatecast.core.errors import ScoringError
 from gatecast.data.build_panel import build_panel
 from gatecast.data.config import Feed, Task
@@ -63,7 +62,9 @@ def job(tmp_path_factory: pytest.TempPathFactory) -> Job:
     ]
     frame = pd.concat(rows, ignore_index=True)
     ids = pd.DataFrame({"unique_id": [f"s{i}" for i in range(SERIES)]})
-    built = build_panel(frame, ids, Feed(name="tiny", frequency="h", task=Task(HORIZON, 24)))
+    built = build_panel(
+        frame, ids, Feed(name="tiny", frequency="h", task=Task(horizon=HORIZON, season_length=24))
+    )
     built.save(folder / "panel")
     model = model_of(kind="linear")
     trained = trainer.train("linear", built, model, Fit(), 1)
@@ -153,15 +154,15 @@ def test_without_progress_a_run_is_given_up_and_nothing_is_published(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     promote(daily_feed)
-    settings = Config(score=Score(engine="ray", workers=1))
+    settings = Score(engine="ray", workers=1)
     with monkeypatch.context() as patch:
         patch.setattr(on_ray, "PATIENCE", 0.05)  # an actor takes seconds to begin
         with pytest.raises(ScoringError) as caught:
-            score(daily_feed, settings)
+            score(daily_feed, rules=settings)
     assert caught.value.code == "CLUSTER"
     assert "no shard was done for 0.05 seconds" in str(caught.value)
     assert store.runs("sales") == []
-    assert score(daily_feed, settings).fresh
+    assert score(daily_feed, rules=settings).fresh
     assert len(read_forecasts("sales")) == 4 * 7
 
 

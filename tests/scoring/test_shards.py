@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gatecast.config import Config
 from gatecast.core.errors import ScoringError
 from gatecast.core.forecast import QuantileForecast
 from gatecast.core.ledger import Ledger
@@ -55,8 +53,8 @@ def broken(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     return make
 
 
-def rules(**changes: Any) -> Config:
-    return Config(score=Score(**changes))
+def rules(**changes: Any) -> Score:
+    return Score(**changes)
 
 
 def test_a_series_stays_in_its_shard() -> None:
@@ -82,7 +80,7 @@ def test_a_snapshot_lies_shard_by_shard_and_is_the_same_data(
     """Of a million series, those of a shard are read in one go."""
     monkeypatch.setattr(job, "SERIES", 1)
     taken = snapshots.take(daily_feed, promote(daily_feed), None) / "panel"
-    lies, checked = Panel.load(taken), ingest.check_feed(daily_feed, None, 7)
+    lies, checked = Panel.load(taken), ingest.check_feed(daily_feed)
     built = build_panel(checked.observations, checked.static, daily_feed, 7, 7, feasible=False)
     assert (np.diff(shards.shard_of(lies.ids, 4)) >= 0).all()
     assert list(lies.ids) != list(built.ids)
@@ -97,9 +95,9 @@ def test_hostile_series_ids_come_back_unchanged(
     one = frame[frame["unique_id"] == "s0"]
     every = [one.assign(unique_id=name, y=one["y"] + k) for k, name in enumerate(HOSTILE)]
     pd.concat(every).to_parquet("sales.parquet")
-    feed = replace(daily_feed, files=[RawFile("sales.parquet")])
+    feed = daily_feed.model_copy(update={"files": [RawFile(path="sales.parquet")]})
     promote(feed)
-    done = score(feed, Config())
+    done = score(feed)
     assert len(done.manifest["parts"]) == -(-len(HOSTILE) // 2)
     table = read_forecasts("sales")
     assert table.groupby("unique_id").size().to_dict() == dict.fromkeys(HOSTILE, 7)
@@ -113,7 +111,7 @@ def test_ten_reruns_leave_the_same_bytes(
     promote(daily_feed)
     found = set()
     for n in range(10):
-        done = score(daily_feed, Config())
+        done = score(daily_feed)
         folder = Path(done.where)
         found.add(tuple((folder / part["name"]).read_bytes() for part in done.manifest["parts"]))
         if n % 2:  # lost: it is made again, and is the same

@@ -12,9 +12,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from omegaconf import OmegaConf
 
-from gatecast.config import Config
 from gatecast.core import failpoints
 from gatecast.core.errors import ScoringError
 from gatecast.core.failpoints import DIED
@@ -30,15 +28,14 @@ from tests.servers import Postgres
 
 SCORE = textwrap.dedent("""
     import sys
-    from omegaconf import OmegaConf
+    from pathlib import Path
     from gatecast.core import ledger
-    from gatecast.config import Config
-    from gatecast.data.config import Feed
+    from gatecast.data.config import FileFeed
     from gatecast.scoring.config import Sink
     from gatecast.scoring.run import score
     ledger.SECONDS = 1.0
-    feed = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(Feed), OmegaConf.load("feed.yaml")))
-    score(feed, Config(storage=Sink(*sys.argv[1:])))
+    feed = FileFeed.model_validate_json(Path("feed.json").read_text())
+    score(feed, recipe=Sink(kind=sys.argv[1], address=sys.argv[2]))
 """)
 
 
@@ -47,15 +44,14 @@ def test_a_corrected_feed_is_a_new_revision_and_the_old_one_stays(
     recipe: Recipe, sink: Sink, daily_feed: Feed, promote: Callable[[Feed], Any]
 ) -> None:
     promote(daily_feed)
-    config = Config(storage=recipe)
-    first, again = score(daily_feed, config), score(daily_feed, config)
+    first, again = score(daily_feed, recipe=recipe), score(daily_feed, recipe=recipe)
     assert (first.fresh, again.fresh) == (True, False)
     before = read_forecasts("sales", sink=sink)
     assert before.groupby("unique_id").size().to_dict() == {f"s{i}": 7 for i in range(4)}
     frame = pd.read_csv("sales.csv")
     frame.loc[frame.index[-1], "y"] += 5
     frame.to_csv("sales.csv", index=False)
-    second = score(daily_feed, config)
+    second = score(daily_feed, recipe=recipe)
     assert (second.manifest["revision"], second.manifest["cutoff"]) == (2, first.manifest["cutoff"])
     key = first.manifest["run_key"]
     pd.testing.assert_frame_equal(read_forecasts("sales", key, sink), before)
@@ -75,13 +71,12 @@ def test_a_run_killed_before_it_publishes_is_published_from_its_parts_by_the_nex
     recipe: Recipe, sink: Sink, daily_feed: Feed, promote: Callable[[Feed], Any]
 ) -> None:
     promote(daily_feed)
-    OmegaConf.save(OmegaConf.structured(daily_feed), "feed.yaml")
-    read: Any = OmegaConf.merge(OmegaConf.structured(Feed), OmegaConf.load("feed.yaml"))
+    Path("feed.json").write_text(daily_feed.model_dump_json())
     command = [sys.executable, "-c", SCORE, recipe.kind, recipe.address]
     env = os.environ | {"GATECAST_FAILPOINT": "scoring: lease checked"}
     assert subprocess.run(command, env=env).returncode == DIED
     assert store.runs(sink=sink) == []
-    done = score(OmegaConf.to_object(read), Config(storage=recipe))
+    done = score(daily_feed, recipe=recipe)
     assert done.fresh
     assert [part["name"] for part in done.manifest["parts"]] == ["part-00000.1.parquet"]
     assert len(read_forecasts("sales", sink=sink)) == 4 * 7
@@ -99,21 +94,20 @@ def test_a_database_that_goes_away_costs_no_forecast(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     promote(daily_feed)
-    config = Config(storage=recipe)
     for point in ("scoring: parts complete", "scoring: lease checked", "loading: rows loaded"):
         with monkeypatch.context() as patch:
             patch.setattr(
                 failpoints, "reach", lambda at, p=point: at == p and postgres_server.stop()
             )
             with pytest.raises(ScoringError) as caught:
-                score(daily_feed, config)
+                score(daily_feed, recipe=recipe)
         assert caught.value.code == "UNREACHABLE"
         with pytest.raises(ScoringError) as caught:
             store.runs(sink=sink)
         assert caught.value.code == "UNREACHABLE"
         postgres_server.start()
         assert store.runs(sink=sink) == []
-    done = score(daily_feed, config)
+    done = score(daily_feed, recipe=recipe)
     assert [part["name"] for part in done.manifest["parts"]] == [
         "part-00000.1.parquet"
     ]  # the first's

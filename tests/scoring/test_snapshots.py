@@ -8,13 +8,11 @@ import signal
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from gatecast.config import Config
 from gatecast.core import ledger
 from gatecast.core.ledger import Ledger
 from gatecast.data.config import Feed
@@ -41,10 +39,10 @@ def test_the_newest_snapshots_of_a_source_are_kept_and_all_forecasts(
     daily_feed: Feed, promote: Callable[[Feed], Any]
 ) -> None:
     promote(daily_feed)
-    config = Config(score=Score(snapshots=2))
+    rules = Score(snapshots=2)
     hashes = []
     for day in DAYS:
-        manifest = score(daily_feed, config, day).manifest
+        manifest = score(daily_feed, day, rules).manifest
         hashes.append(str(manifest["data_hash"])[:16])
         aged(hours=2)
         time.sleep(0.01)
@@ -58,17 +56,17 @@ def test_a_snapshot_that_a_waiting_run_may_need_and_those_of_other_sources_stay(
     daily_feed: Feed, promote: Callable[[Feed], Any]
 ) -> None:
     promote(daily_feed)
-    other = replace(daily_feed, name="other")
+    other = daily_feed.model_copy(update={"name": "other"})
     promote(other)
-    config = Config(score=Score(snapshots=1))
-    theirs = score(other, config, DAYS[0]).manifest["data_hash"][:16]
+    rules = Score(snapshots=1)
+    theirs = score(other, DAYS[0], rules).manifest["data_hash"][:16]
     aged(hours=2)
-    mine = [score(daily_feed, config, day).manifest["data_hash"][:16] for day in DAYS[1:]]
+    mine = [score(daily_feed, day, rules).manifest["data_hash"][:16] for day in DAYS[1:]]
     assert kept() == sorted([theirs, *mine])  # all of them younger than an hour
     aged(hours=2)
-    again = score(daily_feed, config, DAYS[1])  # asked for again, so young again
+    again = score(daily_feed, DAYS[1], rules)  # asked for again, so young again
     assert not again.fresh
-    newest = score(daily_feed, config, "2024-05-15").manifest["data_hash"][:16]
+    newest = score(daily_feed, "2024-05-15", rules).manifest["data_hash"][:16]
     assert kept() == sorted([theirs, mine[0], newest])
 
 
@@ -77,8 +75,8 @@ def test_a_tidying_that_is_killed_leaves_no_half_of_a_snapshot(
     ended: Callable[[int], int], monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     promote(daily_feed)
-    old = score(daily_feed, Config(), DAYS[0]).manifest
-    new = score(daily_feed, Config(), DAYS[1]).manifest
+    old = score(daily_feed, DAYS[0]).manifest
+    new = score(daily_feed, DAYS[1]).manifest
     aged(hours=2)
 
     def killed(path: Path, **_: Any) -> None:
@@ -90,7 +88,7 @@ def test_a_tidying_that_is_killed_leaves_no_half_of_a_snapshot(
         assert ended(forked(snapshots.tidy, "sales", 1)) == -signal.SIGKILL
     assert kept() == [new["data_hash"][:16]]
     shutil.rmtree(store_of(old))
-    assert score(daily_feed, Config(), DAYS[0]).manifest["rows"] == old["rows"]
+    assert score(daily_feed, DAYS[0]).manifest["rows"] == old["rows"]
     assert sorted(p.name for p in snapshots.SNAPSHOTS.glob(".*")) == []
 
 
@@ -99,10 +97,10 @@ def test_a_snapshot_that_is_not_whole_is_made_anew(
     daily_feed: Feed, promote: Callable[[Feed], Any], lost: str
 ) -> None:
     promote(daily_feed)
-    first = score(daily_feed, Config()).manifest
+    first = score(daily_feed).manifest
     shutil.rmtree(store_of(first))
     (snapshots.SNAPSHOTS / first["data_hash"][:16] / "panel" / lost).unlink()
-    assert score(daily_feed, Config()).manifest["rows"] == first["rows"]
+    assert score(daily_feed).manifest["rows"] == first["rows"]
 
 
 def test_what_a_killed_writer_of_a_snapshot_left_goes_after_a_day(
@@ -116,7 +114,7 @@ def test_what_a_killed_writer_of_a_snapshot_left_goes_after_a_day(
         (left / "observations").mkdir(parents=True)
     then = time.time() - 2 * 86_400
     os.utime(old, (then, then))
-    score(daily_feed, Config())
+    score(daily_feed)
     assert (new.exists(), old.exists()) == (True, False)
 
 
@@ -147,7 +145,7 @@ def test_a_second_scorer_waits_as_long_as_the_first_lives_and_says_so_once(
     other = threading.Thread(target=hold)
     other.start()
     assert held.wait(60)
-    assert score(daily_feed, Config()).fresh
+    assert score(daily_feed).fresh
     other.join()
     assert again == [True]  # no other run removes its snapshot meanwhile
     assert capsys.readouterr().err.count(f"scoring sales waits for {ledger.who()}") == 1

@@ -12,7 +12,7 @@ import pytest
 
 from gatecast.data import ingest
 from gatecast.data.build_panel import build_panel
-from gatecast.data.config import Covariates, Demo, Feed, Splits, Task
+from gatecast.data.config import Covariates, Demo, DemoFeed, Feed, Splits, Task
 from gatecast.data.panel import Panel
 from gatecast.training.config import Fit
 
@@ -49,7 +49,11 @@ def make_panel() -> Callable[..., Panel]:
             name="tiny",
             frequency="h",
             covariates=covariates or Covariates(),
-            task=Task(horizon, season_length, splits=splits or Splits("time", 0.2, 0.2)),
+            task=Task(
+                horizon=horizon,
+                season_length=season_length,
+                splits=splits or Splits(by="time", validation=0.2, test=0.2),
+            ),
         )
         return build_panel(pd.concat(frames, ignore_index=True), statics, feed, feasible=feasible)
 
@@ -59,17 +63,25 @@ def make_panel() -> Callable[..., Panel]:
 @pytest.fixture(scope="session")
 def demo_panel() -> Panel:
     """Twelve series of forty days of the embedded demo, every kind of channel in it."""
-    feed = Feed(
+    feed = DemoFeed(
         name="demo",
         kind="demo",
         frequency="h",
         demo=Demo(n_series=12, n_days=40),
         covariates=Covariates(
-            ["region", "kind"], [], ["temperature", "promotion", "holiday"], ["region", "kind"]
+            static=["region", "kind"],
+            past=[],
+            future=["temperature", "promotion", "holiday"],
+            categorical=["region", "kind"],
         ),
-        task=Task(24, 24, splits=Splits("time", 0.15, 0.2), event={"above": 150.0}),
+        task=Task(
+            horizon=24,
+            season_length=24,
+            splits=Splits(by="time", validation=0.15, test=0.2),
+            event={"above": 150.0},
+        ),
     )
-    checked = ingest.check_feed(feed, None, 24)
+    checked = ingest.check_feed(feed)
     return build_panel(checked.observations, checked.static, feed)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -32,7 +31,7 @@ def test_a_recipe_trains_is_packaged_and_forecasts(
     name: str, workplace: Path, demo_panel: Panel, smoke: Fit
 ) -> None:
     model = model_recipe(name)
-    fit = replace(smoke, max_epochs=1, steps_per_epoch=1)
+    fit = smoke.model_copy(update={"max_epochs": 1, "steps_per_epoch": 1})
     trained = trainer.train(name, demo_panel, model, fit, 1)
     package.write(Path("models") / name, name, model, 1, demo_panel.meta, trained)
     fresh = NetPredictor(name, trained.net, trained.spec, trained.scaling, demo_panel.meta)
@@ -48,7 +47,7 @@ def test_a_model_of_an_event_trains(
     decoder: str, workplace: Path, demo_panel: Panel, smoke: Fit
 ) -> None:
     model = model_of(decoder=decoder, head="event", event={"above": 150.0})
-    fit = replace(smoke, max_epochs=1, steps_per_epoch=2)
+    fit = smoke.model_copy(update={"max_epochs": 1, "steps_per_epoch": 2})
     trained = trainer.train("event", demo_panel, model, fit, 1)
     net = NetPredictor("event", trained.net, trained.spec, trained.scaling, demo_panel.meta)
     p = net.predict(demo_panel, latest(demo_panel)).probability

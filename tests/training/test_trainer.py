@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -50,7 +50,7 @@ def child(panel: Panel, folder: Path, model: Model, fit: Fit, body: str) -> list
     """Command of a process that trains in ``folder``."""
     panel.save(folder / "data/panel")
     script = folder / "child.py"
-    script.write_text(_CHILD.format(model=flat(model), fit=asdict(fit), body=body))
+    script.write_text(_CHILD.format(model=flat(model), fit=fit.model_dump(), body=body))
     return [sys.executable, str(script)]
 
 
@@ -78,7 +78,7 @@ def validation_loss(panel: Panel, net: nn.Module, fit: Fit) -> float:
 def test_a_short_training_improves_the_validation_loss(
     workplace: Path, demo_panel: Panel, smoke: Fit
 ) -> None:
-    fit = replace(smoke, max_epochs=4, steps_per_epoch=15)
+    fit = smoke.model_copy(update={"max_epochs": 4, "steps_per_epoch": 15})
     torch.manual_seed(1)
     untrained = validation_loss(demo_panel, build(TINY, input_spec(demo_panel, TINY)), fit)
     trained = trainer.train("gru", demo_panel, TINY, fit, seed=1)
@@ -170,7 +170,9 @@ def test_a_training_that_was_complete_but_never_packaged_is_not_repeated(
 def test_a_training_that_stopped_early_but_was_never_packaged_is_the_same_package(
     workplace: Path, demo_panel: Panel, smoke: Fit
 ) -> None:
-    fit = replace(smoke, max_epochs=30, patience=1, learning_rate=0.5, averaging=0.0)
+    fit = smoke.model_copy(
+        update={"max_epochs": 30, "patience": 1, "learning_rate": 0.5, "averaging": 0.0}
+    )
     first = trainer.train("v", demo_panel, TINY, fit, seed=1)
     assert first.outcome["epochs"] < 30
     second = trainer.train("v", demo_panel, TINY, fit, seed=1)
@@ -182,7 +184,9 @@ def test_a_training_killed_after_it_stopped_early_trains_no_further(
     workplace: Path, demo_panel: Panel, smoke: Fit
 ) -> None:
     """Between the last checkpoint and the note that all is complete."""
-    fit = replace(smoke, max_epochs=30, patience=1, learning_rate=0.5, averaging=0.0)
+    fit = smoke.model_copy(
+        update={"max_epochs": 30, "patience": 1, "learning_rate": 0.5, "averaging": 0.0}
+    )
     first = trainer.train("v", demo_panel, TINY, fit, seed=1)
     next(workplace.glob("checkpoints/v/*/complete.json")).unlink()
     second = trainer.train("v", demo_panel, TINY, fit, seed=1)
@@ -194,7 +198,7 @@ def test_a_training_goes_on_where_its_project_was_moved_to(
     workplace: Path, demo_panel: Panel, smoke: Fit, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its best epoch is not its last: that must not be forgotten."""
-    fit = replace(smoke, max_epochs=4, learning_rate=0.5, averaging=0.0)
+    fit = smoke.model_copy(update={"max_epochs": 4, "learning_rate": 0.5, "averaging": 0.0})
     first = trainer.train("v", demo_panel, TINY, fit, seed=1)
     next(workplace.glob("checkpoints/v/*/complete.json")).unlink()
     moved = workplace / "elsewhere"
@@ -233,13 +237,13 @@ def test_nothing_is_resumed_after_a_change(
     smoke: Fit,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    trainer.train("v", demo_panel, TINY, replace(smoke, max_epochs=1), seed=1)
+    trainer.train("v", demo_panel, TINY, smoke.model_copy(update={"max_epochs": 1}), seed=1)
     meta = replace(demo_panel.meta, data_hash="other") if change == "data" else demo_panel.meta
     trainer.train(
         "v",
         replace(demo_panel, meta=meta),
         replace(TINY, hidden_size=6) if change == "recipe" else TINY,
-        replace(smoke, max_epochs=1, batch_size=4 if change == "trainer" else 8),
+        smoke.model_copy(update={"max_epochs": 1, "batch_size": 4 if change == "trainer" else 8}),
         seed=2 if change == "seed" else 1,
     )
     assert "resuming" not in capsys.readouterr().out
@@ -271,7 +275,7 @@ def test_a_logger_is_made_for_recurrent_variants_only(
 
     trainer.train("linear", demo_panel, LINEAR, smoke, 1, logger)
     assert made == []
-    trainer.train("v", demo_panel, TINY, replace(smoke, max_epochs=1), 1, logger)
+    trainer.train("v", demo_panel, TINY, smoke.model_copy(update={"max_epochs": 1}), 1, logger)
     assert made == ["logger"]
 
 
@@ -289,7 +293,9 @@ def test_where_it_runs_is_no_reason_to_start_anew(
 ) -> None:
     first = trainer.train("v", demo_panel, TINY, smoke, seed=1)
     capsys.readouterr()
-    again = trainer.train("v", demo_panel, TINY, replace(smoke, threads=None, log_every=1), seed=1)
+    again = trainer.train(
+        "v", demo_panel, TINY, smoke.model_copy(update={"threads": None, "log_every": 1}), seed=1
+    )
     assert "resuming from" in capsys.readouterr().out
     assert same(first.net, again.net)
 
@@ -299,7 +305,11 @@ def test_how_often_the_losses_are_looked_at_changes_no_weight(
 ) -> None:
     nets = []
     for every in (1, 3, 50):
-        nets.append(trainer.train("v", demo_panel, TINY, replace(smoke, log_every=every), 1).net)
+        nets.append(
+            trainer.train(
+                "v", demo_panel, TINY, smoke.model_copy(update={"log_every": every}), 1
+            ).net
+        )
         trainer.discard_checkpoints("v")
     assert same(nets[0], nets[1])
     assert same(nets[0], nets[2])
@@ -312,9 +322,13 @@ def test_every_precision_learns_and_ships_float32(
     usual = trainer.train("v", demo_panel, TINY, smoke, seed=1)
     if precision == "bf16-mixed" and not process.cpu_has_bfloat16():
         with pytest.raises(TrainError, match=r"PRECISION[\s\S]*32-true"):
-            trainer.train("v", demo_panel, TINY, replace(smoke, precision=precision), seed=1)
+            trainer.train(
+                "v", demo_panel, TINY, smoke.model_copy(update={"precision": precision}), seed=1
+            )
         return
-    other = trainer.train("v", demo_panel, TINY, replace(smoke, precision=precision), seed=1)
+    other = trainer.train(
+        "v", demo_panel, TINY, smoke.model_copy(update={"precision": precision}), seed=1
+    )
     assert {w.dtype for w in other.net.parameters()} == {torch.float32}
     assert other.outcome["val_loss"] == pytest.approx(usual.outcome["val_loss"], rel=0.02)
 
@@ -325,7 +339,9 @@ def test_a_device_that_is_not_there_is_named(
     if torch.cuda.is_available():
         pytest.skip("there is one")
     with pytest.raises(TrainError, match=r"DEVICES[\s\S]*trainer=auto"):
-        trainer.train("v", demo_panel, TINY, replace(smoke, accelerator="gpu"), seed=1)
+        trainer.train(
+            "v", demo_panel, TINY, smoke.model_copy(update={"accelerator": "gpu"}), seed=1
+        )
 
 
 @pytest.mark.slow

@@ -23,7 +23,7 @@ from tests.recipes import model_of
 
 GRU = model_of(cell="gru", hidden_size=4, n_steps=3, n_origins=2, dropout=0.1)
 FIT = Fit(accelerator="cpu", max_epochs=2, steps_per_epoch=3, batch_size=8, threads=1)
-UNITS = {"hidden_size": Range(2, 8), "dropout": Range(0.0, 0.5)}
+UNITS = {"hidden_size": Range(low=2, high=8), "dropout": Range(low=0.0, high=0.5)}
 
 
 @pytest.fixture(scope="session")
@@ -43,7 +43,13 @@ def make_panel() -> Callable[..., Panel]:
             )
             for k, name in enumerate("abc")
         ]
-        feed = Feed(name="tiny", frequency="h", task=Task(6, 12, splits=Splits("time", 0.2, 0.2)))
+        feed = Feed(
+            name="tiny",
+            frequency="h",
+            task=Task(
+                horizon=6, season_length=12, splits=Splits(by="time", validation=0.2, test=0.2)
+            ),
+        )
         statics = pd.DataFrame({"unique_id": list("abc")})
         return build_panel(pd.concat(parts, ignore_index=True), statics, feed)
 

@@ -40,9 +40,9 @@ def test_the_shipped_search_goes_with_every_recurrent_recipe(name: str) -> None:
 
 def test_the_recipes_own_values_belong_to_the_space() -> None:
     keys = {
-        "hidden_size": Range(8, 32),
+        "hidden_size": Range(low=8, high=32),
         "cell": Range(choices=["gru", "rnn"]),
-        "relative_weight": Range(1, 40),
+        "relative_weight": Range(low=1, high=40),
     }
     around = space(keys, hidden_size=100, cell="lstm")
     assert around.base == {"hidden_size": 100, "cell": "lstm", "relative_weight": 0.0}
@@ -53,7 +53,10 @@ def test_the_recipes_own_values_belong_to_the_space() -> None:
 
 
 def test_a_setting_that_is_no_single_number_keeps_its_value_in_a_range() -> None:
-    around = space({"hidden_size": Range(8, 32), "dropout": Range(0.0, 0.5)}, hidden_size=[128, 64])
+    around = space(
+        {"hidden_size": Range(low=8, high=32), "dropout": Range(low=0.0, high=0.5)},
+        hidden_size=[128, 64],
+    )
     assert around.kept == {"hidden_size": [128, 64]}
     assert set(around.base) == {"dropout"}
 
@@ -67,32 +70,32 @@ def test_choices_may_be_lists_and_null() -> None:
 
 
 def test_sampled_numbers_have_three_digits_and_the_recipes_own_all_of_theirs() -> None:
-    around = space({"dropout": Range(0.0, 0.5)}, dropout=0.123456)
+    around = space({"dropout": Range(low=0.0, high=0.5)}, dropout=0.123456)
     assert around.values({"dropout": 0.2345678}) == {"dropout": 0.235}
     assert around.values(around.base) == {"dropout": 0.123456}
 
 
 def test_settings_of_the_trainer_are_searched_too() -> None:
-    around = space({"learning_rate": Range(1e-4, 1e-2, log=True)})
+    around = space({"learning_rate": Range(low=1e-4, high=1e-2, log=True)})
     assert around.recipe({"learning_rate": 0.001})[1].learning_rate == 0.001
 
 
 @pytest.mark.parametrize(
     ("keys", "model", "said"),
     [
-        ({"droput": Range(0.0, 0.5)}, {}, "ConfigError[UNKNOWN-KEY]: conf/tune/mine.yaml: `space.droput`"),
-        ({"droput": Range(0.0, 0.5)}, {}, "Did you mean 'dropout'?"),
-        ({"devices": Range(1, 4)}, {}, "ConfigError[UNKNOWN-KEY]"),
+        ({"droput": Range(low=0.0, high=0.5)}, {}, "ConfigError[UNKNOWN-KEY]: conf/tune/mine.yaml: `space.droput`"),
+        ({"droput": Range(low=0.0, high=0.5)}, {}, "Did you mean 'dropout'?"),
+        ({"devices": Range(low=1, high=4)}, {}, "ConfigError[UNKNOWN-KEY]"),
         ({"cell": Range(choices=["gruu"])}, {}, "ConfigError[SPACE]: conf/tune/mine.yaml: `space.cell` holds 'gruu'"),
-        ({"dropout": Range(0.0, 1.5)}, {}, "ConfigError[SPACE]"),
+        ({"dropout": Range(low=0.0, high=1.5)}, {}, "ConfigError[SPACE]"),
         ({"dropout": Range(choices=["much"])}, {}, "`space.dropout` holds 'much', which conf/model/shop.yaml"),
         ({"decoder": Range(choices=["autoregressive"])}, {}, "samples from a distribution"),
-        ({"hidden_size": Range(8.5, 32)}, {}, "ConfigError[RANGE]"),
-        ({"dropout": Range(0.01, 0.5, log=True)}, {"dropout": 0}, "ConfigError[RANGE]"),
-        ({"context_length": Range(24, 48)}, {}, "ConfigError[SPACE]: conf/tune/mine.yaml: `space` has no setting"),
-        ({"dropout": Range(0.0, 0.5)}, {"kind": "linear"}, "ConfigError[KIND]"),
-        ({"dropout": Range(0.0, 0.5)}, {"kind": "ensemble", "members": [{}]}, "Tune a recurrent recipe"),
-        ({"dropout": Range(0.0, 0.5)}, {"head": "event", "event": {"above": 1.0}}, "ConfigError[KIND]"),
+        ({"hidden_size": Range(low=8.5, high=32)}, {}, "ConfigError[RANGE]"),
+        ({"dropout": Range(low=0.01, high=0.5, log=True)}, {"dropout": 0}, "ConfigError[RANGE]"),
+        ({"context_length": Range(low=24, high=48)}, {}, "[SPACE]: conf/tune/mine.yaml: `space` has no setting"),
+        ({"dropout": Range(low=0.0, high=0.5)}, {"kind": "linear"}, "ConfigError[KIND]"),
+        ({"dropout": Range(low=0.0, high=0.5)}, {"kind": "ensemble", "members": [{}]}, "Tune a recurrent recipe"),
+        ({"dropout": Range(low=0.0, high=0.5)}, {"head": "event", "event": {"above": 1.0}}, "ConfigError[KIND]"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_searched_is_refused(

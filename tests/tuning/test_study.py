@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -63,8 +62,8 @@ def test_a_study_goes_on_where_it_was_and_never_draws_the_same_again(search: Sea
 def test_a_hopeless_trial_is_pruned_and_marked(
     search: Search, trial_runs: Callable[[], list[Any]]
 ) -> None:
-    rates = {"learning_rate": Range(0.001, 1.0, log=True)}
-    found = search(10, rates, replace(FIT, max_epochs=4))
+    rates = {"learning_rate": Range(low=0.001, high=1.0, log=True)}
+    found = search(10, rates, FIT.model_copy(update={"max_epochs": 4}))
     pruned = [t for t in trials_of(found) if t.state == PRUNED]
     assert found.counts["pruned"] == len(pruned) > 0
     runs = {run.data.params["trial"]: run for run in trial_runs()}
@@ -99,7 +98,7 @@ def test_a_diverged_trial_is_failed_and_the_search_goes_on(
 
 def test_where_no_trial_ends_there_is_no_recipe(search: Search) -> None:
     with pytest.raises(TuneError, match=r"\[NO-TRIAL\]: none of 1 trials .*DIVERGED"):
-        search(1, fit=replace(FIT, learning_rate=1e30))
+        search(1, fit=FIT.model_copy(update={"learning_rate": 1e30}))
 
 
 def test_other_data_another_space_or_another_recipe_is_another_study(
@@ -109,11 +108,11 @@ def test_other_data_another_space_or_another_recipe_is_another_study(
     jobs = [
         make_job(data),
         make_job(make_panel(4)),
-        make_job(data, space={"hidden_size": Range(2, 8)}),
-        make_job(data, fit=replace(FIT, max_epochs=3)),
+        make_job(data, space={"hidden_size": Range(low=2, high=8)}),
+        make_job(data, fit=FIT.model_copy(update={"max_epochs": 3})),
     ]
     assert len({job.name for job in jobs}) == len(jobs)
-    assert make_job(data, trials=9, fit=replace(FIT, threads=2)).name == jobs[0].name
+    assert make_job(data, trials=9, fit=FIT.model_copy(update={"threads": 2})).name == jobs[0].name
 
 
 def test_a_store_that_is_no_database_is_said_to_be_one(search: Search) -> None:
@@ -132,12 +131,18 @@ def test_the_best_is_written_as_recipes_that_train_to_its_score(
     for group, text in (("model", "cell: gru\nhidden_size: 4\n"), ("trainer", on_four)):
         (project / "conf" / group).mkdir(parents=True)
         (project / f"conf/{group}/{'gru' if group == 'model' else 'quick'}.yaml").write_text(text)
-    found = search(2, {"hidden_size": Range(2, 8), "learning_rate": Range(0.001, 0.01, log=True)})
+    found = search(
+        2,
+        {
+            "hidden_size": Range(low=2, high=8),
+            "learning_rate": Range(low=0.001, high=0.01, log=True),
+        },
+    )
     model, fit = recipe.write("tiny", "gru", "quick", found)
     assert (model, fit) == (Path("conf/model/gru_tuned.yaml"), Path("conf/trainer/gru_tuned.yaml"))
     assert model_of(**yaml.safe_load(model.read_text())) == found.model
     written = Fit(**yaml.safe_load(fit.read_text()))
-    assert written == replace(found.fit, devices=4, threads=None)
+    assert written == found.fit.model_copy(update={"devices": 4, "threads": None})
     assert model.read_text().startswith(
         "# Tuned from conf/model/gru.yaml on tiny: the best of 2 trials"
     )

@@ -14,30 +14,39 @@ The text below a field is its description, which ``--help`` prints.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, TypeVar
+import types
+from collections.abc import Collection, Mapping
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, ValidationError
-from pydantic_core import ErrorDetails
+from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
+from pydantic.fields import FieldInfo
+from pydantic_core import ErrorDetails, PydanticCustomError
 
 from gatecast.core.errors import ConfigError, did_you_mean
 
 
 class Schema(BaseModel):
-    """Base of every typed setting: unknown keys are refused, types are strict enough to catch a typo.
+    """Base of every typed setting: unknown keys are refused, and so is a value of another type.
 
-    A schema's own checks raise ``PydanticCustomError(code, message)`` with a code in capitals (``COMBINATION``), or
-    ``ValueError``, which becomes ``RANGE``.
+    ``"yes"`` is no bool and 3.7 no int, but 1 is a float. A schema's own checks call :func:`require` or :func:`refuse`.
     """
 
     model_config = ConfigDict(
         extra="forbid",
+        strict=True,
         use_attribute_docstrings=True,
         validate_default=True,
         protected_namespaces=(),
         allow_inf_nan=False,
     )
 
+
+def _text(value: Any) -> Any:
+    return str(value) if type(value) in (int, float) else value
+
+
+Text = Annotated[str, BeforeValidator(_text)]
+"""A text that may look like a number, as the id of a series, the name of a column or a digest may."""
 
 S = TypeVar("S", bound=BaseModel)
 
@@ -49,10 +58,38 @@ _BOUNDS = {
     "too_short": "a list of at least {min_length}",
     "too_long": "a list of at most {max_length}",
     "string_too_short": "at least {min_length} characters long",
+    "finite_number": "a finite number",
 }
 
 
-def read(schema: type[S], content: Mapping[str, Any], where: str, prefix: str = "") -> S:
+def require(ok: bool, key: str, value: Any, rule: str) -> None:
+    """A check of a schema that a value is in range.
+
+    Args:
+        ok: whether it is.
+        key: of the value, below the schema; empty in the validator of a field.
+        value: what was given.
+        rule: what it must be: "1 or more".
+    """
+    if not ok:
+        raise PydanticCustomError(
+            "RANGE", "out of range", {"key": key, "value": value, "rule": rule}
+        )
+
+
+def refuse(code: str, what: str, fix: str = "") -> PydanticCustomError:
+    """The error to raise for settings that do not go together, or need something from outside."""
+    return PydanticCustomError(code, "refused", {"what": what, "fix": fix})  # type: ignore[arg-type]
+
+
+def read(
+    schema: type[S],
+    content: Mapping[str, Any],
+    where: str,
+    prefix: str = "",
+    package: str = "",
+    overridden: Collection[str] = (),
+) -> S:
     """Read settings.
 
     Args:
@@ -60,72 +97,161 @@ def read(schema: type[S], content: Mapping[str, Any], where: str, prefix: str = 
         content: plain values, as YAML has them.
         where: file (or "the command line") for the message.
         prefix: of the key in that file, e.g. ``promote.``.
+        package: of the key on the command line, e.g. ``feed.``.
+        overridden: keys that the command line has set; a fault in one of them is the command line's.
 
     Raises:
-        ConfigError: UNKNOWN-KEY, VALUE (wrong type), CHOICE (none of the names), RANGE, or a schema's own code; it
-            names the key, the file and the way out.
+        ConfigError: UNKNOWN-KEY, VALUE (missing, or of a wrong type), CHOICE (none of the names), RANGE, or a
+            schema's own code; it names the key, the file and the way out.
     """
     try:
         return schema.model_validate(dict(content))
     except ValidationError as error:
-        raise explain(schema, error.errors(include_url=False)[0], where, prefix) from None
+        fault = error.errors(include_url=False)[0]
+        key = package + _key(schema, fault)
+        if any(f"{key}.".startswith(f"{one}.") for one in overridden):
+            raise explain(schema, fault, "the command line", package) from None
+        raise explain(schema, fault, where, prefix) from None
+
+
+def read_kind(
+    kinds: Mapping[str, type[S]], content: Mapping[str, Any], where: str, **names: Any
+) -> S:
+    """Read settings whose ``kind`` says which schema they have; without one, the first.
+
+    Args:
+        kinds: schema of each kind.
+        content, where, names: as :func:`read`.
+
+    Raises:
+        ConfigError: CHOICE if there is no such kind; else as :func:`read`.
+    """
+    kind = content.get("kind", next(iter(kinds)))
+    if kind not in kinds:
+        raise _no_choice("kind", kind, list(kinds), where, _way_out("kind", where))
+    return read(kinds[kind], content, where, **names)
 
 
 def explain(schema: type[BaseModel], fault: ErrorDetails, where: str, prefix: str) -> ConfigError:
     """One fault that pydantic has found, as a coded error."""
-    path = [str(part) for part in fault["loc"]]
-    key, value, context = prefix + ".".join(path), fault.get("input"), fault.get("ctx", {})
+    key, value, context = prefix + _key(schema, fault), fault.get("input"), fault.get("ctx", {})
     kind = fault["type"]
+    correct = _way_out(key, where)
     if kind == "extra_forbidden":
+        path = [str(part) for part in fault["loc"]]
         known = known_keys(schema, path[:-1])
         return ConfigError(
             "UNKNOWN-KEY",
             f"{where}: there is no setting `{key}`.{did_you_mean(path[-1], known)}",
             f"Known here: {', '.join(sorted(known))}." if known else "Leave it out.",
         )
-    if kind in ("literal_error", "enum"):
-        names = str(context["expected"]).replace("'", "").replace(" or ", ", ")
-        return ConfigError(
-            "CHOICE",
-            f"{where}: `{key}` is {value!r}, which is none of {names}."
-            f"{did_you_mean(str(value), names.split(', '))}",
-            f"Correct `{key}` in {where}.",
-        )
+    if kind == "literal_error":
+        names = str(context["expected"]).replace("'", "").replace(" or ", ", ").split(", ")
+        return _no_choice(key, value, names, where, correct)
+    if kind == "missing":
+        return ConfigError("VALUE", f"{where}: `{key}` is missing.", f"Add `{key}` to {where}.")
     if kind in _BOUNDS or kind == "value_error":
         rule = _BOUNDS[kind].format(**context) if kind in _BOUNDS else str(context["error"])
-        return ConfigError(
-            "RANGE",
-            f"{where}: `{key}` is {value!r}, but must be {rule}.",
-            f"Correct `{key}` in {where}.",
-        )
+        context = {"value": value, "rule": rule}
+        kind = "RANGE"
+    if kind == "RANGE":
+        what = f"{where}: `{key}` is {context['value']!r}, but must be {context['rule']}."
+        return ConfigError(kind, what, correct)
     if kind.isupper():  # a schema's own code
-        return ConfigError(kind, f"{where}: {fault['msg']}", f"Correct it in {where}.")
-    return ConfigError(
-        "VALUE",
-        f"{where}: `{key}` cannot be used: {value!r} is {_not(fault['msg'])}.",
-        "Correct the value.",
-    )
+        fix = context.get("fix") or f"Change one of them in {where}."
+        what = context.get("what", fault["msg"]).rstrip(".")
+        return ConfigError(kind, f"{where}: {what}.", fix)
+    reason = fault["msg"].removeprefix("Input should be ")
+    reason = "a mapping" if kind in ("model_type", "dict_type") else reason
+    what = f"{where}: `{key}` cannot be used: {value!r} is not {reason}."
+    return ConfigError("VALUE", what, correct)
 
 
-def _not(message: str) -> str:
-    """``Input should be a valid integer, …`` -> ``not a valid integer, …``."""
-    return "not " + message.removeprefix("Input should be ")
+def _way_out(key: str, where: str) -> str:
+    return f"Correct `{key}` in {where}." if ".yaml" in where else "Correct the override."
+
+
+def _no_choice(key: str, value: Any, names: list[str], where: str, fix: str) -> ConfigError:
+    near = did_you_mean(str(value), names)
+    what = f"{where}: `{key}` is {value!r}, which is none of {', '.join(names)}.{near}"
+    return ConfigError("CHOICE", what, fix)
+
+
+def _key(schema: type[BaseModel], fault: ErrorDetails) -> str:
+    """The key of a fault as a user writes it: ``task.splits.test``, ``files[0].path``."""
+    key = ""
+    annotation: Any = Any
+    below: type[BaseModel] | None = schema
+    for part in (*fault["loc"], *filter(None, [fault.get("ctx", {}).get("key")])):
+        if isinstance(part, int):
+            key += f"[{part}]"
+            continue
+        if below is None and not _holds(annotation, dict):
+            continue  # the member of a union of types that pydantic tried
+        key += f".{part}" if key else part
+        if below is not None:
+            field = fields(below).get(part)
+            annotation = field.annotation if field else Any
+            mapping = _holds(annotation, dict)
+        else:
+            mapping = False
+        below = None if mapping else schema_of(annotation)
+    return key
+
+
+def _holds(annotation: Any, kind: type) -> bool:
+    """Whether an annotation is a ``dict[…]`` (or the like), or a union with one."""
+    if get_origin(annotation) is kind or annotation is kind:
+        return True
+    unions = (Union, types.UnionType)
+    return get_origin(annotation) in unions and any(_holds(a, kind) for a in get_args(annotation))
 
 
 def known_keys(schema: type[BaseModel], path: list[str]) -> set[str]:
     """Names of the settings at a place of a schema; empty where that is no schema."""
     for part in path:
-        field = schema.model_fields.get(part)
-        inner = _schema_of(field.annotation) if field else None
+        field = fields(schema).get(part)
+        if field is None:
+            continue  # the key of a mapping, or a position in a list
+        inner = schema_of(field.annotation)
         if inner is None:
             return set()
         schema = inner
-    return set(schema.model_fields)
+    return set(fields(schema))
 
 
-def _schema_of(annotation: Any) -> type[BaseModel] | None:
+def fields(schema: type[BaseModel]) -> dict[str, FieldInfo]:
+    """The settings of a schema by the keys that users write."""
+    return {field.alias or name: field for name, field in schema.model_fields.items()}
+
+
+def schema_of(annotation: Any) -> type[BaseModel] | None:
     """The schema in an annotation such as ``Splits``, ``Splits | None`` or ``list[RawFile]``."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
-    inner = (_schema_of(part) for part in getattr(annotation, "__args__", ()))
+    inner = (schema_of(part) for part in get_args(annotation))
     return next((found for found in inner if found), None)
+
+
+def type_name(annotation: Any) -> str:
+    """A type as ``--help`` names it: ``int | null``, ``latest | all | none``, ``list of text``."""
+    origin, args = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        return type_name(args[0])
+    if origin is Literal:
+        return " | ".join(map(str, args))
+    if origin in (Union, types.UnionType):
+        return " | ".join(type_name(arg) for arg in args)
+    if origin is list:
+        return f"list of {type_name(args[0])}"
+    if origin is dict:
+        return "mapping"
+    if annotation is None or annotation is type(None):
+        return "null"
+    names: dict[Any, str] = {
+        str: "text",
+        bool: "true | false",
+        float: "number",
+        int: "whole number",
+    }
+    return names.get(annotation, "settings" if schema_of(annotation) else "any")

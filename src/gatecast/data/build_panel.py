@@ -47,6 +47,13 @@ def build_panel(
     horizon = horizon or task.horizon
     season_length = season_length or task.season_length or calendar.usual_season(frequency)
     known = observations["y"].notna().to_numpy()
+    newest = observations["ds"].to_numpy()[known].max()
+    # Covariates that are known further ahead than a forecast reaches are left out.
+    reach = pd.Timestamp(newest) + horizon * calendar.offset(frequency)
+    near = (observations["ds"] <= reach).to_numpy()
+    if not near.all():
+        observations = observations[near]
+        known = known[near]
     axis = calendar.make_axis(observations["ds"].min(), observations["ds"].max(), frequency)
     at = axis.get_indexer(pd.DatetimeIndex(observations["ds"]))
     codes, ids = pd.factorize(observations["unique_id"])

@@ -40,14 +40,13 @@ class Checked:
     report: dict[str, Any]
 
 
-def check(raw: pd.DataFrame, feed: Feed, as_of: str | None = None, horizon: int = 0) -> Checked:
+def check(raw: pd.DataFrame, feed: Feed, as_of: str | None = None) -> Checked:
     """Check a raw table against the contract.
 
     Args:
         raw: as from :func:`gatecast.data.sources.read`.
         feed: the source recipe.
         as_of: cut the feed at this time: later values are unknown, later rows kept only for known covariates.
-        horizon: steps of known covariates to keep after ``as_of``.
 
     Raises:
         IngestError: with a code, the file and line, the series, and the way out.
@@ -68,7 +67,7 @@ def check(raw: pd.DataFrame, feed: Feed, as_of: str | None = None, horizon: int 
         "Fill the id column.",
     )
     _parse_columns(rows)
-    ignored = stamps.cut(rows, as_of, horizon)
+    ignored = stamps.cut(rows, as_of)
     rows_in = len(rows.table) + sum(map(len, rows.quarantined))
     stamps.supersede(rows)
     stamps.on_grid(rows)

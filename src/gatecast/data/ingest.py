@@ -20,13 +20,13 @@ from gatecast.data import contract, sources
 from gatecast.data.config import Feed
 
 
-def check_feed(feed: Feed, as_of: str | None, horizon: int) -> contract.Checked:
+def check_feed(feed: Feed, as_of: str | None = None) -> contract.Checked:
     """Read and check a feed without writing anything.
 
     Raises:
         IngestError: as :func:`gatecast.data.contract.check`.
     """
-    return contract.check(sources.read(feed, as_of, horizon), feed, as_of, horizon)
+    return contract.check(sources.read(feed, as_of), feed, as_of)
 
 
 def write(checked: contract.Checked, folder: Path) -> None:

@@ -147,7 +147,7 @@ def _localise(rows: Rows) -> None:
     rows.table["ds"] = local.dropna().dt.tz_convert("UTC").dt.tz_localize(None).to_numpy()
 
 
-def cut(rows: Rows, as_of: str | None, horizon: int) -> int:
+def cut(rows: Rows, as_of: str | None) -> int:
     """Make the feed what it was at ``as_of``: later values unknown, later rows kept for known covariates only.
 
     Where the recipe says when a row became known, rows that were not yet known are left out.
@@ -163,7 +163,7 @@ def cut(rows: Rows, as_of: str | None, horizon: int) -> int:
     known = (rows.table["known_at"] <= now).to_numpy() if feed.known_at else True
     keep = ~late
     if feed.covariates.future:
-        keep |= (rows.table["ds"] <= now + horizon * calendar.offset(feed.frequency)).to_numpy()
+        keep[:] = True
         rows.table.loc[late, ["y", *feed.covariates.past]] = np.nan
     rows.table = rows.table[keep & known].reset_index(drop=True)
     if rows.table.empty:

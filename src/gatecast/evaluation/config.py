@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import Literal, get_args
+
+from pydantic import Field
+
+from gatecast.core.schema import Schema
 
 BASELINES = ("naive", "seasonal_naive")
 
@@ -10,11 +14,13 @@ BASELINES = ("naive", "seasonal_naive")
 PERSISTENCE, LOGISTIC = EVENT_BASELINES = ("persistence", "logistic")
 
 
-METRICS = ("mase", "smape", "rmsse", "wape", "wql", "msis")
+Metric = Literal["mase", "smape", "rmsse", "wape", "wql", "msis"]
+
+METRICS: tuple[Metric, ...] = get_args(Metric)
 
 
-@dataclass
-class Backtest:
-    """Rolling origins of the comparison: rows between two origins (null: the recipe's, else the horizon)."""
+class Backtest(Schema):
+    """Rolling origins of the comparison."""
 
-    stride: int | None = None
+    stride: int | None = Field(default=None, ge=1)
+    """Rows between two origins; null: the recipe's, else the horizon."""

@@ -64,12 +64,19 @@ def feed_of(meta: PanelMeta) -> Feed:
         target=_target(meta),
         frequency=meta.frequency,
         covariates=Covariates(
-            [c.name for c in meta.static], names(PAST), names(FUTURE), categorical
+            static=[c.name for c in meta.static],
+            past=names(PAST),
+            future=names(FUTURE),
+            categorical=categorical,
         ),
         holidays=meta.holidays,
         calendar=bool(meta.calendar),
         timezone=meta.timezone,
-        task=Task(meta.horizon, meta.season_length, splits=Splits("series_end", 1, 1)),
+        task=Task(
+            horizon=meta.horizon,
+            season_length=meta.season_length,
+            splits=Splits(by="series_end", validation=1, test=1),
+        ),
     )
 
 
@@ -98,7 +105,7 @@ def panel_of(frame: pd.DataFrame, meta: PanelMeta, cutoff: str | None = None) ->
     if frame.empty:
         raise _nothing_known()
     raw = frame[wanted].reset_index(drop=True).assign(file="input", line=np.arange(len(frame)))
-    checked = contract.check(raw, feed, cutoff, meta.horizon)
+    checked = contract.check(raw, feed, cutoff)
     if checked.observations.empty:
         raise _nothing_known()
     return build_panel(checked.observations, checked.static, feed, feasible=False)

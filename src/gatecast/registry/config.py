@@ -2,35 +2,55 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from pydantic import Field, field_validator
+
+from gatecast.core.schema import Schema, require
+from gatecast.evaluation.config import Metric
 
 
-@dataclass
-class Promote:
-    """The gate: what a challenger must show on the rolling origins of the test span, now.
+class Promote(Schema):
+    """The gate: what a challenger must show on the rolling origins of the test span, now."""
 
-    ``min_origins``: matured origins that do not overlap. ``min_skill``: 1 - score / seasonal naive's. ``coverage_95``:
-    bounds of the share of values inside the 95 % interval. ``margin``: gain over the champion, relative to its score,
-    that must be reached with this ``confidence`` (one-sided, paired resamples of series and origins).
-    ``max_segment_loss``: most that a segment of at least ``min_segment_series`` series may lose against the champion.
-    ``replace_incomparable``: a champion that cannot be compared (another horizon, other columns, forecasts that are
-    no number) is replaced, not kept.
-    """
+    metric: Metric = "mase"
+    """Main score of the leaderboard."""
 
-    metric: str = "mase"
-    min_origins: int = 10
-    min_skill: float = 0.01
-    coverage_95: list[float] = field(default_factory=lambda: [0.85, 0.995])
-    margin: float = 0.01
-    confidence: float = 0.95
-    max_segment_loss: float = 0.05
-    min_segment_series: int = 10
+    min_origins: int = Field(default=10, ge=1)
+    """Origins with known targets that do not overlap, over all series."""
+
+    min_skill: float = Field(default=0.01, lt=1)
+    """Better than seasonal naive by this share of its score."""
+
+    coverage_95: list[float] = Field(default_factory=lambda: [0.85, 0.995])
+    """Bounds of the share of values inside the 95 % interval."""
+
+    margin: float = Field(default=0.01, ge=0, lt=1)
+    """Better than the champion by this share of its score …"""
+
+    confidence: float = Field(default=0.95, ge=0.5, lt=1)
+    """… with this confidence (one-sided, paired resamples of series and origins)."""
+
+    max_segment_loss: float = Field(default=0.05, ge=0)
+    """Most that a segment may lose against the champion."""
+
+    min_segment_series: int = Field(default=10, ge=1)
+    """Series in a segment at least."""
+
     replace_incomparable: bool = False
+    """Replace a champion that cannot be compared (another horizon, other columns, forecasts that are no number)."""
+
+    @field_validator("coverage_95")
+    @classmethod
+    def _bounds(cls, bounds: list[float]) -> list[float]:
+        ok = len(bounds) == 2 and 0 <= bounds[0] < bounds[1] <= 1
+        require(ok, "", bounds, "two shares from 0 to 1, the smaller first")
+        return bounds
 
 
-@dataclass
-class Registry:
+class Registry(Schema):
     """What housekeeping keeps: the newest versions, and those whose forecasts are not older than ``days``."""
 
-    keep: int = 20
-    days: int = 90
+    keep: int = Field(default=20, ge=1)
+    """Newest versions that stay whole."""
+
+    days: int = Field(default=90, ge=1)
+    """And those that forecasts of the last days were written by."""

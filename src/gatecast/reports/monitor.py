@@ -14,7 +14,7 @@ from gatecast.core.forecast import PROBABILITY, QuantileForecast
 from gatecast.core.numbers import finite
 from gatecast.data import ingest, sources
 from gatecast.data.build_panel import build_panel
-from gatecast.data.config import Feed
+from gatecast.data.config import Feed, FileFeed
 from gatecast.data.panel import Panel
 from gatecast.data.sources.files import start_axis
 from gatecast.data.windows import Windows, targets
@@ -45,7 +45,7 @@ def monitor(feed: Feed, as_of: str | None = None, sink: Sink | None = None) -> d
             f"there are no published forecasts of {feed.name}.",
             "Run `python pipelines/score.py` first.",
         )
-    checked = ingest.check_feed(feed, as_of, 0)
+    checked = ingest.check_feed(feed, as_of)
     known = checked.observations[["unique_id", "ds", "y"]]
     extra = _actuals(feed, known)
     if extra is not None:
@@ -94,7 +94,7 @@ def _actuals(feed: Feed, known: pd.DataFrame) -> pd.DataFrame | None:
         target=feed.target,
     )
     rows = contract.check(raw, bare).observations
-    if feed.start is None:
+    if not isinstance(feed, FileFeed) or feed.start is None:
         return rows[["unique_id", "ds", "y"]]
     longest = int(known.groupby("unique_id").size().max() + rows.groupby("unique_id").size().max())
     axis = start_axis(feed, longest + 1)

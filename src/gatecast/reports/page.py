@@ -7,20 +7,21 @@ characters, marks that turn the direction of writing) is spelled out.
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import numpy as np
 
-from gatecast.config import Config
 from gatecast.core import atomic
 from gatecast.core.errors import GatecastError, ScoringError
 from gatecast.data.panel import Panel
 from gatecast.data.windows import Windows, history
 from gatecast.evaluation.events import Event, say
 from gatecast.reports.review import BANDS, CHANGED, CHOSEN, LARGEST, MIDDLE, Fan, Review, review
-from gatecast.scoring import config, sinks, store
+from gatecast.scoring import sinks, store
+from gatecast.scoring.config import Sink as Recipe
 from gatecast.scoring.sinks import Sink
 
 PAGES = Path("reports/scoring")
@@ -28,10 +29,11 @@ _LONGEST = 96  # characters of an id that are shown
 _BLUE, _GREY, _RED = "#2563eb", "#374151", "#dc2626"
 
 
-def after(settings: Config, run_key: str) -> str:
+def after(source: str, run_key: str, recipe: Recipe | None = None, show: Sequence[str] = ()) -> str:
     """Draw the run that has just been published, and say where. A page that cannot be drawn is a warning, no error."""
     try:
-        return f"  page of the run: {of_run(settings, run_key, newest=True)}"
+        path = of_run(source, run_key, newest=True, recipe=recipe, show=show)
+        return f"  page of the run: {path}"
     except (
         Exception
     ) as error:  # the forecasts are out: whatever this is, it must not look as if they were not
@@ -39,18 +41,26 @@ def after(settings: Config, run_key: str) -> str:
         return f"  warning: the run is published, its page could not be drawn: {why}"
 
 
-def of_run(settings: Config, run_key: str | None = None, newest: bool = False) -> Path:
+def of_run(
+    source: str,
+    run_key: str | None = None,
+    newest: bool = False,
+    recipe: Recipe | None = None,
+    show: Sequence[str] = (),
+) -> Path:
     """Draw a published run.
 
     Args:
-        settings: ``source``, ``storage``, ``score.show``.
+        source: name of the source recipe.
         run_key: None: the newest of the source, of quantiles if there is one.
         newest: call the page by source (and ``-event``), not by source and key.
+        recipe: where it is published; None: Parquet in ``forecasts/``.
+        show: ids of series that are drawn in any case.
 
     Raises:
         ScoringError: NO-RUN, SNAPSHOT, CORRUPT.
     """
-    source, sink = settings.source, sinks.sink(settings.storage or config.Sink())
+    sink = sinks.sink(recipe or Recipe())
     key = run_key or _newest(sink.manifests(source))
     manifest = sink.find(source, key) if key else None
     if manifest is None:
@@ -62,7 +72,7 @@ def of_run(settings: Config, run_key: str | None = None, newest: bool = False) -
         )
     mark = "-event" if store.task_of(manifest) == "event" else ""
     path = PAGES / (f"{source}{mark}.html" if newest else f"{source}-{key}.html")
-    return draw(manifest, sink, settings.score.show, path)
+    return draw(manifest, sink, list(show), path)
 
 
 def _newest(runs: list[dict[str, Any]]) -> str | None:

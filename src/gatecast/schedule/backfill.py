@@ -15,20 +15,36 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
-from gatecast.config import Config
 from gatecast.core import terminal
 from gatecast.core.errors import ConfigError, GatecastError, ScoringError
 from gatecast.core.forecast import TASKS, Task
 from gatecast.core.ledger import Ledger
 from gatecast.data import calendar, stamps
+from gatecast.data.config import Feed
 from gatecast.registry import aliases
 from gatecast.registry import champion as registry
 from gatecast.registry.champion import Champion
 from gatecast.registry.mlflow import store
+from gatecast.schedule.config import Schedule
 from gatecast.schedule.slots import Timetable, clock_zone, feed_clock, stamp
 from gatecast.scoring import run
+from gatecast.scoring.config import Score, Sink
 
 SCORED, BEFORE, NOBODY = "scored", "published before", "without a champion then"
+
+
+@dataclass(frozen=True)
+class Span:
+    """Past slots to score.
+
+    Attributes:
+        begin, end: as a user wrote them; a bare date as the end is all of it.
+        hindcast: score by the champion of now, not by that of each time.
+    """
+
+    begin: str
+    end: str
+    hindcast: bool = False
 
 
 @dataclass
@@ -56,28 +72,49 @@ class Done:
         return f"{self.kind} of {total:,} slots, {span}: {', '.join(counts)}"
 
 
-def run_span(config: Config) -> Done:
-    """Score every slot from ``config.begin`` to ``config.end``, oldest first.
+def run_span(
+    span: Span,
+    feed: Feed,
+    schedule: Schedule,
+    horizon: int | None = None,
+    rules: Score | None = None,
+    recipe: Sink | None = None,
+) -> Done:
+    """Score every slot of a span, oldest first.
+
+    Args:
+        span: the span.
+        feed: the source recipe.
+        schedule: which slots it has.
+        horizon: steps between two slots where there is no schedule; None: the source's.
+        rules, recipe: as in :func:`gatecast.scoring.run.score`.
 
     Raises:
         ConfigError: SPAN if there is no slot in it.
         ScoringError: NO-CHAMPION; SLOTS if slots could not be scored: the same command tries them again.
         RegistryError: LEDGER, STORE.
     """
-    assert config.feed is not None
-    slots = list(past_slots(config))
+    slots = list(past_slots(span, feed, schedule, horizon))
     if not slots:
         raise ConfigError(
             "SPAN",
-            f"the schedule has no slot from {config.begin} to {config.end}.",
+            f"the schedule has no slot from {span.begin} to {span.end}.",
             "Choose a longer span; `from` comes first.",
         )
-    kind = "hindcast" if config.hindcast else "backfill"
-    done, models = Done(kind, slots[0], slots[-1]), Models(config)
+    kind = "hindcast" if span.hindcast else "backfill"
+    done, models = Done(kind, slots[0], slots[-1]), Models(feed.name, span.hindcast)
+    zone = clock_zone(feed, schedule)
     with terminal.bar(len(slots), "slot", kind) as bar:
         for slot in slots:
             try:
-                outcome = _score(config, models, slot, kind)
+                champions = models.at(slot)
+                outcome = NOBODY
+                if any(champions.values()):
+                    as_of = feed_clock(feed, zone, slot)
+                    runs, errors = run.score_all(feed, as_of, rules, recipe, champions, kind)
+                    if errors:
+                        raise errors[0]
+                    outcome = SCORED if any(one.fresh for one in runs) else BEFORE
             # an unforeseen error must not hold up the other slots
             except Exception as error:
                 done.failed.append(slot)
@@ -98,35 +135,18 @@ def run_span(config: Config) -> Done:
     return done
 
 
-def _score(config: Config, models: Models, slot: datetime, kind: str) -> str:
-    """Score one slot.
-
-    Returns:
-        Its outcome.
-    """
-    assert config.feed is not None
-    champions = models.at(slot)
-    if not any(champions.values()):
-        return NOBODY
-    as_of = feed_clock(config.feed, clock_zone(config), slot)
-    runs, errors = run.score_all(config.feed, config, as_of, champions, kind)
-    if errors:
-        raise errors[0]
-    return SCORED if any(summary.fresh for summary in runs) else BEFORE
-
-
 class Models:
     """Which versions score a slot: the champions of its time, or those of now; each version is loaded once."""
 
-    def __init__(self, config: Config) -> None:
-        self._source = config.source
+    def __init__(self, source: str, hindcast: bool) -> None:
+        self._source = source
         self._ledger = Ledger()
         self._now: dict[Task, Champion | None] | None = None
         self._loaded: dict[Task, Champion] = {}
-        if config.hindcast:
-            self._now = {task: registry.champion(config.source, task=task) for task in TASKS}
+        if hindcast:
+            self._now = {task: registry.champion(source, task=task) for task in TASKS}
             if not any(self._now.values()):
-                raise run.no_champion(config.source)
+                raise run.no_champion(source)
 
     def at(self, slot: datetime) -> dict[Task, Champion | None]:
         """The versions that score a slot, by task; None where none was champion then."""
@@ -143,16 +163,16 @@ class Models:
         return loaded
 
 
-def past_slots(config: Config) -> Iterator[datetime]:
+def past_slots(
+    span: Span, feed: Feed, schedule: Schedule, horizon: int | None = None
+) -> Iterator[datetime]:
     """The slots of a backfill: the schedule's, or one per horizon where there is no schedule."""
-    assert config.feed is not None
-    zone = clock_zone(config)
-    begin, end = moment(str(config.begin), zone), moment(str(config.end), zone, whole_day=True)
-    if config.schedule.cron is not None:
-        yield from Timetable.of(config).between(begin, end)
+    zone = clock_zone(feed, schedule)
+    begin, end = moment(span.begin, zone), moment(span.end, zone, whole_day=True)
+    if schedule.cron is not None:
+        yield from Timetable.of(feed, schedule).between(begin, end)
         return
-    feed = config.feed
-    step = (config.horizon or feed.task.horizon) * calendar.offset(feed.frequency)
+    step = (horizon or feed.task.horizon) * calendar.offset(feed.frequency)
     # Days and months are steps of the wall clock, hours are steps of time.
     wall = "UTC" if calendar.is_subdaily(str(feed.frequency)) else zone
     slot = begin.astimezone(ZoneInfo(wall)).replace(tzinfo=None)

@@ -16,13 +16,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from gatecast.config import Config
 from gatecast.core import failpoints
 from gatecast.core import ledger as ledgers
 from gatecast.core.errors import GatecastError, RegistryError, ScoringError
 from gatecast.core.ledger import Entry, Ledger, who
+from gatecast.data.config import Feed
 from gatecast.schedule.config import Schedule
 from gatecast.schedule.slots import Timetable, stamp
+from gatecast.scoring.config import Score, Sink
 
 # Kinds of ledger rows.
 SLOT, MISSED = "slot", "slots-missed"
@@ -83,26 +84,34 @@ def span(schedule: Schedule) -> timedelta:
     return pd.Timedelta(schedule.window).to_pytimedelta()
 
 
-def run_due(config: Config, now: datetime | None = None) -> Tick:
+def run_due(
+    feed: Feed,
+    schedule: Schedule,
+    now: datetime | None = None,
+    rules: Score | None = None,
+    recipe: Sink | None = None,
+) -> Tick:
     """Score every slot that is due and missing, and print one line per slot.
 
     Args:
-        config: the settings; ``config.feed`` and ``config.schedule`` above all.
+        feed: the source recipe.
+        schedule: when it is scored.
         now: the time; None: this machine's.
+        rules, recipe: as in :func:`gatecast.scoring.run.score`.
 
     Raises:
         ConfigError: SCHEDULE if there is no schedule.
         ScoringError: SLOTS if a slot could not be scored: it stays missing, and the next call tries it again.
         RegistryError: LEASE if another call took longer than the window (``overlap: queue``); LEDGER.
     """
-    table, schedule, ledger = Timetable.of(config), config.schedule, Ledger()
+    table, ledger = Timetable.of(feed, schedule), Ledger()
     with ExitStack() as held:
         # Long enough for the lease of a killed process to run out.
         patience = ledgers.SECONDS + 1
         if schedule.overlap == "queue":
             patience = max(patience, span(schedule).total_seconds())
         try:
-            held.enter_context(ledger.lease(f"clock {config.source}", patience=patience))
+            held.enter_context(ledger.lease(f"clock {feed.name}", patience=patience))
         except RegistryError as error:
             if error.code != "LEASE" or schedule.overlap == "queue":
                 raise
@@ -114,7 +123,7 @@ def run_due(config: Config, now: datetime | None = None) -> Tick:
         done, failed = [], []
         for slot in due(table, schedule, ledger, moment):
             try:
-                done.append(_score(config, table, ledger, slot, settled))
+                done.append(_score(table, ledger, slot, settled, rules, recipe))
             # an unforeseen error must not hold up the other slots
             except Exception as error:
                 failed.append(slot)
@@ -132,18 +141,18 @@ def run_due(config: Config, now: datetime | None = None) -> Tick:
     return Tick(done, None, table.after(moment))
 
 
-def standing(config: Config) -> str:
+def standing(feed: Feed, schedule: Schedule) -> str:
     """One line on what the schedule has done and what comes next.
 
     Raises:
         RegistryError: LEDGER.
     """
-    if config.schedule.cron is None:
+    if schedule.cron is None:
         return "none: `schedule.cron` in params.yaml is null"
-    table, ledger, now = Timetable.of(config), Ledger(), datetime.now(UTC)
-    last = ledger.last(config.source, SLOT)
-    waiting = due(table, config.schedule, ledger, now)
-    missed = sum(row.facts["slots"] for row in ledger.entries(MISSED, config.source))
+    table, ledger, now = Timetable.of(feed, schedule), Ledger(), datetime.now(UTC)
+    last = ledger.last(feed.name, SLOT)
+    waiting = due(table, schedule, ledger, now)
+    missed = sum(row.facts["slots"] for row in ledger.entries(MISSED, feed.name))
     parts = [
         f"{table.cron} ({table.zone})",
         f"last slot {last.facts['slot']} by v{last.facts['version']}"
@@ -157,15 +166,19 @@ def standing(config: Config) -> str:
 
 
 def _score(
-    config: Config, table: Timetable, ledger: Ledger, slot: datetime, settled: datetime
+    table: Timetable,
+    ledger: Ledger,
+    slot: datetime,
+    settled: datetime,
+    rules: Score | None,
+    recipe: Sink | None,
 ) -> Entry:
     """Score one slot with every champion, and note it once all their runs are published."""
     from gatecast.evaluation.events import say
     from gatecast.scoring import run, store
 
-    assert config.feed is not None
     as_of = table.as_of(slot)
-    runs, errors = run.score_all(config.feed, config, as_of)
+    runs, errors = run.score_all(table.feed, as_of, rules, recipe)
     if errors:
         raise errors[0]
     failpoints.reach("clock: slot scored")
@@ -183,7 +196,7 @@ def _score(
     if others:  # the run of events, beside that of quantiles
         facts["event"] = {name: others[0][name] for name in ("run_key", "version")}
     key = table.key(slot)
-    entry = ledger.append(SLOT, config.source, facts, key=key) or ledger.find(key)
+    entry = ledger.append(SLOT, table.feed.name, facts, key=key) or ledger.find(key)
     assert entry is not None
     failpoints.reach("clock: slot noted")
     for summary in runs:

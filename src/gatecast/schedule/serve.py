@@ -19,11 +19,12 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from gatecast.config import Config
 from gatecast.core import atomic
 from gatecast.core.errors import RegistryError
 from gatecast.core.ledger import Ledger
+from gatecast.data.config import Feed
 from gatecast.schedule import clock
+from gatecast.schedule.config import Schedule
 from gatecast.schedule.slots import Timetable, stamp
 
 HEALTH = Path("data/scoring/health.json")
@@ -40,7 +41,8 @@ class Server:
     """A resident clock.
 
     Args:
-        config: the settings.
+        feed: the source recipe.
+        schedule: when it is scored.
         command: what a tick runs.
 
     Attributes:
@@ -49,7 +51,8 @@ class Server:
         waiting: a slot was due and missing when last checked.
     """
 
-    config: Config
+    feed: Feed
+    schedule: Schedule
     command: list[str]
     stopping: bool = False
     last: dict[str, Any] | None = None
@@ -61,7 +64,7 @@ class Server:
         Raises:
             ConfigError: SCHEDULE if there is no schedule.
         """
-        table = Timetable.of(self.config)
+        table = Timetable.of(self.feed, self.schedule)
         wake = now = datetime.now(UTC)
         with _on_stop(self._stop):
             while not self.stopping:
@@ -116,7 +119,7 @@ class Server:
             "state": state,
             "at": now.isoformat(timespec="seconds"),
             "pid": os.getpid(),
-            "source": self.config.source,
+            "source": self.feed.name,
             "last_run": self.last,
             "last_slot": None,
             "next_slot": stamp(table.after(now)),
@@ -124,8 +127,8 @@ class Server:
         }
         try:
             ledger = Ledger()
-            row = ledger.last(self.config.source, clock.SLOT)
-            missing = clock.due(table, self.config.schedule, ledger, now)
+            row = ledger.last(self.feed.name, clock.SLOT)
+            missing = clock.due(table, self.schedule, ledger, now)
             health["last_slot"] = row.facts["slot"] if row else None
             health["lag_seconds"] = round((now - missing[0]).total_seconds()) if missing else 0
             self.waiting = bool(missing)

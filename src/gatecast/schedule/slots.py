@@ -1,6 +1,6 @@
 """The slots of a schedule: the instants at which a feed is to be scored.
 
-    table = Timetable.of(config)
+    table = Timetable.of(feed, schedule)
     list(table.between(begin, end))    # every slot of a span, each one once, in UTC
     table.as_of(slot)                  # the same moment by the feed's own clock
 
@@ -17,9 +17,9 @@ from heapq import heappop, heappush
 from itertools import takewhile
 from zoneinfo import ZoneInfo
 
-from gatecast.config import Config
 from gatecast.core.errors import ConfigError
 from gatecast.data.config import Feed
+from gatecast.schedule.config import Schedule
 
 # Longer than any change of a wall clock.
 _CHANGE = timedelta(hours=3)
@@ -34,20 +34,19 @@ class Timetable:
     zone: str
 
     @classmethod
-    def of(cls, config: Config) -> Timetable:
+    def of(cls, feed: Feed, schedule: Schedule) -> Timetable:
         """The timetable that ``params.yaml`` and the source recipe describe.
 
         Raises:
             ConfigError: SCHEDULE if there is none.
         """
-        assert config.feed is not None
-        if config.schedule.cron is None:
+        if schedule.cron is None:
             raise ConfigError(
                 "SCHEDULE",
                 "params.yaml: `schedule.cron` is null, so no slot is ever due.",
                 'Set it, e.g. "0 * * * *" for every full hour.',
             )
-        return cls(config.feed, config.schedule.cron, clock_zone(config))
+        return cls(feed, schedule.cron, clock_zone(feed, schedule))
 
     def after(self, moment: datetime) -> datetime:
         """The first slot later than a moment."""
@@ -91,10 +90,9 @@ class Timetable:
                 last = slot
 
 
-def clock_zone(config: Config) -> str:
+def clock_zone(feed: Feed, schedule: Schedule) -> str:
     """The zone of the schedule: its own, else the source's, else UTC."""
-    assert config.feed is not None
-    return config.schedule.timezone or config.feed.timezone or "UTC"
+    return schedule.timezone or feed.timezone or "UTC"
 
 
 def feed_clock(feed: Feed, zone: str, moment: datetime) -> str:

@@ -11,12 +11,11 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from gatecast.config import Config
 from gatecast.core import failpoints, terminal
 from gatecast.core.errors import ScoringError
 from gatecast.core.forecast import TASKS, Task
@@ -29,8 +28,9 @@ from gatecast.evaluation.table import stamps_of
 from gatecast.registry import aliases
 from gatecast.registry import champion as registry
 from gatecast.registry.champion import Champion
-from gatecast.scoring import config as schema
 from gatecast.scoring import engines, parts, sinks, snapshots, store
+from gatecast.scoring.config import Score
+from gatecast.scoring.config import Sink as Recipe
 from gatecast.scoring.job import Job, Part, number_of_shards
 from gatecast.scoring.places import place
 from gatecast.scoring.sinks import Sink
@@ -52,8 +52,9 @@ class Summary:
 
 def score(
     feed: Feed,
-    config: Config,
     as_of: str | None = None,
+    rules: Score | None = None,
+    recipe: Recipe | None = None,
     champion: Champion | None = None,
     kind: str = "live",
 ) -> Summary:
@@ -61,8 +62,9 @@ def score(
 
     Args:
         feed: the source recipe.
-        config: the settings: ``score`` and ``storage`` (None: Parquet in ``forecasts/``).
         as_of: score as if it were this time.
+        rules: when it may be published, and by what it is computed; None: the defaults.
+        recipe: where it is published; None: Parquet in ``forecasts/``.
         champion: the version that scores; None: the champion of quantiles of now.
         kind: what the manifest calls the run: live | backfill | hindcast.
 
@@ -73,20 +75,21 @@ def score(
     best = champion or registry.champion(feed.name)
     if best is None:
         raise no_champion(feed.name)
-    return _Scorer(feed, config, as_of, kind).score(best)
+    return _Scorer(feed, as_of, rules, recipe, kind).score(best)
 
 
 def score_all(
     feed: Feed,
-    config: Config,
     as_of: str | None = None,
+    rules: Score | None = None,
+    recipe: Recipe | None = None,
     champions: Mapping[Task, Champion | None] | None = None,
     kind: str = "live",
 ) -> tuple[list[Summary], list[Exception]]:
     """Score every series of a feed with each of its champions, of quantiles and of events, on the same snapshot.
 
     Args:
-        feed, config, as_of, kind: as in :func:`score`.
+        feed, as_of, rules, recipe, kind: as in :func:`score`.
         champions: the versions that score; None: the champions of now.
 
     Returns:
@@ -96,7 +99,7 @@ def score_all(
     Raises:
         ScoringError: NO-CHAMPION if there is none of any task.
     """
-    scorer = _Scorer(feed, config, as_of, kind)
+    scorer = _Scorer(feed, as_of, rules, recipe, kind)
     done: list[Summary] = []
     errors: list[Exception] = []
     for task in TASKS:
@@ -123,11 +126,19 @@ def no_champion(source: str) -> ScoringError:
 class _Scorer:
     """Runs of one feed at one time, by one champion or two: those of the same horizon and season share a snapshot."""
 
-    def __init__(self, feed: Feed, config: Config, as_of: str | None, kind: str) -> None:
+    def __init__(
+        self,
+        feed: Feed,
+        as_of: str | None,
+        rules: Score | None,
+        recipe: Recipe | None,
+        kind: str,
+    ) -> None:
         self.feed = feed
-        self.config = config
+        self.rules = rules or Score()
+        self.recipe = recipe or Recipe()
         self.as_of = as_of
-        self.asked = {"feed": asdict(feed), "as_of": as_of, "kind": kind}
+        self.asked = {"feed": feed.model_dump(), "as_of": as_of, "kind": kind}
         self.snapshots: dict[tuple[int, int], Path] = {}
 
     def score(self, best: Champion) -> Summary:
@@ -138,24 +149,28 @@ class _Scorer:
         if size not in self.snapshots:
             self.snapshots[size] = snapshots.take(self.feed, best, self.as_of)
         failpoints.reach("scoring: snapshot written")
-        return publish(self.snapshots[size], best, self.config, self.asked, start)
+        return publish(self.snapshots[size], best, self.asked, start, self.rules, self.recipe)
 
 
 def publish(
-    snapshot: Path, best: Champion, config: Config, asked: dict[str, Any], start: float
+    snapshot: Path,
+    best: Champion,
+    asked: dict[str, Any],
+    start: float,
+    rules: Score,
+    recipe: Recipe,
 ) -> Summary:
     """Forecast every series of a snapshot's panel and publish the run, unless it is published.
 
     Args:
         snapshot: its folder.
         best: the version that scores.
-        config: as in :func:`score`.
         asked: ``feed`` (the recipe), ``as_of`` and ``kind``.
         start: when the run began, by ``time.perf_counter``.
+        rules, recipe: as in :func:`score`.
     """
     current = Panel.load(snapshot / "panel")
     source, cutoff = current.meta.source, str(stamps_of(current)[current.last - 1])
-    rules = config.score
     ledger = Ledger()
     key = store.run_key(
         model=best.model,
@@ -170,7 +185,7 @@ def publish(
         code=__version__,
     )
     device = engines.device(rules)
-    sink = sinks.sink(config.storage or schema.Sink())
+    sink = sinks.sink(recipe)
 
     def summary(manifest: dict[str, Any], fresh: bool) -> Summary:
         where, seconds = sink.where(source, key), time.perf_counter() - start

@@ -42,7 +42,7 @@ def take(feed: Feed, best: Champion, as_of: str | None) -> Path:
         IngestError, PanelError: as ingest and panel say.
     """
     task = best.predictor.meta
-    checked = ingest.check_feed(feed, as_of, task.horizon)
+    checked = ingest.check_feed(feed, as_of)
     current = build_panel(
         checked.observations,
         checked.static,

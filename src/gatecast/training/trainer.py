@@ -11,7 +11,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -217,7 +217,7 @@ def _fit_ensemble(
 
     net = build(model, spec)
     assert isinstance(net, EnsembleForecaster)
-    alone = replace(fit, devices=1, threads=fit.threads or 1)
+    alone = fit.model_copy(update={"devices": 1, "threads": fit.threads or 1})
     tasks: dict[str, members.Task] = {}
     fitted: dict[str, Any] = {}
     for k, (recipe, sizes) in enumerate(kept_recipes(model, spec), 1):
@@ -270,7 +270,7 @@ def _folder(variant: str, panel: Panel, model: Model, fit: Fit, seed: int, spec:
     """Where the checkpoints are: another folder whenever resuming would be wrong."""
     facts = {
         "model": flat(model),
-        "fit": {k: v for k, v in asdict(fit).items() if k not in OF_THE_MACHINE},
+        "fit": {k: v for k, v in fit.model_dump().items() if k not in OF_THE_MACHINE},
         "seed": seed,
         "data": panel.meta.data_hash,
         "code": __version__,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -63,9 +62,9 @@ def write(source: str, variant: str, trainer: str, found: Found) -> list[Path]:
         paths.append(target("trainer", variant))
         base = CONF / "trainer" / f"{trainer}.yaml"
         named = yaml.safe_load(base.read_text(encoding="utf-8")) or {}
-        usual = asdict(Fit())
+        usual = Fit().model_dump()
         of_machine = {key: named.get(key, usual[key]) for key in OF_THE_MACHINE}
-        best = asdict(found.fit) | of_machine
+        best = found.fit.model_dump() | of_machine
         _write(paths[1], "# @package fit\n" + head.format(base=base), named, usual, best, found)
     return paths
 

@@ -11,11 +11,9 @@ where the space has a range of numbers.
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
-from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 from optuna.distributions import (
     BaseDistribution,
     CategoricalDistribution,
@@ -23,9 +21,8 @@ from optuna.distributions import (
     IntDistribution,
 )
 
-from gatecast import checks
-from gatecast.config import Config
 from gatecast.core.errors import ConfigError, did_you_mean
+from gatecast.core.schema import read
 from gatecast.models.config import Model, Recurrent, all_fields, applicable, flat
 from gatecast.models.recipe import read_model
 from gatecast.models.renamed import with_new_names
@@ -37,8 +34,7 @@ from gatecast.tuning.config import Range, Search
 _FIXED = {"kind", "event", "max_validation_windows", *OF_THE_MACHINE}
 _FIELDS = {key: field for key, field in all_fields().items() if key not in _FIXED}
 _MODEL = tuple(_FIELDS)
-_FIT = tuple(f.name for f in fields(Fit) if f.name not in _FIXED)
-_WHOLE_OF_FIT = {f.name for f in fields(Fit) if str(f.type).startswith("int")}
+_FIT = {key: field for key, field in Fit.model_fields.items() if key not in _FIXED}
 
 
 @dataclass(frozen=True)
@@ -110,14 +106,14 @@ class Space:
         values = {key: self._rounded(key, _value(v)) for key, v in params.items()}
         of_model = {k: v for k, v in values.items() if k in _MODEL}
         model = read_model(applicable(flat(self.model) | of_model), "the trial")
-        fit = _with(self.fit, {k: v for k, v in values.items() if k in _FIT})
-        checks.check(Config(variants=["tuned"], fit=fit))
+        of_fit = {k: v for k, v in values.items() if k in _FIT}
+        fit = read(Fit, self.fit.model_dump() | of_fit, "the trial")
         return model, fit
 
     def values(self, params: dict[str, Any]) -> dict[str, Any]:
         """The same values, as a recipe has them."""
         model, fit = self.recipe(params)
-        found = flat(model) | asdict(fit)
+        found = flat(model) | fit.model_dump()
         return {key: found[key] for key in params if key in found}
 
     def _rounded(self, key: str, value: Any) -> Any:
@@ -181,10 +177,8 @@ def _distribution(key: str, r: Range, own: Any, where: str) -> BaseDistribution:
 
 def _is_whole(key: str) -> bool:
     """Whether a setting takes whole numbers."""
-    if key in _FIELDS:
-        # `int`, `int | None` or `int | list[int]`
-        return "int" in str(_FIELDS[key].annotation)
-    return key in _WHOLE_OF_FIT
+    # `int`, `int | None` or `int | list[int]`
+    return "int" in str((_FIELDS | _FIT)[key].annotation)
 
 
 def _label(value: Any) -> Any:
@@ -193,12 +187,3 @@ def _label(value: Any) -> Any:
 
 def _value(label: Any) -> Any:
     return json.loads(label) if isinstance(label, str) and label.startswith("[") else label
-
-
-def _with(recipe: Any, values: dict[str, Any]) -> Any:
-    """A copy of a recipe with other values, in the types of the schema."""
-    try:
-        return OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(recipe), values))
-    except OmegaConfBaseException as error:
-        reason = str(error).splitlines()[0]
-        raise ConfigError("VALUE", f"`{error.full_key}`: {reason}.", "Correct the value.") from None

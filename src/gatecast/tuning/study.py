@@ -15,7 +15,7 @@ import socket
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -75,12 +75,14 @@ class Job:
     @cached_property
     def name(self) -> str:
         """Of the study: another whenever its scores would not be comparable."""
-        fit = {k: v for k, v in asdict(self.space.fit).items() if k not in trainer.OF_THE_MACHINE}
+        fit = {
+            k: v for k, v in self.space.fit.model_dump().items() if k not in trainer.OF_THE_MACHINE
+        }
         facts = {
             "data": self.panel.meta.data_hash,
             "model": flat(self.space.model),
             "fit": fit,
-            "space": {k: asdict(r) for k, r in self.search.space.items()},
+            "space": {k: r.model_dump() for k, r in self.search.space.items()},
             "metric": self.metric,
             "seed": self.seed,
             "code": __version__,

@@ -3,11 +3,13 @@
     sources.read(feed)               the long table of the whole raw feed
     sources.fingerprint(feed, None)  what the raw feed is now, without reading its rows
 
-A new source is a module beside ``files.py`` with a class that follows :class:`Source`, and a line in ``SOURCES``.
+A new source is a module beside ``files.py`` with a class that follows :class:`Source`, a schema of its recipe in
+``data/config.py``, and a line in ``SOURCES`` here and in ``KINDS`` there.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pandas as pd
@@ -17,7 +19,7 @@ from gatecast.data.sources.base import Source
 from gatecast.data.sources.demo import DemoSource
 from gatecast.data.sources.files import FileSource
 
-SOURCES: dict[str, type[Source]] = {"files": FileSource, "demo": DemoSource}
+SOURCES: dict[str, Callable[[Any], Source]] = {"files": FileSource, "demo": DemoSource}
 
 
 def source(feed: Feed) -> Source:
@@ -25,9 +27,9 @@ def source(feed: Feed) -> Source:
     return SOURCES[feed.kind](feed)
 
 
-def read(feed: Feed, as_of: str | None = None, horizon: int = 0) -> pd.DataFrame:
+def read(feed: Feed, as_of: str | None = None) -> pd.DataFrame:
     """Read the whole raw feed; see :meth:`Source.read`."""
-    return source(feed).read(as_of, horizon)
+    return source(feed).read(as_of)
 
 
 def read_actuals(feed: Feed) -> pd.DataFrame | None:

@@ -6,24 +6,15 @@ from typing import Any, Protocol
 
 import pandas as pd
 
-from gatecast.data.config import Feed
-
 
 class Source(Protocol):
-    """A raw feed, as a recipe describes it.
+    """A raw feed, as a recipe describes it; it is made of that recipe."""
 
-    Args:
-        feed: the source recipe.
-    """
-
-    def __init__(self, feed: Feed) -> None: ...
-
-    def read(self, as_of: str | None = None, horizon: int = 0) -> pd.DataFrame:
+    def read(self, as_of: str | None = None) -> pd.DataFrame:
         """Read the whole raw feed. Values are not judged here, only whether they can be read.
 
         Args:
             as_of: sources that generate their feed end it here; others are cut later, by the contract.
-            horizon: steps of known covariates that a generated feed adds after its last observation.
 
         Returns:
             Long table: ``unique_id`` (str), ``ds`` (text or datetime), ``y``, the covariates, ``file``, ``line``; and

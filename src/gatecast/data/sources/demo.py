@@ -13,10 +13,11 @@ import numpy as np
 import pandas as pd
 
 from gatecast.core.errors import IngestError
-from gatecast.data.config import Demo, Feed
+from gatecast.data.config import Demo, DemoFeed
 from gatecast.data.stamps import instant
 
-VERSION = 1
+VERSION = 2
+AHEAD = 7 * 24  # hours for which weather, promotions and holidays are known
 START = pd.Timestamp("2025-01-01 00:00")
 HOLIDAYS = (
     "2025-01-01",
@@ -36,11 +37,11 @@ _SEED = 20250101
 class DemoSource:
     """The demo as a :class:`gatecast.data.sources.base.Source`."""
 
-    def __init__(self, feed: Feed) -> None:
+    def __init__(self, feed: DemoFeed) -> None:
         self.demo = feed.demo
 
-    def read(self, as_of: str | None = None, horizon: int = 0) -> pd.DataFrame:
-        return generate(self.demo, as_of, horizon)
+    def read(self, as_of: str | None = None) -> pd.DataFrame:
+        return generate(self.demo, as_of)
 
     def read_actuals(self) -> pd.DataFrame | None:
         return None
@@ -54,13 +55,13 @@ def end(demo: Demo) -> pd.Timestamp:
     return START + pd.Timedelta(hours=24 * demo.n_days - 1)
 
 
-def generate(demo: Demo, as_of: str | None, horizon: int) -> pd.DataFrame:
+def generate(demo: Demo, as_of: str | None = None, ahead: int = AHEAD) -> pd.DataFrame:
     """Generate the feed as it would have been delivered at ``as_of``.
 
     Args:
         demo: number of series, days of history (when ``as_of`` is None).
         as_of: last stamp with a value.
-        horizon: hours of known covariates after it.
+        ahead: hours of known covariates after it.
 
     Returns:
         Long table as from :func:`gatecast.data.sources.read`.
@@ -76,7 +77,7 @@ def generate(demo: Demo, as_of: str | None, horizon: int) -> pd.DataFrame:
             f"the demo begins at {START}; as_of={as_of} leaves nothing.",
             "Choose a later time.",
         )
-    total = hours + horizon
+    total = hours + ahead
     ds = pd.date_range(START, periods=total, freq="h").as_unit("us")
     n = demo.n_series
     series = np.arange(n)

@@ -18,7 +18,7 @@ import pandas as pd
 
 from gatecast.core.errors import IngestError, did_you_mean
 from gatecast.data import calendar
-from gatecast.data.config import Feed
+from gatecast.data.config import FileFeed
 from gatecast.data.sources.locate import Located, locate, open_raw, sha256
 
 RESERVED = ("unique_id", "ds", "y", "known_at", "file", "line", "position", "history")
@@ -28,10 +28,10 @@ NA = ["", "NA", "N/A", "NaN", "nan", "null", "NULL", "None"]
 class FileSource:
     """CSV and Parquet files as a :class:`gatecast.data.sources.base.Source`."""
 
-    def __init__(self, feed: Feed) -> None:
+    def __init__(self, feed: FileFeed) -> None:
         self.feed = feed
 
-    def read(self, as_of: str | None = None, horizon: int = 0) -> pd.DataFrame:
+    def read(self, as_of: str | None = None) -> pd.DataFrame:
         parts = [_read_one(found, self.feed) for file in self.feed.files for found in locate(file)]
         return pd.concat(parts, ignore_index=True) if len(parts) > 1 else parts[0]
 
@@ -52,7 +52,7 @@ class FileSource:
         return entries
 
 
-def _read_one(found: Located, feed: Feed) -> pd.DataFrame:
+def _read_one(found: Located, feed: FileFeed) -> pd.DataFrame:
     wanted = _wanted(feed)
     table, line = _parquet(found, feed) if found.is_parquet else _csv(found, feed)
     if table.empty:
@@ -88,7 +88,7 @@ def _separator_hint(table: pd.DataFrame) -> str:
     )
 
 
-def _wanted(feed: Feed) -> list[str]:
+def _wanted(feed: FileFeed) -> list[str]:
     """Columns of the raw file that the recipe names."""
     c = feed.covariates
     wanted = [feed.id] if feed.id and feed.layout != "wide" else []  # wide columns are the ids
@@ -106,7 +106,7 @@ def _wanted(feed: Feed) -> list[str]:
     return wanted
 
 
-def _parquet(found: Located, feed: Feed) -> tuple[pd.DataFrame, np.ndarray]:
+def _parquet(found: Located, feed: FileFeed) -> tuple[pd.DataFrame, np.ndarray]:
     """The table, and the row number of each row (from 1)."""
     import pyarrow as pa
 
@@ -125,7 +125,7 @@ def _parquet(found: Located, feed: Feed) -> tuple[pd.DataFrame, np.ndarray]:
     return table, np.arange(len(table)) + 1
 
 
-def _csv(found: Located, feed: Feed) -> tuple[pd.DataFrame, np.ndarray]:
+def _csv(found: Located, feed: FileFeed) -> tuple[pd.DataFrame, np.ndarray]:
     """The table, and the line of each row in the file (the header is line 1)."""
     text = [c for c in (feed.id, feed.known_at) if c]
     text += [*feed.time, *feed.covariates.categorical]
@@ -198,14 +198,14 @@ def _csv(found: Located, feed: Feed) -> tuple[pd.DataFrame, np.ndarray]:
     return table[~blank].reset_index(drop=True), np.flatnonzero(~blank) + 2
 
 
-def _stamps(table: pd.DataFrame, feed: Feed) -> pd.Series:
+def _stamps(table: pd.DataFrame, feed: FileFeed) -> pd.Series:
     if len(feed.time) == 1:
         return table[feed.time[0]]
     parts = [table[c].astype("str").str.strip() for c in feed.time]
     return parts[0].str.cat(parts[1:], sep=" ")
 
 
-def _from_long(table: pd.DataFrame, feed: Feed, line: np.ndarray, _: str) -> pd.DataFrame:
+def _from_long(table: pd.DataFrame, feed: FileFeed, line: np.ndarray, _: str) -> pd.DataFrame:
     c = feed.covariates
     ids = table[feed.id] if feed.id else pd.Series(feed.name, index=table.index, dtype="str")
     columns = {"unique_id": ids, "ds": _stamps(table, feed), "y": table[feed.target]}
@@ -221,7 +221,7 @@ def _cells(values: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
     return values.to_numpy(), inside
 
 
-def _from_wide(table: pd.DataFrame, feed: Feed, line: np.ndarray, name: str) -> pd.DataFrame:
+def _from_wide(table: pd.DataFrame, feed: FileFeed, line: np.ndarray, name: str) -> pd.DataFrame:
     columns = [c for c in table.columns if c not in feed.time and c != feed.id]
     if not columns:
         raise IngestError(
@@ -241,7 +241,7 @@ def _from_wide(table: pd.DataFrame, feed: Feed, line: np.ndarray, name: str) -> 
     )
 
 
-def _from_wide_rows(table: pd.DataFrame, feed: Feed, line: np.ndarray, _: str) -> pd.DataFrame:
+def _from_wide_rows(table: pd.DataFrame, feed: FileFeed, line: np.ndarray, _: str) -> pd.DataFrame:
     """Rows are series without stamps: position k becomes ``start`` + k steps."""
     cells, inside = _cells(table.drop(columns=[feed.id]).T)
     inside = np.maximum.accumulate(inside[::-1], 0)[
@@ -259,7 +259,7 @@ def _from_wide_rows(table: pd.DataFrame, feed: Feed, line: np.ndarray, _: str) -
     )
 
 
-def start_axis(feed: Feed, periods: int) -> pd.DatetimeIndex:
+def start_axis(feed: FileFeed, periods: int) -> pd.DatetimeIndex:
     """Stamps that a feed without stamps is given: ``start``, then step by step.
 
     Raises:

@@ -1,0 +1,29 @@
+"""Draw the page of a published scoring run again: reports/scoring/<source>-<run key>.html.
+
+python pipelines/report.py                              the newest run
+python pipelines/report.py run_key=ec12447d840f3218
+python pipelines/report.py score.show=[site_007,site_012]
+
+Every run that `python pipelines/score.py` publishes is drawn as reports/scoring/<source>.html.
+"""
+
+from __future__ import annotations
+
+from gatecast.cli.frame import command
+from gatecast.config import Config
+from gatecast.core.schema import Schema, Text
+
+
+class Options(Schema):
+    """Which run."""
+
+    run_key: Text | None = None
+    """Key of the run; null: the newest."""
+
+
+@command(groups=("source", "sink"), reads=("source", "score.show"), options=Options)
+def main(config: Config, options: Options) -> None:
+    from gatecast.reports import page
+
+    source, show = config.settings.source, config.settings.score.show
+    print(page.of_run(source, options.run_key, recipe=config.storage, show=show))

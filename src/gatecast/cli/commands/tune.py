@@ -1,0 +1,95 @@
+"""Search settings of one recipe on data/panel; write the best as conf/model/<model>_tuned.yaml.
+
+python pipelines/tune.py model=lstm
+python pipelines/tune.py model=lstm search.trials=50 search.minutes=60
+python pipelines/tune.py model=gru '+search.space.n_layers={low: 1, high: 3}' '~search.space.context_multiple'
+
+Trials are compared by `promote.metric` on the validation span, the recipe's own values first. The same command goes on
+where it was stopped. What is searched: conf/tune/default.yaml.
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from gatecast.cli.frame import NoOptions, command
+from gatecast.config import Config
+
+PANEL, REPORTS = Path("data/panel"), Path("reports/tune")
+
+
+@command(groups=("trainer", "model", "tune"), reads=("seed", "promote.metric"))
+def main(config: Config, _: NoOptions) -> None:
+    from gatecast.core import atomic
+    from gatecast.core.ledger import display
+    from gatecast.data.panel import Panel
+    from gatecast.evaluation import plots
+    from gatecast.models.config import flat
+    from gatecast.registry.mlflow import runs, store
+    from gatecast.training import distributed
+    from gatecast.tuning import recipe, study
+    from gatecast.tuning.space import Space
+
+    start = time.perf_counter()
+    model, search, variant = config.model, config.search, config.variant
+    settings = config.settings
+    # One device: small nets gain more from trials side by side.
+    fit = config.fit.model_copy(update={"devices": 1})
+    distributed.ranks(fit)
+    space = Space.of(search, variant, model, fit, f"conf/tune/{settings.tune}.yaml")
+    for group in ("model", "trainer"):
+        recipe.target(group, variant)
+    panel = Panel.load(PANEL)
+    meta = panel.meta
+    job = study.Job(variant, panel, space, search, settings.promote.metric, settings.seed)
+    runs.close_dead_runs(meta.source)
+    params = {
+        "variant": variant,
+        "seed": settings.seed,
+        "source": meta.source,
+        "metric": job.metric,
+        "search": search.model_dump(),
+        "model": flat(model),
+        "fit": fit.model_dump(),
+    }
+    tags = {
+        "mlflow.source.name": "pipelines/tune.py",
+        "gatecast.variant": variant,
+        "gatecast.data_hash": meta.data_hash,
+        "gatecast.study": job.name,
+    }
+    with runs.training_run(meta.source, f"{variant} tuning", params, tags) as run_id:
+        print(
+            f"tune: {variant} on {meta.source}, study {job.name}, MLflow run {run_id} in {display(store.uri())}"
+        )
+        for key, value in space.kept.items():
+            print(f"tune: `{key}` stays {value}: it is no single number here; list `choices`")
+        found = study.tune(job, run_id)
+        paths = recipe.write(meta.source, variant, settings.trainer, found)
+        picture = REPORTS / f"{variant}.png"
+        plots.search(
+            found.scores, found.importances, found.base, f"{found.metric} of {variant}", picture
+        )
+        atomic.write_json(REPORTS / f"{variant}.json", recipe.summary(meta.source, variant, found))
+        runs.log_metrics(run_id, {f"validation_{found.metric}": found.best})
+        for path in (*paths, picture):
+            store.client().log_artifact(run_id, str(path), "tune")
+    own = (
+        f"the recipe itself has {found.base:.4f}"
+        if found.base is not None
+        else "its own trial failed"
+    )
+    print(
+        f"tune: {found.metric} {found.best:.4f} ({own}) -> {', '.join(map(str, paths))}, {picture}"
+        f" in {time.perf_counter() - start:.1f} s"
+    )
+    if len(paths) > 1:
+        print(
+            f"tune: `trainer: {variant}_tuned` in params.yaml trains all variants with the new trainer recipe"
+        )
+    print(
+        f"tune: add `{variant}_tuned` to `variants` in params.yaml, then dvc repro"
+        if found.improved
+        else f"tune: nothing better than {variant} was found: {paths[0]} repeats it"
+    )
