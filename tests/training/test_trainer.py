@@ -242,7 +242,7 @@ def test_nothing_is_resumed_after_a_change(
     trainer.train(
         "v",
         replace(demo_panel, meta=meta),
-        replace(TINY, hidden_size=6) if change == "recipe" else TINY,
+        TINY.model_copy(update={"hidden_size": 6}) if change == "recipe" else TINY,
         smoke.model_copy(update={"max_epochs": 1, "batch_size": 4 if change == "trainer" else 8}),
         seed=2 if change == "seed" else 1,
     )

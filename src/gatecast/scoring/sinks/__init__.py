@@ -5,8 +5,8 @@
     sink.publish(source, key, manifest)     # one atomic step: the run is visible
     sink.read(manifest)                     # its table
 
-A new sink is a module beside ``parquet.py`` with a class that follows :class:`Sink`, and a line in ``SINKS`` here and
-in ``scoring/config.py``.
+A new sink is a module beside ``parquet.py`` with a class that follows :class:`Sink`, a line in ``SINKS`` here, and its
+name among the choices of ``kind`` in ``scoring/config.py``.
 """
 
 from __future__ import annotations
