@@ -22,6 +22,7 @@ DOOR = "for people who load a package, or ask for the version: a release alone r
 CANNOT_CHANGE_OUTS = {
     "gatecast": DOOR,
     "gatecast.core.version": DOOR,
+    "gatecast.cli": JUDGES,
     "gatecast.cli.frame": JUDGES,
     "gatecast.config": JUDGES,
     "gatecast.core.errors": JUDGES,

@@ -16,8 +16,8 @@ import pytest
 import yaml
 
 from gatecast import cli
-from gatecast.cli import frame
 from gatecast.cli.commands import lineage
+from gatecast.cli.project import recipes
 from gatecast.cli.words import rewritten as rewrite
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -40,7 +40,7 @@ def test_help_says_what_the_command_does_and_which_recipes_there_are(command: st
     assert done.stdout.startswith(source.split('"""')[1].splitlines()[0])
     for group in cli.command(command).groups:
         assert f"\n  {group}: " in done.stdout
-        for recipe in frame.recipes(group):
+        for recipe in recipes(group):
             assert recipe in done.stdout
 
 
@@ -179,6 +179,7 @@ def test_an_option_of_another_command_is_refused_with_those_there_are() -> None:
     assert (
         "ConfigError[UNKNOWN-KEY]: the command line: there is no setting `version`" in done.stderr
     )
+    assert "It is an option of `lineage`." in done.stderr
     assert "Options of `ingest`: check, fingerprint." in done.stderr
 
 

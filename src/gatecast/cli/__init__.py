@@ -2,33 +2,13 @@
 
 from __future__ import annotations
 
-import importlib
 import sys
 
-from gatecast.cli.frame import Command, project, report_errors
-from gatecast.core.errors import ConfigError, did_you_mean
+from gatecast.cli.catalogue import COMMANDS, command, commands
+from gatecast.cli.frame import report_errors
+from gatecast.cli.project import project
 
-COMMANDS = (
-    *("ingest", "window", "train", "evaluate", "explain", "promote"),
-    *("score", "serve", "monitor", "report"),
-    *("status", "lineage", "housekeeping", "tune"),
-)
-
-
-def command(name: str) -> Command:
-    """A command by its name.
-
-    Raises:
-        ConfigError: COMMAND if there is none.
-    """
-    if name not in COMMANDS:
-        raise ConfigError(
-            "COMMAND",
-            f"there is no command `{name}`.{did_you_mean(name, COMMANDS)}",
-            f"Known: {', '.join(COMMANDS)}.",
-        )
-    found: Command = importlib.import_module(f"gatecast.cli.commands.{name}").main
-    return found
+__all__ = ["COMMANDS", "command", "main"]
 
 
 def main() -> None:
@@ -38,7 +18,7 @@ def main() -> None:
             print(overview())
             return
         if sys.argv[1] == "--version":
-            from gatecast import __version__
+            from gatecast.core.version import __version__
 
             print(f"gatecast {__version__}")
             return
@@ -52,7 +32,7 @@ def main() -> None:
 def overview() -> str:
     """What ``gatecast --help`` prints."""
     width = max(map(len, COMMANDS))
-    lines = [f"  {name:{width}s}  {command(name).summary}" for name in COMMANDS]
+    lines = [f"  {one.name:{width}s}  {one.summary}" for one in commands()]
     usage = (
         "gatecast COMMAND [key=value …]        gatecast COMMAND --help says what a command takes"
     )

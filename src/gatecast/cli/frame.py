@@ -20,6 +20,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from gatecast.cli import catalogue
+from gatecast.cli.project import load_params, project, recipes
 from gatecast.cli.words import group_of, override_key, rewritten
 from gatecast.config import GROUPS, Config, Settings
 from gatecast.core.errors import ConfigError, GatecastError, did_you_mean
@@ -118,65 +120,6 @@ def command(
         return Command(name, (module.__doc__ or "").strip(), body, groups, reads, options)
 
     return decorate
-
-
-def project() -> Path:
-    """The project folder: that of the script in ``pipelines/``, else this one or the nearest above it.
-
-    Raises:
-        ConfigError: PARAMS if there is none.
-    """
-    script, here = Path(sys.argv[0]).resolve(), Path.cwd()
-    if script.parent.name == "pipelines":
-        return script.parents[1]
-    for folder in (here, *here.parents):
-        if (folder / "conf").is_dir() and (folder / "params.yaml").is_file():
-            return folder
-    raise ConfigError(
-        "PARAMS",
-        f"{here} is in no project of gatecast: no folder above it has params.yaml and conf/.",
-        "Go to the project folder, or to a folder below it.",
-    )
-
-
-def load_params() -> Mapping[str, Any]:
-    """``params.yaml`` as it stands.
-
-    Raises:
-        ConfigError: PARAMS if it is not there or cannot be read.
-    """
-    _require_hydra()
-    from omegaconf import OmegaConf
-
-    path = Path("params.yaml")
-    if not path.is_file():
-        raise ConfigError(
-            "PARAMS",
-            "there is no params.yaml in the project folder.",
-            "Restore it: git checkout params.yaml",
-        )
-    try:
-        params = OmegaConf.to_container(OmegaConf.load(path))
-    except Exception as error:  # yaml's own errors say line and column
-        raise ConfigError(
-            "PARAMS", f"params.yaml cannot be read: {error}", "Correct the line it names."
-        ) from None
-    if not isinstance(params, dict):
-        raise ConfigError("PARAMS", "params.yaml holds no settings.", "Restore it.")
-    return {str(key): value for key, value in params.items()}
-
-
-def _require_hydra() -> None:
-    from importlib.util import find_spec
-
-    if find_spec("hydra") is None:
-        what = "a command needs packages that the light core does without."
-        raise ConfigError("EXTRA", what, "pip install 'gatecast[mlops]'")
-
-
-def recipes(group: str) -> list[str]:
-    """Names of the recipes of a group."""
-    return sorted(path.stem for path in Path("conf", group).glob("*.yaml"))
 
 
 @contextmanager
@@ -281,11 +224,19 @@ def _refuse_key(
     own = (
         f"Options of `{command.name}`: {', '.join(sorted(options)) or 'none'}. " if on_line else ""
     )
+    others = [f"`{name}`" for name in _having(key)] if on_line else []
+    hint = f" It is an option of {', '.join(others)}." if others else did_you_mean(key, known)
     raise ConfigError(
         "UNKNOWN-KEY",
-        f"{where}: there is no setting `{key}`.{did_you_mean(key, known)}",
+        f"{where}: there is no setting `{key}`.{hint}",
         f"{own}Settings: {', '.join(sorted(settings))}.",
     )
+
+
+def _having(option: str) -> list[str]:
+    """Commands that have an option of this name."""
+    commands = catalogue.commands()
+    return [one.name for one in commands if option in known_keys(one.options, [])]
 
 
 def _explain(error: Exception) -> ConfigError:

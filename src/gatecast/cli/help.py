@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from gatecast.cli.project import load_params, recipes
 from gatecast.cli.words import group_of
 from gatecast.config import GROUPS, Settings
 from gatecast.core.errors import ConfigError
@@ -31,8 +32,6 @@ def page(command: Command, words: Iterable[str] = ()) -> str:
         command: whose.
         words: of the command line; the settings of a recipe that they choose are listed, too.
     """
-    from gatecast.cli.frame import load_params, recipes
-
     try:
         params, trouble = load_params(), ""
     except ConfigError as error:

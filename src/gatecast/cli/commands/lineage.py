@@ -42,7 +42,7 @@ class Options(Schema):
         asked = (self.run_key, self.version, self.digest)
         if sum(value is not None for value in asked) != 1:
             fix = "Give one of run_key=…, version=… and digest=…."
-            raise refuse("LINEAGE", "lineage of what?", fix)
+            raise refuse("LINEAGE", "say whose lineage is meant", fix)
         return self
 
 
