@@ -148,7 +148,7 @@ def _event_scores(p: np.ndarray, y: np.ndarray, event: events.Event) -> dict[str
         event: which.
     """
     to_come = np.isnan(y)[:, ::-1].cumprod(1)[:, ::-1] > 0
-    label = np.where(to_come, np.nan, events.happened(y, event))
+    label = np.where(to_come, np.nan, events.outcome(y, event))
     return events.scores(p.ravel(), label.ravel())
 
 
