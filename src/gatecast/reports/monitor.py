@@ -131,7 +131,7 @@ def _scores(now: Panel, table: pd.DataFrame, run: dict[str, Any]) -> dict[str, A
 
 
 def _quantile_scores(now: Panel, forecast: QuantileForecast, y: np.ndarray) -> dict[str, float]:
-    """Scores by name; yardsticks are from before the cutoff."""
+    """Scores by name; scales are from before the cutoff."""
     windows = forecast.windows
     end = np.zeros(now.n_series, np.int64)
     end[windows.series] = windows.origin
