@@ -24,8 +24,8 @@ from gatecast.evaluation.events import (
     Persistence,
     auroc,
     brier,
-    happened,
     log_loss,
+    outcome,
     reliability,
     scores,
 )
@@ -93,7 +93,7 @@ def test_what_happened_is_what_training_was_told(side: str, y: np.ndarray) -> No
         torch.tensor(np.nan_to_num(y, nan=9e9)), torch.tensor(known).float(), {side: 1.0}
     )
     expected = np.where(sure.numpy() > 0, label.numpy(), np.nan)
-    np.testing.assert_array_equal(happened(y, {side: 1.0}), expected)
+    np.testing.assert_array_equal(outcome(y, {side: 1.0}), expected)
 
 
 def some_windows(panel: Panel) -> Windows:

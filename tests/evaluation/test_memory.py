@@ -92,7 +92,7 @@ def test_the_state_carries_what_its_recurrent_weights_let_through(
         cell="rnn", activation="linear", input_projection=False, **SMALL | {"n_steps": 6}
     )
     made = net(noise, recipe)
-    part = memory.recurrent_part(made.net)
+    part = memory.recurrent_net(made.net)
     assert part is not None
     with torch.no_grad():
         part.encoder.get_parameter("recurrent.weight_hh_l0").copy_(factor * torch.eye(8))
@@ -144,7 +144,7 @@ def test_every_recipe_is_shown(name: str, demo_panel: Panel, tmp_path: Path) -> 
     made = net(demo_panel, RECIPES[name])
     windows = latest(demo_panel)[::4]
     found = memory.sensitivity(made, demo_panel, windows)
-    part = memory.recurrent_part(made.net)
+    part = memory.recurrent_net(made.net)
     assert part is not None
     assert found.lags.shape == (made.spec.lookback,)
     assert found.lags[0] > 0

@@ -17,7 +17,7 @@ from gatecast.core.forecast import MEDIAN, QUANTILES, QuantileForecast
 from gatecast.data.config import Splits
 from gatecast.data.panel import Panel
 from gatecast.data.windows import Windows, rolling_origins, targets
-from gatecast.evaluation import metrics
+from gatecast.evaluation import config, metrics
 from gatecast.evaluation.metrics import DECILES, Scores
 
 Panels = Callable[..., Panel]
@@ -369,3 +369,7 @@ def test_the_point_forecast_is_the_median(make_panel: Panels) -> None:
     forecast = QuantileForecast(values, Windows(np.array([0]), np.array([40])))
     scores = metrics.score(np.full((1, 3), 7.0), forecast, metrics.scales(panel))
     assert scores.pooled()["wape"] == pytest.approx(2 / 7)
+
+
+def test_what_one_may_promote_by_is_a_metric_with_a_curve_by_step() -> None:
+    assert all(metrics.METRICS[name].by_step for name in config.METRICS)

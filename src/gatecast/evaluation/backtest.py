@@ -4,7 +4,7 @@
     result = backtest.run(predictor)         # scores pooled, per series, per step
 
 A predictor is run batch by batch: each is scored and dropped, so that memory does not grow with the number of windows.
-Who needs more of a batch than its scores (the gate's cells, the table of forecasts) observes the run.
+What needs more of a batch than its scores (the gate's cells, the table of forecasts) observes the run.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ from gatecast.evaluation import metrics
 from gatecast.evaluation.metrics import Batch, Scores
 from gatecast.feed.sampling import at_once
 
-# a batch is so many times what a net forecasts at once: its own batches stay whole, on a GPU too
+# a batch of a run is a multiple of the batches that a net forecasts, so that these stay whole, on a GPU too
 _BATCHES = 16
 
 F = TypeVar("F", QuantileForecast, EventForecast)
 
 
 class Observer(Protocol):
-    """Who is shown every batch of a run."""
+    """Receives every batch of a run."""
 
     def add(self, batch: Batch) -> None:
-        """See a batch, which is dropped afterwards."""
+        """Receive a batch, which is dropped afterwards."""
         ...
 
 
@@ -91,7 +91,7 @@ def check_whole(name: str, forecast: Forecast, shape: tuple[int, ...], wanted: t
     if forecast.shape != shape:
         raise EvaluationError(
             "MISSING-FORECAST",
-            f"{name} answers {forecast.shape} windows and steps, not {shape}.",
+            f"{name} returns {forecast.shape} windows and steps, not {shape}.",
             "Leave the variant out of `variants`: its scores would be of other series than the others'.",
         )
     return forecast
@@ -104,7 +104,7 @@ def not_finite(
 
     Args:
         name: of the predictor.
-        what: it does not answer.
+        what: is missing.
         panel, windows: that were forecast.
         broken: (n,) bool, which windows it is about.
     """
@@ -161,7 +161,7 @@ class Backtest:
 
         Args:
             predictor: that is scored.
-            observers: who are shown every batch.
+            observers: receive every batch.
 
         Raises:
             EvaluationError: MISSING-FORECAST if windows or steps are missing; NAN-FORECAST if a forecast is not

@@ -71,7 +71,7 @@ class BacktestTable:
     _writer: pq.ParquetWriter | None = field(default=None, init=False)
 
     def of(self, variant: str) -> Observer:
-        """Who writes the run of a variant."""
+        """An observer that writes the run of a variant."""
         return _Rows(self, variant)
 
     def write(self, batch: Batch, variant: str) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 from gatecast.core.forecast import EventForecast, Task
 from gatecast.data.panel import Panel
 from gatecast.data.windows import Windows, history
-from gatecast.evaluation.events import Event, happened
+from gatecast.evaluation.events import Event, outcome
 
 _ROWS = 4096  # newest rows of a series that are counted
 
@@ -45,6 +45,6 @@ class BaseRate:
         """(n,) values of a series -> (horizon,) its rates; a past shorter than a horizon is padded with unknowns."""
         missing = np.full(max(self.horizon - len(past), 0), np.nan)
         every = np.lib.stride_tricks.sliding_window_view(np.r_[past, missing], self.horizon)
-        label = happened(every, self.event)  # (origins, horizon)
+        label = outcome(every, self.event)  # (origins, horizon)
         rate = (np.nansum(label, 0) + 0.5) / ((~np.isnan(label)).sum(0) + 1)
         return np.maximum.accumulate(rate)

@@ -15,7 +15,8 @@ from gatecast.core.forecast import QUANTILES, QuantileForecast, Task
 from gatecast.data.panel import Panel
 from gatecast.data.windows import Windows, history, last_known
 
-_SEASONS = 8  # how far back a missing season is looked for, and errors are measured
+# how far back a missing season is looked for, and errors are measured
+_SEASONS = 8
 _CHUNK = 4096
 _Z = np.array([NormalDist().inv_cdf(q) for q in QUANTILES], np.float32)
 
@@ -34,11 +35,11 @@ class SeasonalNaive:
 
     def predict(self, panel: Panel, windows: Windows) -> QuantileForecast:
         """Forecast windows; a window without any known value before it yields NaN."""
-        parts = [
+        chunks = [
             self._chunk(panel, windows[b : b + _CHUNK]) for b in range(0, len(windows), _CHUNK)
         ]
         empty = np.empty((0, self.horizon, len(QUANTILES)), np.float32)
-        return QuantileForecast(np.concatenate(parts or [empty]), windows)
+        return QuantileForecast(np.concatenate(chunks or [empty]), windows)
 
     def _chunk(self, panel: Panel, windows: Windows) -> np.ndarray:
         m = self.season_length

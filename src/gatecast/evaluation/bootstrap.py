@@ -33,7 +33,7 @@ class Cells:
         metric: its name, one of :data:`gatecast.evaluation.metrics.METRICS`; ``brier`` where outcomes are events.
         aggregation: how it is aggregated.
         sums: (S, C).
-        cell: (n,) of each window of the backtest, its place among the S·C.
+        cell: (n,) of each window of the backtest, its position among the S·C cells.
     """
 
     def __init__(

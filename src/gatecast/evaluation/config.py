@@ -1,4 +1,4 @@
-"""Settings of the comparison, and the names that are taken: metrics, baselines."""
+"""Settings of the backtest, and reserved names: metrics, baselines."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
 reports/events.csv         one row per variant, the smallest Brier score first
 reports/events.json        the same by name, with what was compared
-reports/reliability.png    what happened against what was forecast
+reports/reliability.png    how often it happened, against the forecast probability
 
 Another threshold is another question: each event that is forecast has baselines of its own. Without any such variant
 the files say so.
@@ -32,7 +32,7 @@ SHOWN = COLUMNS[:-1]
 def compare(panel: Panel, variants: list[NetPredictor]) -> list[EventResult]:
     """Run every variant, and the baselines of every event that one forecasts, on the same origins.
 
-    A variant that is called as a baseline (``conf/model/logistic.yaml``) takes its place.
+    A variant with the name of a baseline (``conf/model/logistic.yaml``) replaces it.
     """
     if not variants:
         return []
@@ -84,8 +84,8 @@ def winner(results: list[EventResult], panel: Panel, digests: dict[str, str]) ->
     packages = [r for r in results if r.name in digests]
     if not packages:
         return None
-    asked = [r.event for r in packages]
-    event = panel.meta.event if panel.meta.event in asked else asked[0]
+    forecast = [r.event for r in packages]
+    event = panel.meta.event if panel.meta.event in forecast else forecast[0]
     scored = [r for r in packages if r.event == event]
     return min(scored, key=lambda r: (not np.isfinite(r.pooled["brier"]), r.pooled["brier"])).name
 

@@ -1,10 +1,10 @@
 """Event forecasts: their scores, the baselines that a net has to beat, and the backtest.
 
     auroc         chance that a window where it happened got more than one where it did not       (Fawcett 2006)
-    brier         mean (p - happened)²                                                            (Brier 1950)
+    brier         mean (p - outcome)²                                                             (Brier 1950)
     log_loss      mean -log of the probability of what came true                                  (Good 1952)
-    skill         1 - brier / the Brier score of who always says the base rate
-    reliability   what happened among forecasts of about the same probability                     (Murphy 1973)
+    skill         1 - brier / the Brier score of the base rate as a constant forecast
+    reliability   how often it happened among forecasts of about the same probability             (Murphy 1973)
 
 Scores are of the whole horizon: whether the event happens within it. Labels that are NaN are unknown and count nowhere.
 
@@ -35,8 +35,10 @@ from gatecast.models.recipe import read_model
 from gatecast.training import trainer
 from gatecast.training.config import Fit
 
-_LEVELS = 20  # of the newest value, that persistence tells apart
-_MOST = 100_000  # windows of a test, and of persistence's training
+# classes of the newest value that persistence distinguishes
+_LEVELS = 20
+# windows of a test, and of persistence's training
+_MOST = 100_000
 
 Event = dict[str, float]
 
@@ -46,7 +48,7 @@ def say(event: Event) -> str:
     return " ".join(f"{side} {threshold:g}" for side, threshold in event.items())
 
 
-def happened(y: np.ndarray, event: Event) -> np.ndarray:
+def outcome(y: np.ndarray, event: Event) -> np.ndarray:
     """Whether the event has happened by each step.
 
     Args:
@@ -141,7 +143,7 @@ class Persistence:
 
     def fit(self, panel: Panel, windows: Windows, y: np.ndarray) -> Persistence:
         """Count, over windows and their (n, H) targets, how often the event follows each class."""
-        newest, label = _newest(panel, windows), happened(y, self.event)
+        newest, label = _newest(panel, windows), outcome(y, self.event)
         levels = np.linspace(0, 1, _LEVELS + 1)[1:-1]
         known = newest[~np.isnan(newest)]
         self.edges = np.unique(np.quantile(known, levels)) if len(known) else np.empty(0)
@@ -256,10 +258,10 @@ class EventBacktest:
         return cls(panel, windows)
 
     def labels(self, event: Event) -> np.ndarray:
-        """(n, H) float32: whether the event has happened by each step; see :func:`happened`."""
+        """(n, H) float32: whether the event has happened by each step; see :func:`outcome`."""
         out = np.empty((len(self.windows), self.panel.meta.horizon), np.float32)
         for rows in batches(self.windows, out.shape[1]):
-            out[rows] = happened(targets(self.panel, self.windows[rows]), event)
+            out[rows] = outcome(targets(self.panel, self.windows[rows]), event)
         return out
 
     def run(self, predictor: Predictor, event: Event) -> EventResult:

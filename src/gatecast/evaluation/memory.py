@@ -1,9 +1,9 @@
-"""What a trained net remembers: how far each value it was given moves its forecast.
+"""What a trained net remembers: how far each value that it reads moves its forecast.
 
-    found = memory.sensitivity(predictor, panel, windows)
-    found.lags       # by lag: through everything that the net reads
-    found.steps      # by encoder step: through the recurrent state alone
-    memory.within(found.lags)     # the lag within which nine tenths of it lie
+    result = memory.sensitivity(predictor, panel, windows)
+    result.lags       # by lag: through everything that the net reads
+    result.steps      # by encoder step: through the recurrent state alone
+    memory.within(result.lags)     # the lag within which nine tenths of it lie
 
     reports/memory/sensitivity.csv    variant, lag, sensitivity
     reports/memory/steps.csv          variant, step (0: the newest), share
@@ -50,11 +50,15 @@ from gatecast.models.forecaster import RecurrentForecaster
 from gatecast.models.heads.negative_binomial import NegativeBinomialHead
 from gatecast.models.inputs import Batch
 
-WINDOWS = 256  # of the validation span, evenly spread
+# of the validation span, evenly spread
+WINDOWS = 256
 SHARE = 0.9
-_STEPS = 24  # of the horizon that are looked at, evenly spread
-_BATCH = 256  # forecasts in a batch: of a window, or of each path that is sampled of it
-_MOST = 2048  # forecasts in all
+# steps of the horizon that are differentiated, evenly spread
+_STEPS = 24
+# forecasts in a batch: of a window, or of each path that is sampled of it
+_BATCH = 256
+# forecasts in all
+_MOST = 2048
 
 
 @dataclass(frozen=True)
@@ -79,8 +83,8 @@ class Sensitivity:
     @property
     def horizons(self) -> dict[str, int]:
         """Within how many lags, and encoder steps, nine tenths lie."""
-        found = {"memory_lags": within(self.lags)}
-        return found | ({} if self.steps is None else {"memory_steps": within(self.steps)})
+        lags = {"memory_lags": within(self.lags)}
+        return lags | ({} if self.steps is None else {"memory_steps": within(self.steps)})
 
 
 def within(sensitivity: np.ndarray, share: float = SHARE) -> int:
@@ -95,15 +99,19 @@ def sensitivity(predictor: NetPredictor, panel: Panel, windows: Windows) -> Sens
     Raises:
         EvaluationError: NO-GRADIENT for a net whose forecast has none: an event, a count, or nothing finite.
     """
-    net, spec = predictor.net, predictor.spec
+    net = predictor.net
+    spec = predictor.spec
     _check(predictor)
-    part, paths = recurrent_part(net), _paths(net)
+    recurrent = recurrent_net(net)
+    paths = _paths(net)
     feed = PanelFeed(panel, spec, predictor.scaling, predictor.meta)
     windows = windows[:: -(-len(windows) * paths // _MOST)]
-    lags, known = np.zeros(spec.lookback), np.zeros(spec.lookback)
-    steps, used = np.zeros(part.spec.n_steps if part else 0), 0
+    lags = np.zeros(spec.lookback)
+    known = np.zeros(spec.lookback)
+    steps = np.zeros(recurrent.spec.n_steps if recurrent else 0)
+    used = 0
     for batch in batches(feed, windows, None, max(1, _BATCH // paths)):
-        of_lag, of_step = _gradients(net, part, batch)  # (B, R), (B, T)
+        of_lag, of_step = _gradients(net, recurrent, batch)  # (B, R), (B, T)
         seen = batch.mask[:, : spec.lookback].flip(1)
         whole = of_lag.isfinite().all(1) & of_step.isfinite().all(1)
         lags += of_lag[whole].sum(0).numpy()
@@ -112,19 +120,19 @@ def sensitivity(predictor: NetPredictor, panel: Panel, windows: Windows) -> Sens
         steps += (of_step / total)[whole & (total[:, 0] > 0)].sum(0).numpy()
         used += int(whole.sum())
     if not lags.any():
-        raise _none(predictor.name, "none of its forecasts moves with the values it was given")
+        raise _none(predictor.name, "none of its forecasts moves with the values that it reads")
     shares = steps / steps.sum() if steps.any() else None
-    rows = part.spec.stride if part else 1
+    rows = recurrent.spec.stride if recurrent else 1
     return Sensitivity(predictor.name, lags / known.clip(1), shares, rows, used)
 
 
 def _gradients(
-    net: nn.Module, part: RecurrentForecaster | None, batch: Batch
+    net: nn.Module, recurrent: RecurrentForecaster | None, batch: Batch
 ) -> tuple[Tensor, Tensor]:
     """(B, R) mean |d median / d value| by lag, and (B, T) mean length of d median / d encoder input, newest first."""
     rows = batch.target.shape[1]
     read: list[Tensor] = [batch.target.requires_grad_()]
-    hook = part and part.encoder.register_forward_pre_hook(lambda _, x: read.append(x[0]))
+    hook = recurrent and recurrent.encoder.register_forward_pre_hook(lambda _, x: read.append(x[0]))
     median = net.quantiles(batch)[..., MEDIAN].double()  # type: ignore[operator]
     if hook:
         hook.remove()
@@ -132,13 +140,13 @@ def _gradients(
     chosen = torch.linspace(0, horizon - 1, min(horizon, _STEPS)).round().long().tolist()
     totals = [torch.zeros(v.shape[:2], dtype=torch.float64) for v in read]
     for k in chosen:
-        found = torch.autograd.grad(
+        gradients = torch.autograd.grad(
             median[:, k].sum(), read, retain_graph=k != chosen[-1], materialize_grads=True
         )
-        for total, one in zip(totals, found, strict=True):
+        for total, one in zip(totals, gradients, strict=True):
             total += one.double().abs() if one.ndim == 2 else one.double().norm(dim=-1)
     by_lag = totals[0][:, : rows - horizon].flip(1) / len(chosen)
-    return by_lag, totals[1].flip(1) / len(chosen) if part else by_lag[:, :0]
+    return by_lag, totals[1].flip(1) / len(chosen) if recurrent else by_lag[:, :0]
 
 
 def _check(predictor: NetPredictor) -> None:
@@ -162,7 +170,7 @@ def _paths(net: nn.Module) -> int:
     return max(sampled, default=1)
 
 
-def recurrent_part(net: nn.Module) -> RecurrentForecaster | None:
+def recurrent_net(net: nn.Module) -> RecurrentForecaster | None:
     """The net itself if it is recurrent; of an ensemble its first recurrent member that counts."""
     return next((m for m in _counting(net) if isinstance(m, RecurrentForecaster)), None)
 
@@ -175,7 +183,7 @@ def _counting(net: nn.Module) -> Iterator[nn.Module]:
 
 
 def typical(panel: Panel, windows: Windows, lookback: int) -> Windows:
-    """One window to show: the middle one of those whose look-back is best known."""
+    """One window to draw: the middle one of those whose look-back is best known."""
     unknown = np.isnan(history(panel, windows, lookback)).sum(1)
     best = np.flatnonzero(unknown == unknown.min())
     return windows[best[[len(best) // 2]]]
@@ -183,24 +191,24 @@ def typical(panel: Panel, windows: Windows, lookback: int) -> Windows:
 
 @torch.no_grad()
 def activations(predictor: NetPredictor, panel: Panel, window: Windows) -> dict[str, np.ndarray]:
-    """What the last layer of a net's :func:`recurrent_part`, which it must have, does with one window.
+    """What the last layer of a net's :func:`recurrent_net`, which it must have, does with one window.
 
     Returns:
         (T, n) each: the gates of the cell by name, and its ``state``.
     """
-    part = recurrent_part(predictor.net)
-    assert part is not None
+    recurrent = recurrent_net(predictor.net)
+    assert recurrent is not None
     feed = PanelFeed(panel, predictor.spec, predictor.scaling, predictor.meta)
     read: list[Tensor] = []
-    with part.encoder.register_forward_pre_hook(lambda _, x: read.append(x[0])):
+    with recurrent.encoder.register_forward_pre_hook(lambda _, x: read.append(x[0])):
         predictor.net.quantiles(feed.batch(window))  # type: ignore[operator]
-    return {name: out[0].numpy() for name, out in part.encoder.activations(read[0]).items()}
+    return {name: out[0].numpy() for name, out in recurrent.encoder.activations(read[0]).items()}
 
 
-def write(folder: Path, found: list[Sensitivity], left_out: dict[str, str], panel: Panel) -> None:
+def write(folder: Path, results: list[Sensitivity], left_out: dict[str, str], panel: Panel) -> None:
     """Write the files of the module's docstring; ``left_out`` says why, by variant."""
-    lags = [(f.name, k + 1, v) for f in found for k, v in enumerate(f.lags)]
-    steps = [(f.name, k, v) for f in found if f.steps is not None for k, v in enumerate(f.steps)]
+    lags = [(f.name, k + 1, v) for f in results for k, v in enumerate(f.lags)]
+    steps = [(f.name, k, v) for f in results if f.steps is not None for k, v in enumerate(f.steps)]
     for file, rows, columns in (
         ("sensitivity.csv", lags, ["variant", "lag", "sensitivity"]),
         ("steps.csv", steps, ["variant", "step", "share"]),
@@ -208,7 +216,7 @@ def write(folder: Path, found: list[Sensitivity], left_out: dict[str, str], pane
         table = pd.DataFrame(rows, columns=columns)
         atomic.write_text(folder / file, table.to_csv(index=False, float_format="%.6g"))
     variants: dict[str, Any] = {name: {"left_out": why} for name, why in left_out.items()}
-    for f in found:
+    for f in results:
         of_steps = {} if f.steps is None else {"steps": len(f.steps), "rows_of_a_step": f.rows}
         sizes = {"windows": f.windows, "lags": len(f.lags), **of_steps}
         variants[f.name] = f.horizons | sizes
@@ -216,10 +224,10 @@ def write(folder: Path, found: list[Sensitivity], left_out: dict[str, str], pane
     atomic.write_json(folder / "memory.json", facts | {"variants": variants})
 
 
-def render(found: list[Sensitivity], title: str) -> str:
+def render(results: list[Sensitivity], title: str) -> str:
     """Within how far back nine tenths lie, as a terminal table."""
     numbers, rows = ("through all it reads", "through the state"), []
-    for f in found:
+    for f in results:
         last = f.horizons
         state = "-"
         if f.steps is not None:

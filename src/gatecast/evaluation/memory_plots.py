@@ -13,17 +13,17 @@ from gatecast.evaluation.plots import _axes, _save
 from gatecast.models.inputs import InputSpec
 
 
-def sensitivity(found: list[Sensitivity], season_length: int, path: Path) -> None:
-    """Sensitivity by lag, and the share of each encoder step, a colour a variant; dots close nine tenths of each.
+def sensitivity(results: list[Sensitivity], season_length: int, path: Path) -> None:
+    """Sensitivity by lag, and the share of each encoder step, one colour per variant; dots close nine tenths of it.
 
     Args:
-        found: of the variants, at least one.
+        results: of the variants, at least one.
         season_length: whose multiples are marked.
         path: of the PNG.
     """
     figure, (left, right) = _axes(2, 13, 5)
-    longest = max(len(f.lags) for f in found)
-    for k, f in enumerate(found):
+    longest = max(len(f.lags) for f in results)
+    for k, f in enumerate(results):
         lag = np.arange(1, len(f.lags) + 1)
         last = within(f.lags)
         label = f"{f.name}: {SHARE:.0%} within {last:,}"
@@ -36,8 +36,8 @@ def sensitivity(found: list[Sensitivity], season_length: int, path: Path) -> Non
             right.plot(
                 last - 1, f.steps[last - 1], "o", color=f"C{k}", markeredgecolor="white", zorder=3
             )
-    _log(left, np.concatenate([f.lags for f in found]))
-    _log(right, np.concatenate([f.steps for f in found if f.steps is not None] or [np.ones(1)]))
+    _log(left, np.concatenate([f.lags for f in results]))
+    _log(right, np.concatenate([f.steps for f in results if f.steps is not None] or [np.ones(1)]))
     left.set_xticks(_seasons(longest, season_length))
     left.tick_params(axis="x", labelsize=7)
     left.set(
@@ -45,7 +45,7 @@ def sensitivity(found: list[Sensitivity], season_length: int, path: Path) -> Non
         ylabel="mean |d forecast / d value|",
         title="Through all that a variant reads",
     )
-    rows = sorted({f.rows for f in found if f.steps is not None})
+    rows = sorted({f.rows for f in results if f.steps is not None})
     right.set(
         xlabel=f"encoder steps before the last (a step is {' or '.join(map(str, rows))} rows)",
         ylabel="share of the gradient",
@@ -72,7 +72,7 @@ def _log(ax, values: np.ndarray) -> None:  # type: ignore[no-untyped-def]
 
 def gates(
     name: str,
-    found: dict[str, np.ndarray],
+    activations: dict[str, np.ndarray],
     spec: InputSpec,
     panel: Panel,
     window: Windows,
@@ -82,7 +82,7 @@ def gates(
 
     Args:
         name: of the variant.
-        found: (T, n) each, of :func:`gatecast.evaluation.memory.activations`; of a cell without gates its state.
+        activations: (T, n) each, of :func:`gatecast.evaluation.memory.activations`; of a cell without gates its state.
         spec: of the net they are from.
         panel, window: what was forecast.
         path: of the PNG.
@@ -92,15 +92,15 @@ def gates(
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    gated = {key: value for key, value in found.items() if key != "state"}
-    shown = gated or {"state": found["state"]}
-    high = 1.0 if gated else max(1.0, float(np.abs(found["state"]).max()))
+    gated = {key: value for key, value in activations.items() if key != "state"}
+    drawn = gated or {"state": activations["state"]}
+    high = 1.0 if gated else max(1.0, float(np.abs(activations["state"]).max()))
     low, cmap = (0.0, "viridis") if gated else (-high, "RdBu_r")
     figure, axes = plt.subplots(
-        2 + len(shown),
+        2 + len(drawn),
         1,
-        figsize=(10, 4 + 1.6 * len(shown)),
-        height_ratios=[1.5, 1] + [1.3] * len(shown),
+        figsize=(10, 4 + 1.6 * len(drawn)),
+        height_ratios=[1.5, 1] + [1.3] * len(drawn),
         sharex=True,
         layout="constrained",
     )
@@ -115,11 +115,11 @@ def gates(
     series.set(ylabel="value")
     edges = np.arange(-spec.n_steps, 1) * spec.stride  # a step stands above its newest rows
     middles = edges[:-1] + spec.stride / 2
-    for key, value in shown.items():
+    for key, value in drawn.items():
         lines.plot(middles, value.mean(1), marker=".", label=key)
     lines.set(ylabel="mean\nover units")
     lines.legend(frameon=False, fontsize=8, loc="center left")
-    for ax, (key, value) in zip(maps, shown.items(), strict=True):
+    for ax, (key, value) in zip(maps, drawn.items(), strict=True):
         ordered = value[:, value.mean(0).argsort()].T  # (n, T)
         units = np.arange(len(ordered) + 1)
         mesh = ax.pcolormesh(edges, units, ordered, vmin=low, vmax=high, cmap=cmap, rasterized=True)

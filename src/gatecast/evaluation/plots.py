@@ -107,11 +107,11 @@ def fans(
 def _fan(ax, panel: Panel, forecast: QuantileForecast, k: int) -> None:  # type: ignore[no-untyped-def]
     """The k-th window of a forecast."""
     window = forecast.windows[k : k + 1]
-    shown = min(int(window.origin[0]), max(3 * panel.meta.season_length, 2 * panel.meta.horizon))
+    length = min(int(window.origin[0]), max(3 * panel.meta.season_length, 2 * panel.meta.horizon))
     start = int(panel.position[window.series[0]] + window.origin[0])
-    past, ahead = panel.axis[start - shown : start], panel.axis[start : start + panel.meta.horizon]
+    past, ahead = panel.axis[start - length : start], panel.axis[start : start + panel.meta.horizon]
     values = forecast.values[k]
-    ax.plot(past, history(panel, window, shown)[0], color="0.25", linewidth=1)
+    ax.plot(past, history(panel, window, length)[0], color="0.25", linewidth=1)
     ax.plot(ahead, targets(panel, window)[0], color="0.25", linewidth=1, label="actual")
     for name, alpha in (("95", 0.18), ("80", 0.3)):
         low, high = INTERVALS[name]
@@ -141,9 +141,9 @@ def reliability(results: list[EventResult], path: Path) -> None:
         label = f"{r.name} (Brier {r.pooled['brier']:.3f})"
         ax.plot(*r.curve[["forecast", "observed"]].T.to_numpy(), marker="o", label=label, **style)
         counts.plot(r.curve["forecast"], r.curve["n"], marker="o", label=r.name, **style)
-    asked = ", ".join(dict.fromkeys(r.words for r in results)) or "no variant forecasts an event"
+    which = ", ".join(dict.fromkeys(r.words for r in results)) or "no variant forecasts an event"
     ax.set(xlim=(0, 1), ylim=(0, 1), xlabel="forecast probability", ylabel="share that happened")
-    ax.set_title(f"Reliability: {asked}", fontsize=10)
+    ax.set_title(f"Reliability: {which}", fontsize=10)
     counts.set(xlim=(0, 1), xlabel="forecast probability", ylabel="windows")
     counts.set_title("How often it was forecast", fontsize=10)
     if results:

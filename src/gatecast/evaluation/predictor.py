@@ -17,7 +17,8 @@ from gatecast.feed.sampling import at_once
 from gatecast.feed.scaling import Scaling
 from gatecast.models.inputs import InputSpec
 
-_WIDER = 16  # times as many windows in a batch as keep a processor's cache: a GPU wants many
+# times as many windows in a batch on a GPU as fit a processor's cache
+_WIDER = 16
 
 
 class NetPredictor:
@@ -95,7 +96,7 @@ class NetPredictor:
                 out[begin : begin + size] = answer(batch).float().cpu().numpy()
 
     def _feed(self, panel: Panel) -> PanelFeed:
-        """The feed of a panel; that of the last one is kept, for it is asked for again and again."""
+        """The feed of a panel; that of the last panel is kept, since batches of it follow each other."""
         if self._fed is None or self._fed[0] is not panel:
             self._fed = panel, PanelFeed(panel, self.spec, self.scaling, self.meta, self.device)
         return self._fed[1]

@@ -29,13 +29,13 @@ def to_table(source: Panel, forecast: Forecast) -> pd.DataFrame:
     """
     n, horizon = forecast.shape
     windows = forecast.windows
-    place = source.position[windows.series] + windows.origin
+    position = source.position[windows.series] + windows.origin
     stamps = stamps_of(source)
     step = np.tile(np.arange(horizon), n)
     columns: dict[str, object] = {
         "unique_id": pd.Series(np.repeat(source.ids[windows.series], horizon), dtype="str"),
-        "cutoff": stamps[np.repeat(place - 1, horizon)],
-        "ds": stamps[np.repeat(place, horizon) + step],
+        "cutoff": stamps[np.repeat(position - 1, horizon)],
+        "ds": stamps[np.repeat(position, horizon) + step],
         "step": (step + 1).astype(np.int32),
     }
     columns |= {name: forecast.column(name).ravel() for name in forecast.columns}

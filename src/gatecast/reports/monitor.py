@@ -131,7 +131,7 @@ def _scores(now: Panel, table: pd.DataFrame, run: dict[str, Any]) -> dict[str, A
 
 
 def _quantile_scores(now: Panel, forecast: QuantileForecast, y: np.ndarray) -> dict[str, float]:
-    """Scores by name; yardsticks are from before the cutoff."""
+    """Scores by name; scales are from before the cutoff."""
     windows = forecast.windows
     end = np.zeros(now.n_series, np.int64)
     end[windows.series] = windows.origin
@@ -148,7 +148,7 @@ def _event_scores(p: np.ndarray, y: np.ndarray, event: events.Event) -> dict[str
         event: which.
     """
     to_come = np.isnan(y)[:, ::-1].cumprod(1)[:, ::-1] > 0
-    label = np.where(to_come, np.nan, events.happened(y, event))
+    label = np.where(to_come, np.nan, events.outcome(y, event))
     return events.scores(p.ravel(), label.ravel())
 
 

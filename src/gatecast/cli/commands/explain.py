@@ -40,7 +40,7 @@ def main(config: Config, _: NoOptions) -> None:
                 left_out[name] = error.what
                 print(f"  {name}: left out: {error.what}", flush=True)
                 continue
-            part = memory.recurrent_part(predictor.net)
+            part = memory.recurrent_net(predictor.net)
             if part is not None:
                 seen = memory.activations(predictor, panel, window)
                 path = out / f"gates_{name}.png"

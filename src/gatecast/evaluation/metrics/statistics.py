@@ -36,7 +36,7 @@ class Batch:
         y: (n, H) float64 targets, NaN where unknown.
         values: (n, H, Q) forecast quantiles.
         scales: of all series of the panel.
-        first: place of the first one among all windows of the backtest.
+        first: position of the first one among all windows of the backtest.
     """
 
     windows: Windows
