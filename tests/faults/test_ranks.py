@@ -24,8 +24,8 @@ def test_two_ranks_take_the_steps_that_one_process_takes(job: Jobs) -> None:
     """Also where they have unequal numbers of known targets, and 7 windows between them."""
     settings = {"precision": "64-true", "max_epochs": 2, "steps_per_epoch": 10, "batch_size": 7}
     one, two = job(EXACT, **settings), job(EXACT, devices=2, **settings)
-    for each in (one, two):
-        ended = each.run()
+    for training in (one.start(), two.start()):
+        ended = training.wait()
         assert ended.code == 0, ended.err
     for name in ("last", "best"):
         a, b = (x.checkpoint(name) for x in (one, two))
@@ -69,7 +69,8 @@ def test_sigterm_ends_every_rank_and_exits_143(rank: int | None, job: Jobs) -> N
     assert training.checkpoint()["epoch"] >= 0
 
 
-@pytest.mark.parametrize("rank", [SLOW(0), None], ids=["rank 0", "all"])
+@pytest.mark.slow
+@pytest.mark.parametrize("rank", [0, None], ids=["rank 0", "all"])
 def test_ctrl_c_ends_every_rank_and_exits_130(rank: int | None, job: Jobs) -> None:
     training = job(devices=2, **ENDLESS).start()
     training.saw("epoch 2/")

@@ -64,7 +64,8 @@ def build_panel(
     np.maximum.at(end, codes[known], at[known] + 1)
     np.maximum.at(stop, codes, at + 1)
     indptr = np.concatenate([[0], np.cumsum(stop - begin)]).astype(np.int64)
-    keep = at >= begin[codes]  # covariates from before a series' first value are of no use
+    # covariates from before a series' first value are of no use
+    keep = at >= begin[codes]
     rows = (indptr[codes] + at - begin[codes])[keep]
 
     channels = _channels(observations, feed)

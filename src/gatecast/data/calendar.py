@@ -98,7 +98,7 @@ def make_axis(
 def choose(frequency: str, n_stamps: int, holidays: str | None, regular: bool = True) -> list[str]:
     """Names of the calendar features that a model of this frequency can learn from so many stamps of training.
 
-    The day of the year needs two years: of one, nobody knows what was season and what was growth.
+    The day of the year needs two years: in one year season and growth cannot be told apart.
     ``regular`` false leaves only the holidays: the clock of the feed means nothing.
     """
     step = offset(frequency)
@@ -144,7 +144,8 @@ def features(
     local = axis.tz_localize("UTC").tz_convert(timezone).tz_localize(None) if timezone else axis
     table = np.empty((len(axis), sum(WIDTH[name] for name in names)), np.float32)
     columns = (column for name in names for column in _columns(local, name, holidays))
-    for k, column in enumerate(columns):  # one at a time: an axis may be long
+    # one at a time: an axis may be long
+    for k, column in enumerate(columns):
         table[:, k] = column
     return table
 

@@ -21,6 +21,7 @@ from gatecast.data.config import Feed
 from gatecast.data.rows import KEY, Rows
 
 DTYPES = {"unique_id": "str", "ds": "datetime64[us]", "y": "float64"}
+_QUARANTINE = ["unique_id", "ds", "y", "file", "line", "code", "reason"]
 
 
 @dataclass
@@ -29,7 +30,7 @@ class Checked:
 
     Attributes:
         observations: ``unique_id, ds, y`` + past and future covariates; sorted by series and time, one row each.
-        static: ``unique_id`` + static columns, one row a series.
+        static: ``unique_id`` + static columns, one row per series.
         quarantine: rows set aside, with ``code`` and ``reason``.
         report: counts for ``ingest_report.json``.
     """
@@ -84,16 +85,10 @@ def check(raw: pd.DataFrame, feed: Feed, as_of: str | None = None) -> Checked:
 
     columns = [*KEY, "y", *feed.covariates.past, *feed.covariates.future]
     observations = rows.table[columns].sort_values(KEY, kind="stable", ignore_index=True)
-    static = static[static["unique_id"].isin(observations["unique_id"].unique())].reset_index(
-        drop=True
-    )
-    quarantine = (
-        pd.concat(rows.quarantined, ignore_index=True)
-        if rows.quarantined
-        else pd.DataFrame(
-            columns=["unique_id", "ds", "y", "file", "line", "code", "reason"], dtype="str"
-        )
-    )
+    there = static["unique_id"].isin(observations["unique_id"].unique())
+    static = static[there].reset_index(drop=True)
+    empty = pd.DataFrame(columns=_QUARANTINE, dtype="str")
+    quarantine = pd.concat(rows.quarantined, ignore_index=True) if rows.quarantined else empty
     report = {
         "source": feed.name,
         "as_of": as_of,
@@ -147,7 +142,7 @@ def _fault(observations: pd.DataFrame) -> str | None:
 
 
 def _parse_columns(rows: Rows) -> None:
-    """Numbers become float64, categories text; a text or an infinite number in a number's place is a bad row."""
+    """Numbers become float64, categories text; a row with a text or an infinite number for a number is a bad row."""
     c = rows.feed.covariates
     for column in ("y", *c.past, *c.future, *c.static):
         if column in c.categorical:
@@ -188,7 +183,7 @@ def _parse_numbers(rows: Rows, column: str) -> None:
 
 
 def _numbers(raw: pd.Series, decimal: str) -> pd.Series:
-    """float64; NaN where the text is no number. One bad cell makes pandas leave a whole column as text."""
+    """float64, NaN where the text is no number: with one bad cell, pandas leaves the whole column as text."""
     if decimal != "." and not pd.api.types.is_numeric_dtype(raw):
         raw = raw.astype("str").where(raw.notna()).str.replace(decimal, ".", regex=False)
     return pd.to_numeric(raw, errors="coerce").astype("float64")
@@ -196,11 +191,9 @@ def _numbers(raw: pd.Series, decimal: str) -> pd.Series:
 
 def _static(rows: Rows) -> pd.DataFrame:
     names = rows.feed.covariates.static
-    static = (
-        rows.table.groupby("unique_id", sort=True, observed=True)[names].first().reset_index()
-        if names
-        else None
-    )
+    if not names:
+        ids = sorted(rows.table["unique_id"].unique())
+        return pd.DataFrame({"unique_id": pd.Series(ids, dtype="str")})
     for name in names:
         varying = rows.table.groupby("unique_id", observed=True)[name].nunique()
         if (varying > 1).any():
@@ -211,13 +204,7 @@ def _static(rows: Rows) -> pd.DataFrame:
                 f"static column '{name}' changes within series '{series}' ({values[0]!r}, {values[1]!r}).",
                 "List it under `covariates.past` or `covariates.future` instead.",
             )
-    return (
-        static
-        if static is not None
-        else pd.DataFrame(
-            {"unique_id": pd.Series(sorted(rows.table["unique_id"].unique()), dtype="str")}
-        )
-    )
+    return rows.table.groupby("unique_id", sort=True, observed=True)[names].first().reset_index()
 
 
 def _merge_duplicates(rows: Rows) -> None:

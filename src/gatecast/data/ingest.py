@@ -45,19 +45,18 @@ def load(folder: Path, source: str) -> tuple[pd.DataFrame, pd.DataFrame]:
         IngestError: OBSERVATIONS if there are none, or they are another source's.
     """
     report = folder / "ingest_report.json"
-    found = json.loads(report.read_text(encoding="utf-8"))["source"] if report.is_file() else None
-    if found != source:
+    known = json.loads(report.read_text(encoding="utf-8"))["source"] if report.is_file() else None
+    if known != source:
         what = f"{folder} holds no observations"
-        if found:
-            what = f"the observations in {folder} are of source '{found}', not of '{source}'"
+        if known:
+            what = f"the observations in {folder} are of source '{known}', not of '{source}'"
         raise IngestError(
             "OBSERVATIONS",
             f"{what}.",
             "Run `dvc repro window`, or pipelines/ingest.py first.",
         )
-    return pd.read_parquet(folder / "observations.parquet"), pd.read_parquet(
-        folder / "static.parquet"
-    )
+    observations = pd.read_parquet(folder / "observations.parquet")
+    return observations, pd.read_parquet(folder / "static.parquet")
 
 
 def summary(report: dict[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""The panel: a whole data set as one dense buffer, memory-mapped.
+"""The panel: a whole data set as one dense, memory-mapped buffer.
 
     values   (T, C) float32   every series end to end; channel 0 is the target; NaN where unknown
     observed (T,)   bool      whether the target is known
@@ -40,12 +40,12 @@ class Channel:
 
 
 def numeric(channels: list[Channel], role: str) -> list[int]:
-    """Places of the channels of a role that hold numbers."""
+    """Indices of the channels of a role that hold numbers."""
     return [i for i, c in enumerate(channels) if c.role == role and c.categories is None]
 
 
 def coded(channels: list[Channel], role: str) -> list[int]:
-    """Places of the channels of a role that hold codes of categories."""
+    """Indices of the channels of a role that hold codes of categories."""
     return [i for i, c in enumerate(channels) if c.role == role and c.categories is not None]
 
 
@@ -61,7 +61,8 @@ class PanelMeta:
     source: str
     frequency: str
     timezone: str | None
-    first: str  # first stamp of the time axis
+    # first stamp of the time axis
+    first: str
     axis_length: int
     season_length: int
     horizon: int
@@ -70,11 +71,11 @@ class PanelMeta:
     static: list[Channel]
     calendar: list[str]
     holidays: str | None
-    splits: dict[
-        str, Any
-    ]  # by: time -> train_end, validation_end (stamps); by: series_end -> validation, test (steps)
+    # by: time -> train_end, validation_end (stamps); by: series_end -> validation, test (steps)
+    splits: dict[str, Any]
     quantiles: tuple[float, ...] = QUANTILES
-    event: dict[str, float] = field(default_factory=dict)  # {above: …} or {below: …}; empty: none
+    # {above: …} or {below: …}; empty: none
+    event: dict[str, float] = field(default_factory=dict)
     data_hash: str = ""
     schema: int = field(default=1)
 
@@ -103,7 +104,7 @@ class PanelMeta:
 class Panel:
     """A data set and its task. Attributes as in the module's docstring.
 
-    ``series``: one row a series: ``unique_id``, ``position`` (row of the time axis at which it begins), ``history``
+    ``series``: one row per series: ``unique_id``, ``position`` (row of the time axis at which it begins), ``history``
     (rows up to and including its last value), then the static columns (numbers, or codes of categories).
     """
 
@@ -134,7 +135,7 @@ class Panel:
 
     @cached_property
     def position(self) -> np.ndarray:
-        """(n,) place on the time axis of each series' first row. Read-only."""
+        """(n,) row of the time axis at which each series begins. Read-only."""
         return self.series["position"].to_numpy(np.int64)
 
     @cached_property
@@ -157,7 +158,7 @@ class Panel:
 
     @cached_property
     def last(self) -> int:
-        """Place on the time axis just after the last value of any series."""
+        """Row of the time axis just after the last value of any series."""
         return int((self.position + self.history).max())
 
     @cached_property
@@ -172,7 +173,7 @@ class Panel:
         return train, validation, self.history
 
     def ordered(self, order: np.ndarray) -> Panel:
-        """The same data, and so the same hash, its series in another order.
+        """The same data with its series in another order; its hash stays the same.
 
         Args:
             order: (n,) which series comes first, second, …
@@ -189,9 +190,9 @@ class Panel:
         )
 
     def release(self) -> None:
-        """Give back the memory of what was read of the memory map; it is read again where it is needed.
+        """Free the pages of the memory map that were read; they are read again where needed.
 
-        What was changed in memory is lost.
+        Changes made in memory are lost.
         """
         for array in (self.values, self.observed):
             opened = getattr(array, "_mmap", None)
@@ -227,7 +228,8 @@ class Panel:
             with pa.memory_map(str(path / "series.arrow")) as file:
                 table = pa.ipc.open_file(file).read_all()
             table.validate(full=True)
-            series = table.to_pandas(split_blocks=True)  # columns stay where they are mapped
+            # columns stay where they are mapped
+            series = table.to_pandas(split_blocks=True)
             named = {"unique_id", "position", "history", *(c.name for c in meta.static)}
             if not named <= {*series} or len(series) != len(indptr) - 1:
                 raise ValueError("series.arrow does not describe its series")
@@ -247,7 +249,7 @@ def write_series(folder: Path, series: pd.DataFrame) -> None:
 
     Args:
         folder: the panel's.
-        series: one row a series, as :class:`Panel` says.
+        series: one row per series, as :class:`Panel` says.
     """
     table = pa.Table.from_pandas(series, preserve_index=False)
     large = [

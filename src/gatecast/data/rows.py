@@ -1,4 +1,4 @@
-"""Raw rows on their way through the checks: where a row came from, and what happens to a bad one."""
+"""Raw rows on their way through the checks: the file and line of each, and what becomes of a bad one."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ KEY = ["unique_id", "ds"]
 
 @dataclass
 class Rows:
-    """A raw table (as from :func:`gatecast.data.sources.read`) and what has been taken out of it so far."""
+    """A raw table (as from :func:`gatecast.data.sources.read`), and the rows taken out of it so far."""
 
     table: pd.DataFrame
     feed: Feed
@@ -36,7 +36,7 @@ class Rows:
         fix: str,
         always: bool = False,
     ) -> None:
-        """Raise for the first bad row, or set all of them aside, as they came, if the recipe says so.
+        """Raise for the first bad row, or set all of them aside unchanged if the recipe says so.
 
         Args:
             bad: (rows,) bool.

@@ -79,7 +79,7 @@ def _naive(times: pd.Series) -> np.ndarray:
 
 
 def _parse_known(rows: Rows) -> None:
-    """When each row became known; without an offset it is local as stamps are, the earlier one of a repeated hour."""
+    """When each row became known: local without an offset, as stamps are, and the earlier one in a repeated hour."""
     column, zone = rows.feed.known_at, rows.feed.timezone
     times = _parse(
         rows,
@@ -124,8 +124,8 @@ def _localise(rows: Rows) -> None:
             f"`timezone: {zone}` has no meaning for frequency {rows.feed.frequency}.",
             "Remove `timezone`: dates need none.",
         )
-    # The hour that comes twice in a file: its second coming is winter time.
-    # A later correction of a row is no second coming: it became known at another time.
+    # Of the hour that a file has twice, the second occurrence is winter time.
+    # A later correction of a row is no second occurrence: it became known at another time.
     same = [*KEY, "file", *(["known_at"] if rows.feed.known_at else [])]
     second = rows.table.duplicated(same, keep="first").to_numpy()
     try:
@@ -193,11 +193,8 @@ def on_grid(rows: Rows) -> None:
     off = stamps[axis.get_indexer(stamps) < 0] if len(axis) else stamps
     if not len(off):
         return
-    zone = (
-        f" Local stamps of {feed.timezone} are not regular at this frequency."
-        if feed.timezone
-        else ""
-    )
+    irregular = f" Local stamps of {feed.timezone} are not regular at this frequency."
+    zone = irregular if feed.timezone else ""
     rows.reject(
         rows.table["ds"].isin(off).to_numpy(),
         "TIME-GRID",

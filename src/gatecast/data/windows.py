@@ -4,8 +4,8 @@
                 0            origin       origin + h
 
 ``origin`` counts the rows of the series that lie before the first forecast step. Windows are never
-materialised: a batch is one vectorised gather from the flat buffer, on the device where it lives. Nor is anything
-else as long as the buffer: what a panel of a million series needs besides it is a few numbers a series.
+materialised: a batch is one vectorised gather from the flat buffer, on the device where it lives. Nothing else is as
+long as the buffer: beside it, a panel of a million series needs a few numbers per series.
 """
 
 from __future__ import annotations
@@ -20,8 +20,10 @@ import pandas as pd
 
 from gatecast.data.panel import Panel
 
-_BLOCK = 1 << 17  # rows or windows looked at together: bounds the memory, costs nothing
-_LOOKS = 1, 8, 64  # rows of each window that are looked at together in search of a known one
+# Rows or windows of one block: bounds the memory, costs nothing.
+_BLOCK = 1 << 17
+# Rows of each window of one pass in search of a known one.
+_PASSES = 1, 8, 64
 
 
 @dataclass(frozen=True)
@@ -90,7 +92,7 @@ def rolling_origins(
         panel: the data set.
         span: ``validation`` or ``test``.
         stride: rows between two origins; None: the panel's own.
-        most: thin them evenly to at most so many; None: all of them.
+        most: thin them evenly to at most this many; None: all of them.
 
     Returns:
         Windows sorted by series, then origin. Series that had no value yet, or have none left, have none.
@@ -110,9 +112,8 @@ def _origin_blocks(panel: Panel, span: str, step: int) -> Iterator[Windows]:
     """The origins of :func:`rolling_origins`, a block at a time."""
     train_end, validation_end, test_end = panel.split_points
     begin, end = (train_end, validation_end) if span == "validation" else (validation_end, test_end)
-    if (
-        panel.meta.splits["by"] == "time"
-    ):  # one set of cutoffs for all: a series that ends early is masked, not moved
+    # one set of cutoffs for all series: one that ends early is masked, not moved
+    if panel.meta.splits["by"] == "time":
         begin, end = (cut - panel.position for cut in _span_on_axis(panel, span))
     count = np.maximum((end - panel.meta.horizon - begin) // step + 1, 0)
     total = np.cumsum(count)
@@ -134,7 +135,7 @@ def _span_on_axis(panel: Panel, span: str) -> tuple[int, int]:
 
 
 def latest(panel: Panel) -> Windows:
-    """One window a series: from its last value."""
+    """One window per series: from its last value."""
     return Windows(np.arange(panel.n_series), panel.history.copy())
 
 
@@ -148,8 +149,8 @@ def observed_between(panel: Panel, windows: Windows, low: int, high: int) -> np.
 def next_known(observed: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
     """Rows of the buffer of the first known target in each [low, high).
 
-    Most are where the search begins or nearby: one narrow look at all of them, then wider ones at those still open,
-    then one at a time for the few that lie in a long gap.
+    Most lie at the start of the search or nearby: one narrow pass over all of them, wider passes over those still open,
+    then a search of its own for the few that lie in a long gap.
 
     Args:
         observed: (T,) bool, whether the target is known.
@@ -159,7 +160,7 @@ def next_known(observed: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.nd
         (n,) int64; ``high`` where none is known.
     """
     at, still_open = low.copy(), np.arange(len(low))
-    for width in _LOOKS:
+    for width in _PASSES:
         left = [still_open[:0]]
         for part in np.array_split(still_open, 1 + len(still_open) * width // _BLOCK):
             rows = at[part, None] + np.arange(width)  # (p, width)

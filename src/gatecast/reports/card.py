@@ -1,6 +1,6 @@
-"""The model card of a package: Markdown, made from the package, the backtest and what the training cost.
+"""The model card of a package: Markdown, from the package, the backtest and the cost of the training.
 
-It goes to ``reports/cards/``, to the run of the training, and with it to the registered version.
+It goes to ``reports/cards/``, to the training's run and to the registered version.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from gatecast.evaluation import segments as by_segment
 from gatecast.evaluation.backtest import Result
 from gatecast.registry.mlflow import store
 
-LENGTH = 5000  # characters that a registry takes as a description
+# Characters that a registry takes as a description.
+LENGTH = 5000
 _OVERALL = (
     *("mase", "smape", "rmsse", "wape", "bias", "wql", "msis"),
     *("coverage_80", "coverage_95"),
@@ -167,12 +168,12 @@ def _cost(content: dict[str, Any], cost: Mapping[str, float]) -> str:
     weights = f"{content['outcome'].get('parameters', 0):,} weights"
     if "train_cpu_seconds" not in cost:
         return f"{weights}; cost not known: the package was not trained in this store."
-    said = (
+    text = (
         f"{weights}; {cost['train_cpu_seconds']:.1f} CPU seconds, {cost.get('train_gpu_seconds', 0):.1f} GPU seconds,"
         f" {cost['train_seconds']:.1f} s in all; peak memory {cost['train_peak_memory_mib']:,.0f} MiB"
     )
     gpu = cost.get("train_peak_gpu_memory_mib")
-    return f"{said}, of the GPU {gpu:,.0f} MiB." if gpu else f"{said}."
+    return f"{text}, of the GPU {gpu:,.0f} MiB." if gpu else f"{text}."
 
 
 def _load(content: dict[str, Any], meta: PanelMeta) -> str:

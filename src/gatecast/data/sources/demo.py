@@ -30,7 +30,8 @@ HOLIDAYS = (
     "2025-12-26",
 )
 REGIONS = ("north", "south", "east", "west")
-KINDS = ("office", "shop", "home", "sparse")  # sparse: intermittent counts
+# sparse: intermittent counts
+KINDS = ("office", "shop", "home", "sparse")
 _SEED = 20250101
 
 

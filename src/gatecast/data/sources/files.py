@@ -1,6 +1,6 @@
 """Feeds of files: CSV and Parquet of three layouts, read into one long table.
 
-``long`` (a row per observation), ``wide`` (a column per series) and ``wide_rows`` (a row per series) become one
+``long`` (one row per observation), ``wide`` (one column per series) and ``wide_rows`` (one row per series) become one
 shape. The table that leaves this module keeps the file and line of every observation, so that an error can say
 where to look. Values are not judged here, only whether files and columns can be read.
 """
@@ -71,10 +71,9 @@ def _read_one(found: Located, feed: FileFeed) -> pd.DataFrame:
         )
     shape = {"long": _from_long, "wide": _from_wide, "wide_rows": _from_wide_rows}[feed.layout]
     out = shape(table, feed, line, found.name)
+    # 7 and "7" are one series, "007" is another
     ids = out["unique_id"]
-    out["unique_id"] = ids.astype("str").where(
-        ids.notna()
-    )  # 7 and "7" are one series, "007" another
+    out["unique_id"] = ids.astype("str").where(ids.notna())
     out["file"] = pd.Categorical([found.name] * len(out))
     return out
 
@@ -91,7 +90,8 @@ def _separator_hint(table: pd.DataFrame) -> str:
 def _wanted(feed: FileFeed) -> list[str]:
     """Columns of the raw file that the recipe names."""
     c = feed.covariates
-    wanted = [feed.id] if feed.id and feed.layout != "wide" else []  # wide columns are the ids
+    # of a wide layout the column names are the ids
+    wanted = [feed.id] if feed.id and feed.layout != "wide" else []
     wanted += feed.time if feed.layout != "wide_rows" else []
     if feed.layout == "long":
         wanted += [feed.target, *c.static, *c.past, *c.future]
@@ -149,9 +149,8 @@ def _csv(found: Located, feed: FileFeed) -> tuple[pd.DataFrame, np.ndarray]:
             )
         missing = NA + feed.na_values
         with open_raw(found.address, decompress=True) as handle, warnings.catch_warnings():
-            warnings.simplefilter(
-                "error", pd.errors.ParserWarning
-            )  # cells that would be dropped or shifted
+            # cells that pandas would drop or shift
+            warnings.simplefilter("error", pd.errors.ParserWarning)
             table = pd.read_csv(
                 handle,
                 sep=feed.separator,
@@ -244,9 +243,8 @@ def _from_wide(table: pd.DataFrame, feed: FileFeed, line: np.ndarray, name: str)
 def _from_wide_rows(table: pd.DataFrame, feed: FileFeed, line: np.ndarray, _: str) -> pd.DataFrame:
     """Rows are series without stamps: position k becomes ``start`` + k steps."""
     cells, inside = _cells(table.drop(columns=[feed.id]).T)
-    inside = np.maximum.accumulate(inside[::-1], 0)[
-        ::-1
-    ]  # leading blanks are gaps: the position tells the time
+    # leading blanks are gaps: the position tells the time
+    inside = np.maximum.accumulate(inside[::-1], 0)[::-1]
     series, position = np.nonzero(inside.T)
     axis = start_axis(feed, cells.shape[0])
     return pd.DataFrame(

@@ -1,4 +1,4 @@
-"""Raw files: finding them, fetching them, and noting what they are. Reading them is :mod:`.sources`' work."""
+"""Raw files: finding, downloading, opening and hashing them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ RAW = Path("data/raw")
 
 @dataclass(frozen=True)
 class Located:
-    """A raw file that was found: a short name for messages, and where it lies."""
+    """A raw file: a short name for messages, and its address."""
 
     name: str
     address: str
@@ -48,7 +48,8 @@ def _locate_local(file: RawFile) -> list[Located]:
     for base in (data_dir(), RAW, Path()):
         if base is None:
             continue
-        whole = base / file.path  # an absolute path stays what it is
+        # an absolute path stays as it is
+        whole = base / file.path
         if whole.is_file():
             return [Located(whole.name, str(whole))]
         anchor = Path(whole.anchor)
