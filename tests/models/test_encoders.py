@@ -263,7 +263,8 @@ def test_what_stands_before_a_series_begins_is_irrelevant(
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 def test_activations_are_those_that_made_the_states(cell: str, shape: dict[str, Any]) -> None:
     """Whatever the layers: at every step the state that comes with the gates is the state that the net hands on."""
-    net, x = make(cell=cell, **shape), torch.randn(2, 6, 3)
+    net = make(cell=cell, **shape).double()
+    x = torch.randn(2, 6, 3, dtype=torch.float64)
     found = net.activations(x)
     n = found["state"].shape[-1]
     if shape.get("residual"):  # what is handed on is the state and what the layer read
@@ -271,7 +272,7 @@ def test_activations_are_those_that_made_the_states(cell: str, shape: dict[str, 
         net.recurrent.shortcuts[-1].forward = lambda given: torch.zeros(())  # type: ignore[method-assign]
     expected = torch.cat([net(x[:, : k + 1], 1)[..., :n] for k in range(6)], 1)
     same = slice(-1 if shape.get("bidirectional") else 0, None)  # upper layers know the last step
-    assert torch.allclose(found["state"][:, same], expected[:, same], atol=1e-6)
+    assert torch.allclose(found["state"][:, same], expected[:, same], atol=1e-10)
     gates = {"rnn": set(), "lstm": {"forget", "input", "output"}, "gru": {"reset", "update"}}
     gates |= {"mingru": {"update"}, "slstm": {"forget", "output"}}
     assert found.keys() - {"state"} == gates[cell]
