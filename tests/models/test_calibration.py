@@ -47,6 +47,14 @@ def test_a_factor_is_the_conformal_rank_of_the_scaled_residuals() -> None:
     assert found[0, QUANTILES.index(0.8)] == pytest.approx(8 / 5 / 0.6)
 
 
+def test_the_rank_counts_the_window_that_is_to_come() -> None:
+    """With 10 residuals the 0.8 level takes the ceil(11 x 0.8) = 9th, not the ceil(10 x 0.8) = 8th."""
+    residual = torch.arange(1.0, 11.0)
+    quantiles = torch.linspace(-1, 1, Q).expand(10, 1, Q).double()  # the level 0.8 lies at 0.6
+    found = factors([(quantiles, residual.unsqueeze(1) / 5, torch.ones(10, 1))], 1)
+    assert found[0, QUANTILES.index(0.8)] == pytest.approx(9 / 5 / 0.6)
+
+
 def test_unknown_targets_do_not_count() -> None:
     quantiles, y = told(1000, 0.5), truth(1000, 1)
     known = torch.ones(1000, H)

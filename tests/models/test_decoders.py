@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from gatecast.core.forecast import MEDIAN, QUANTILES
+from gatecast.models.cells import CELLS
 from gatecast.models.config import Recurrent
 from gatecast.models.decoders import build_decoder
 from gatecast.models.decoders.autoregressive import AutoregressiveDecoder
@@ -20,7 +21,7 @@ from gatecast.models.decoders.direct import DirectDecoder
 from gatecast.models.decoders.experts import ExpertsDecoder
 from gatecast.models.decoders.segment import SegmentDecoder
 from gatecast.models.decoders.seq2seq import Seq2SeqDecoder
-from gatecast.models.decoders.sequential import Attention
+from gatecast.models.decoders.sequential import Attention, StepCell
 from gatecast.models.heads import HEADS
 from gatecast.models.inputs import InputSpec
 from gatecast.models.normalisation import Frame
@@ -281,3 +282,14 @@ def test_a_part_of_the_horizon_reads_its_own_steps_only(horizon: int, pieces: in
     moved = (out - decode(net, state, changed, x)).abs().amax((0, 1, 3)) > 1e-6
     last = (horizon - 1) // net.length * net.length  # where the last part begins
     assert moved.tolist() == [k >= last for k in range(horizon)]
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_a_decoders_cell_starts_within_what_a_cell_can_be(cell: str) -> None:
+    """However large the encoder's state: a cell whose steps are bounded must not start beyond them."""
+    torch.manual_seed(0)
+    net = StepCell(cell, 3, 8)
+    state = 100 * torch.randn(4, 8)
+    first = torch.cat(net.start(state)[: net.n_started], -1)
+    assert torch.allclose(first, net.from_state(state).tanh())
+    assert first.abs().max() <= 1

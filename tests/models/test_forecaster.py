@@ -12,7 +12,7 @@ import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from gatecast.core.errors import GatecastError
+from gatecast.core.errors import ConfigError
 from gatecast.core.forecast import MEDIAN, QUANTILES
 from gatecast.models.build import build
 from gatecast.models.cells import CELLS
@@ -22,6 +22,8 @@ from gatecast.models.linear import LinearForecaster
 from gatecast.models.logistic import LogisticForecaster
 from gatecast.models.normalisation import from_space
 from tests.recipes import NORMALISATIONS, model_of
+from gatecast.models.shape import resolve_shape
+from tests.recipes import model_of
 
 Specs = Callable[..., InputSpec]
 Batches = Callable[..., Batch]
@@ -290,19 +292,26 @@ def test_shapes_that_occur(
     assert count > 0
 
 
-def test_a_recipe_whose_window_is_shorter_than_a_season_works_or_says_what_is_wrong(
-    make_spec: Specs, make_batch: Batches, make_net: Nets
-) -> None:
-    """``window: 12`` for an hourly source passes the checks of a recipe."""
-    from gatecast.models.shape import resolve_shape
+def test_a_context_shorter_than_a_season_is_refused_and_says_how_long_that_is() -> None:
+    """``context_length: 12`` for an hourly source passes the checks of a recipe: only the panel knows its season."""
+    with pytest.raises(
+        ConfigError, match=r"`context_length: 12` is shorter than a season \(24"
+    ) as caught:
+        resolve_shape(model_of(context_length=12), 24, 6, 24)
+    assert caught.value.code == "SHAPE"
 
-    try:
-        shape = resolve_shape(model_of(context_length=12), 24, 6, 24)
-        spec = make_spec(season_length=24, **shape)
-        out = make_net(spec).quantiles(make_batch(spec))
-    except GatecastError:
-        return
-    assert out.isfinite().all()
+
+@pytest.mark.parametrize("weight", [1.0, 40.0])
+def test_an_error_counts_more_where_a_series_changes_more(
+    weight: float, make_spec: Specs, make_batch: Batches, make_net: Nets
+) -> None:
+    """By one and ``weight`` times the relative change, over what that is at a change of 6 %."""
+    spec = make_spec()
+    batch = make_batch(spec, n=1)
+    plain = make_net(spec)
+    relative = plain.origins(batch, 1).frame.relative.item()
+    got = make_net(spec, relative_weight=weight).loss(batch, 1)[0] / plain.loss(batch, 1)[0]
+    assert got.item() == pytest.approx((1 + weight * relative) / (1 + weight * 0.06), rel=1e-5)
 
 
 @pytest.mark.parametrize("decoder", RECIPES)

@@ -18,7 +18,6 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from gatecast.models.cells import CELLS
 from gatecast.models.config import Recurrent
 from gatecast.models.encoders import RecurrentEncoder, Stack
 from tests.recipes import model_of
@@ -103,7 +102,7 @@ def compare(recipe: Recurrent) -> None:
         np.testing.assert_allclose(got if whole else got[:, 0], expected, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("cell", LAYERS)
 @pytest.mark.parametrize("changes", ACTIVATIONS, ids=str)
 def test_a_layer_has_the_states_of_keras(cell: str, changes: dict[str, str]) -> None:
     if cell == "rnn":
@@ -111,7 +110,7 @@ def test_a_layer_has_the_states_of_keras(cell: str, changes: dict[str, str]) -> 
     compare(model_of(cell=cell, hidden_size=6, input_projection=False, **changes))
 
 
-@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("cell", LAYERS)
 @pytest.mark.parametrize("units", [[6, 6], [8, 5], [5, 8, 4]], ids=str)
 @pytest.mark.parametrize("activation", ["tanh", "relu"])
 def test_stacked_layers_have_the_states_of_keras(
@@ -120,7 +119,7 @@ def test_stacked_layers_have_the_states_of_keras(
     compare(model_of(cell=cell, hidden_size=units, input_projection=False, activation=activation))
 
 
-@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("cell", LAYERS)
 @pytest.mark.parametrize("units", [[6], [8, 5]], ids=str)
 @pytest.mark.parametrize("activation", ["tanh", "softsign"])
 def test_both_directions_have_the_last_states_of_keras(

@@ -8,11 +8,17 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from pytorch_lightning.callbacks import Callback
 from torch import nn
+from torch.optim.optimizer import (
+    register_optimizer_step_post_hook,
+    register_optimizer_step_pre_hook,
+)
 
 from gatecast.core import process
 from gatecast.core.errors import TrainError
@@ -364,3 +370,42 @@ def test_members_that_are_finished_are_not_trained_again(
         assert torch.equal(weight, again.net.state_dict()[name]), name
     one, other = (first.net.members[k].state_dict() for k in (0, 1))  # type: ignore[union-attr, index]
     assert not all(torch.equal(one[k], other[k]) for k in one)  # each has a seed of its own
+
+
+def test_what_is_shipped_is_the_running_mean_of_the_weights(
+    workplace: Path, demo_panel: Panel, smoke: Fit
+) -> None:
+    """The decay grows with the steps, (k + 2) / (k + 21), up to the recipe's ``averaging``."""
+    steps: list[list[torch.Tensor]] = []
+
+    def note(optimizer: torch.optim.Optimizer, *_: Any) -> None:
+        steps.append([w.detach().clone() for w in optimizer.param_groups[0]["params"]])
+
+    before = register_optimizer_step_pre_hook(note)
+    after = register_optimizer_step_post_hook(note)
+    fit = replace(smoke, max_epochs=1, averaging=0.15)
+    trained = trainer.train("v", demo_panel, TINY, fit, 1)
+    before.remove()
+    after.remove()
+    mean = steps[0]
+    for k, weights in enumerate(steps[1::2]):
+        decay = min(0.15, (k + 2) / (k + 21))
+        mean = [decay * m + (1 - decay) * w for m, w in zip(mean, weights, strict=True)]
+    shipped = list(trained.net.parameters())
+    assert len(steps) == 2 * fit.steps_per_epoch
+    assert all(torch.allclose(m, w, atol=1e-6) for m, w in zip(mean, shipped, strict=True))
+
+
+def test_dropout_is_drawn_anew_in_every_epoch(
+    workplace: Path, demo_panel: Panel, smoke: Fit
+) -> None:
+    seeds: list[int] = []
+
+    class Note(Callback):
+        def on_train_batch_start(self, *_: Any) -> None:
+            seeds.append(torch.initial_seed())
+
+    trainer.train("v", demo_panel, TINY, replace(smoke, max_epochs=3), 1, callbacks=[Note()])
+    trainer.discard_checkpoints("v")
+    trainer.train("v", demo_panel, TINY, replace(smoke, max_epochs=3), 2, callbacks=[Note()])
+    assert len(seeds) == len(set(seeds)) == 6  # another in every epoch of every seed

@@ -17,10 +17,11 @@ from pydantic import (
     model_validator,
 )
 from pydantic.fields import FieldInfo
-from pydantic_core import PydanticCustomError, PydanticKnownError
+from pydantic_core import PydanticCustomError
 
 from gatecast.core.schema import Schema
 from gatecast.models.cells import ACTIVATIONS, CELLS
+from gatecast.models.choices import one_of
 from gatecast.models.decoders import DECODERS, DecoderSettings
 from gatecast.models.decoders.autoregressive import Autoregressive
 from gatecast.models.decoders.direct import Direct
@@ -30,17 +31,6 @@ from gatecast.models.heads import HEADS, HeadSettings, is_distribution
 from gatecast.models.heads.event import Event
 from gatecast.models.heads.negative_binomial import NegativeBinomial
 from gatecast.models.heads.quantile import Quantile
-
-
-def _one_of(names: Mapping[str, Any]) -> AfterValidator:
-    """The names of a registry as choices."""
-
-    def check(value: str) -> str:
-        if value not in names:
-            raise PydanticKnownError("literal_error", {"expected": ", ".join(names)})
-        return value
-
-    return AfterValidator(check)
 
 
 def _is_size(value: Any) -> bool:
@@ -65,7 +55,7 @@ def _refused(code: str, message: str) -> PydanticCustomError:
     return PydanticCustomError(code, "{message}", {"message": message})  # type: ignore[arg-type]
 
 
-Activation = Annotated[str, _one_of(ACTIVATIONS)]
+Activation = Annotated[str, one_of(ACTIVATIONS)]
 Share = Annotated[float, Field(ge=0, lt=1)]
 Penalties = Annotated[list[float], AfterValidator(_positive)]
 Normalisation = Literal["level", "log", "seasonal", "mean", "auto"]
@@ -87,7 +77,7 @@ class Recurrent(_Window):
     kind: Literal["recurrent"] = "recurrent"
     """A net trained by gradient descent."""
 
-    cell: Annotated[str, _one_of(CELLS)] = "lstm"
+    cell: Annotated[str, one_of(CELLS)] = "lstm"
     """The recurrent cell."""
 
     hidden_size: Annotated[int | list[int], BeforeValidator(_layer_sizes)] = 64
@@ -194,12 +184,18 @@ class Recurrent(_Window):
                 f"`n_origins` is {self.n_origins}, but must be at most `n_steps` ({self.n_steps})."
             )
             raise _refused("RANGE", what)
-        if self.cell == "rnn" and self.recurrent_activation != "sigmoid":
-            what = (
-                f"`recurrent_activation` is {self.recurrent_activation!r}, but must be left out"
-                " for `cell: rnn`, which has no gates."
-            )
-            raise _refused("RANGE", what)
+        return self
+
+    @model_validator(mode="after")
+    def _cell_has_the_options(self) -> Recurrent:
+        for option in CELLS[self.cell].cell_type.without:
+            value = getattr(self, option)
+            if value != type(self).model_fields[option].default:
+                what = (
+                    f"`{option}` is {value!r}, but must be left out for `cell: {self.cell}`,"
+                    " whose equations have none."
+                )
+                raise _refused("RANGE", what)
         return self
 
     @model_validator(mode="after")

@@ -5,7 +5,7 @@ the state of every origin. A backward direction would break that if it ran over 
 each origin, from the origin back to the first step; origins are folded into the batch. The state of an origin is the
 last of both: the forward one at the origin, the backward one at the first step, so that either has read everything.
 
-Axes as in :mod:`gatecast.models.cells`; K origins, the last of the T steps.
+Axes as in :mod:`gatecast.models.cells.base`; K origins, the last of the T steps.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ class RecurrentEncoder(nn.Module):
             x: (B, T, n_inputs).
 
         Returns:
-            (B, T, n) each, by the names of :meth:`gatecast.models.cells.Layers.activations`.
+            (B, T, n) each, by the names of :meth:`gatecast.models.cells.base.Layers.activations`.
         """
         stack = self.recurrent
         layer = stack.ahead[-1] if isinstance(stack, Stack) else stack

@@ -8,18 +8,18 @@ Axes as in :mod:`gatecast.models.inputs`; N = B K origins are one batch, and a l
 
 from __future__ import annotations
 
-from typing import Literal, TypeAlias
+from typing import Annotated
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import dropout as drop
 
+from gatecast.models.cells import CELLS, State
+from gatecast.models.choices import one_of
 from gatecast.models.decoders.base import Decoder, Origins, SkipSettings, linear_skip
 from gatecast.models.heads.base import Head
 from gatecast.models.inputs import InputSpec
 
-CELLS: dict[str, type[nn.RNN | nn.LSTM | nn.GRU]] = {"rnn": nn.RNN, "lstm": nn.LSTM, "gru": nn.GRU}
-Hidden: TypeAlias = Tensor | tuple[Tensor, Tensor]
 EMBEDDING = 8  # width of the embedding of a step or a patch
 LIMIT = 10.0  # normalised units; what is fed back stays within what training has seen
 
@@ -27,7 +27,7 @@ LIMIT = 10.0  # normalised units; what is fed back stays within what training ha
 class SequenceSettings(SkipSettings):
     """Settings of a decoder with a cell of its own."""
 
-    decoder_cell: Literal["rnn", "lstm", "gru"] = "gru"
+    decoder_cell: Annotated[str, one_of(CELLS)] = "gru"
     """The decoder's own recurrent cell."""
 
 
@@ -35,29 +35,25 @@ class StepCell(nn.Module):
     """A recurrent layer that starts from a state of the encoder.
 
     Args:
-        cell: ``rnn``, ``lstm`` or ``gru``.
+        cell: its name.
         n_inputs: features of a step.
         hidden_size: width of the state, of the encoder's too.
     """
 
     def __init__(self, cell: str, n_inputs: int, hidden_size: int) -> None:
         super().__init__()
-        self.n_states = 2 if cell == "lstm" else 1
-        self.from_state = nn.Linear(hidden_size, self.n_states * hidden_size)
+        self.n_started = CELLS[cell].cell_type.n_started
+        self.from_state = nn.Linear(hidden_size, self.n_started * hidden_size)
         self.recurrent = CELLS[cell](n_inputs, hidden_size)
 
-    def start(self, state: Tensor) -> Hidden:
-        """(N, hidden_size) state of the encoder -> the first hidden state."""
-        first = self.from_state(state).tanh().unsqueeze(0)  # (1, N, n_states hidden_size)
-        if self.n_states == 1:
-            return first
-        hidden, memory = first.chunk(2, -1)
-        return hidden.contiguous(), memory.contiguous()
+    def start(self, state: Tensor) -> State:
+        """(N, hidden_size) state of the encoder -> the first state of the cell."""
+        first = self.from_state(state).tanh()  # (N, n_started hidden_size)
+        return self.recurrent.cell.start(*first.chunk(self.n_started, -1))
 
-    def forward(self, x: Tensor, hidden: Hidden) -> tuple[Tensor, Hidden]:
-        """(steps, N, n_inputs) -> (steps, N, hidden_size), and the hidden state after the last."""
-        out: tuple[Tensor, Hidden] = self.recurrent(x, hidden)
-        return out
+    def forward(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        """(steps, N, n_inputs) -> (steps, N, hidden_size), and the state after the last step."""
+        return self.recurrent.proceed(x, state)
 
 
 class Attention(nn.Module):
