@@ -137,7 +137,7 @@ def promote_event() -> Callable[[Feed], champion.Champion]:
     def run(feed: Feed) -> champion.Champion:
         checked = ingest.check_feed(feed, None, feed.task.horizon)
         built = build_panel(checked.observations, checked.static, feed)
-        model = Model(kind="logistic", head="event", event=EVENT)
+        model = model_of(kind="logistic", head="event", event=EVENT)
         trained = trainer.train("logistic", built, model, Fit(), 1)
         folder = Path("models/logistic")
         digest = package.write(folder, "logistic", model, 1, built.meta, trained)

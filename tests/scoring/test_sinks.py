@@ -43,7 +43,7 @@ def test_what_was_published_is_what_is_read(sink: Sink, shape: dict[str, Any]) -
     manifest = stage(sink, "k1", **shape)
     wanted = staged_as_one(sink, manifest)
     sink.publish("demo", "k1", manifest)
-    pd.testing.assert_frame_equal(ordered(read_forecasts("demo", sink=sink)), wanted)
+    pd.testing.assert_frame_equal(ordered(read_forecasts("demo", "k1", sink)), wanted)
     assert set(wanted["unique_id"]) == set(shape.get("ids", ["a", "b"]))
     assert store.runs("demo", sink) == [facts(manifest)]
     assert sink.find("demo", "k1") == manifest

@@ -19,8 +19,7 @@ import pyarrow.parquet as pq
 from gatecast.core.errors import ScoringError
 from gatecast.core.forecast import EventForecast, Forecast, QuantileForecast
 from gatecast.data.panel import Panel
-from gatecast.data.windows import Windows
-from gatecast.evaluation.table import stamps_of
+from gatecast.evaluation.table import plain, repeated, to_arrow
 from gatecast.scoring.job import Part
 from gatecast.scoring.places import Folder, Place
 
@@ -35,58 +34,32 @@ _OURS = ("part-", ".part-", ".manifest.json-")
 def encode(
     source: Panel, forecast: Forecast, reason: np.ndarray, provenance: dict[str, Any]
 ) -> pa.Table:
-    """The forecast table, one row per (window, step), straight from the arrays.
+    """The forecast table with why a series was not forecast by the model, and where the forecasts come from.
 
     Args:
         source: the panel.
         forecast: of n windows.
-        reason: (n,) why a series got seasonal naive, '' if it did not.
+        reason: (n,) why something stands in for the model, '' if nothing does.
         provenance: value of each further column.
     """
-    n, horizon = forecast.shape
-    windows, stamps = forecast.windows, stamps_of(source)
-    place = source.position[windows.series] + windows.origin
-    stamp = pa.timestamp("us", source.meta.timezone)
-
-    def when(at: np.ndarray) -> pa.Array:
-        return pa.array(stamps.asi8[at], pa.int64()).cast(stamp)
-
+    table, horizon = to_arrow(source, forecast), forecast.shape[1]
     reasons, code = np.unique(reason.astype(str), return_inverse=True)
-    columns: dict[str, Any] = {
-        "unique_id": _repeated(names_of(source, windows), np.arange(n), horizon),
-        "cutoff": when(np.repeat(place - 1, horizon)),
-        "ds": when((place[:, None] + np.arange(horizon)).ravel()),
-        "step": np.tile(np.arange(1, horizon + 1, dtype=np.int32), n),
-    }
-    columns |= {name: forecast.column(name).ravel() for name in forecast.columns}
-    columns["fallback"] = _repeated(pa.array(reasons, pa.large_string()), code, horizon)
-    columns |= {name: _constant(value, n * horizon) for name, value in provenance.items()}
-    return pa.table(columns)
-
-
-def names_of(source: Panel, windows: Windows) -> pa.Array:
-    """(n,) ids of the series of windows."""
-    return pa.array(source.series["unique_id"].iloc[windows.series], pa.large_string())
-
-
-def _repeated(values: pa.Array, code: np.ndarray, times: int) -> pa.DictionaryArray:
-    return pa.DictionaryArray.from_arrays(np.repeat(code.astype(np.int32), times), values)
+    columns = {"fallback": repeated(pa.array(reasons, pa.large_string()), code, horizon)}
+    columns |= {name: _constant(value, table.num_rows) for name, value in provenance.items()}
+    for name, column in columns.items():
+        table = table.append_column(name, column)
+    return table
 
 
 def _constant(value: Any, rows: int) -> pa.Array:
     if isinstance(value, str):
-        return _repeated(pa.array([value], pa.large_string()), np.zeros(1), rows)
+        return repeated(pa.array([value], pa.large_string()), np.zeros(1), rows)
     return pa.repeat(value, rows)
 
 
 def decode(data: bytes, columns: Sequence[str] | None = None) -> pa.Table:
     """A part's table (or some columns of it), its dictionaries resolved."""
-    table = pq.read_table(pa.BufferReader(data), columns=columns)
-    plain = [
-        f.with_type(pa.large_string()) if pa.types.is_dictionary(f.type) else f
-        for f in table.schema
-    ]
-    return table.cast(pa.schema(plain))
+    return plain(pq.read_table(pa.BufferReader(data), columns=columns))
 
 
 def frame(tables: Sequence[pa.Table]) -> pd.DataFrame:

@@ -19,6 +19,7 @@ from gatecast.data.windows import Windows, gather
 from gatecast.evaluation.base_rate import BaseRate
 from gatecast.evaluation.baselines import seasonal_naive
 from gatecast.evaluation.predictor import NetPredictor
+from gatecast.evaluation.table import ids_of
 from gatecast.scoring import parts
 from gatecast.scoring.job import Job, Part, number_of_shards
 from gatecast.scoring.places import place
@@ -59,7 +60,7 @@ def score_shard(job: Job, shard: int) -> Part:
     whole = blocks[0].joined(blocks, windows)
     lost = ~whole.finite.all(1)
     why = NOTHING if job.fallback == "seasonal_naive" else LEFT_OUT
-    left_out = [[name, why] for name in parts.names_of(panel, windows[lost]).to_pylist()]
+    left_out = [[name, why] for name in ids_of(panel, windows[lost]).to_pylist()]
     kept, reason = whole[~lost], reason[~lost]
     scored_at = datetime.fromisoformat(job.provenance["scored_at"]).replace(tzinfo=None)
     columns = job.provenance | {"scored_at": scored_at}
