@@ -130,7 +130,7 @@ def test_a_correction_is_a_revision_beside_the_first(sink: Sink) -> None:
 @pytest.mark.parametrize("recipe", DATABASES, indirect=True)
 def test_staged_parts_go_once_they_are_published(sink: Sink) -> None:
     publish(sink, "k1")
-    assert not Path(sink.parts("demo", "k1")).exists()
+    assert not Path(sink.shard_address("demo", "k1")).exists()
     stage(sink, "k1")  # what a process leaves that dies after its commit
     stage(sink, "k2")
     publish(sink, "k3")
@@ -140,7 +140,7 @@ def test_staged_parts_go_once_they_are_published(sink: Sink) -> None:
 @pytest.mark.parametrize("recipe", DATABASES, indirect=True)
 def test_a_staged_part_that_changed_is_refused(sink: Sink) -> None:
     manifest = stage(sink, "k1")
-    part = Path(sink.parts("demo", "k1")) / manifest["parts"][1]["name"]
+    part = Path(sink.shard_address("demo", "k1")) / manifest["parts"][1]["name"]
     part.write_bytes(part.read_bytes()[:-1])
     with pytest.raises(ScoringError) as caught:
         sink.publish("demo", "k1", manifest)
