@@ -47,7 +47,7 @@ from benchmarks.victims import (
 )
 from gatecast.core import failpoints
 from gatecast.core.errors import ScoringError
-from gatecast.scoring import job, read_forecasts, store
+from gatecast.scoring import read_forecasts, run_spec, store
 
 
 def main() -> None:
@@ -104,7 +104,7 @@ def attempt(fault: Fault, staged: Path, folder: Path) -> None:
         AssertionError: if anything is.
     """
     shutil.copytree(staged, folder)
-    with chdir(folder), patch.object(job, "SERIES", 2), patch.dict(os.environ, QUIET):
+    with chdir(folder), patch.object(run_spec, "SERIES", 2), patch.dict(os.environ, QUIET):
         fault.act()
         time_passes()
         scored().ends(0)

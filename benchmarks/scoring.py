@@ -154,7 +154,7 @@ def prepare(model: str, series: int) -> None:
     from gatecast.feed.spec import input_spec
     from gatecast.models.build import build
     from gatecast.registry import package
-    from gatecast.scoring.job import number_of_shards
+    from gatecast.scoring.run_spec import number_of_shards
     from gatecast.scoring.shards import shard_of
     from gatecast.training.trainer import Trained
 

@@ -32,7 +32,7 @@ from gatecast.data.build_panel import build_panel
 from gatecast.data.config import FileFeed, RawFile, Splits, Task
 from gatecast.registry import package, promotion
 from gatecast.registry.mlflow import store as mlflow_store
-from gatecast.scoring import job, read_forecasts, run, store
+from gatecast.scoring import read_forecasts, run, run_spec, store
 from gatecast.scoring.config import Score
 from gatecast.scoring.engines import local
 from gatecast.training.config import Fit
@@ -81,7 +81,7 @@ def stage(folder: Path, empty_store: Path | None = None) -> Iterator[Path]:
             promotion.register(where, "gatecast-sales")
         shutil.rmtree("models")
         name_champion(1)
-        with patch.object(job, "SERIES", 2):
+        with patch.object(run_spec, "SERIES", 2):
             run.score(FEED)
         _without_time(read_forecasts("sales")).to_parquet(_UNDISTURBED)
         for left in ("forecasts", "data"):
@@ -292,7 +292,7 @@ def score_by_two(engine: str, until: str) -> int:
         given_up.set()
         return dying(times)
 
-    job.SERIES, local._WORTH = 2, 0
+    run_spec.SERIES, local._WORTH = 2, 0
     patches = [(failpoints, "reach", reach), (local, "_dying", told)] if engine == "local" else []
     for where, name, instead in patches:
         setattr(where, name, instead)

@@ -21,9 +21,8 @@ from gatecast.models.inputs import Batch, InputSpec
 from gatecast.models.linear import LinearForecaster
 from gatecast.models.logistic import LogisticForecaster
 from gatecast.models.normalisation import from_space
-from tests.recipes import NORMALISATIONS, model_of
 from gatecast.models.shape import resolve_shape
-from tests.recipes import model_of
+from tests.recipes import NORMALISATIONS, model_of
 
 Specs = Callable[..., InputSpec]
 Batches = Callable[..., Batch]

@@ -108,7 +108,9 @@ def test_a_list_of_events_alone_promotes_no_quantiles_and_says_so(
 def test_a_recipes_own_event_wins_over_the_sources(tiny: Panel) -> None:
     asks = replace(tiny, meta=replace(tiny.meta, event={"above": 20.0}))
     own = trainer.train("own", asks, MODEL, Fit(threads=1), 1)
-    source = trainer.train("source", asks, replace(MODEL, event={}), Fit(threads=1), 1)
+    source = trainer.train(
+        "source", asks, MODEL.model_copy(update={"event": {}}), Fit(threads=1), 1
+    )
     assert own.spec.event == {"above": 33.0}
     assert source.spec.event == {"above": 20.0}
     assert np.abs(own.net.bias.numpy() - source.net.bias.numpy()).max() > 0.1  # type: ignore[union-attr,operator]

@@ -21,9 +21,9 @@ from gatecast.data.panel import Panel
 from gatecast.data.windows import Windows
 from gatecast.reports import page
 from gatecast.reports.review import CHANGED, CHOSEN, LARGEST, review
-from gatecast.scoring import config, parts, shards, sinks
-from gatecast.scoring.places import place
+from gatecast.scoring import config, shard_files, shards, sinks
 from gatecast.scoring.snapshots import SNAPSHOTS
+from gatecast.scoring.storage import open_storage
 from tests.browser.chromium import CHROMIUM, browser
 
 HORIZON = 6
@@ -90,9 +90,9 @@ def published(project: Path) -> Publish:
         files = []
         for number, some in enumerate(np.array_split(there, cut)):
             forecast = QuantileForecast(values[some], Windows(some, built.history[some] - back))
-            table = parts.encode(built, forecast, reason[some], {"run_key": key})
-            at = place(sink.parts("shops", key))
-            files.append(parts.write(at, table, parts.name_of(number, 1)))
+            table = shard_files.encode(built, forecast, reason[some], {"run_key": key})
+            at = open_storage(sink.shard_address("shops", key))
+            files.append(shard_files.write(at, table, shard_files.name_of(number, 1)))
         manifest = {
             "run_key": key, "source": "shops", "kind": "live", "model": "gatecast-shops", "version": 3,
             "variant": "lstm", "digest": "d" * 64, "data_hash": built.meta.data_hash, "as_of": None,

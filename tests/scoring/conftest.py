@@ -26,10 +26,10 @@ from gatecast.registry import champion, package, promotion
 from gatecast.registry.config import Promote
 from gatecast.registry.mlflow import store
 from gatecast.schedule.config import Schedule
-from gatecast.scoring import config, parts, sinks
+from gatecast.scoring import config, shard_files, sinks
 from gatecast.scoring.config import Sink as Recipe
-from gatecast.scoring.places import place
 from gatecast.scoring.sinks import Sink
+from gatecast.scoring.storage import open_storage
 from gatecast.training import trainer
 from gatecast.training.config import Fit
 from tests.recipes import model_of
@@ -86,9 +86,9 @@ def publish() -> Callable[..., Sink]:
         sink = sink or sinks.sink(config.Sink())
         base = {"source": "demo", "scored_at": "2025-01-01T00:00:00+00:00", "cutoff": "2025-01-01"}
         manifest = base | {"run_key": key} | facts
-        where = place(sink.parts(manifest["source"], key))
+        where = open_storage(sink.shard_address(manifest["source"], key))
         table = pa.Table.from_pandas(frame, preserve_index=False)
-        part = parts.write(where, table, parts.name_of(0, 1))
+        part = shard_files.write(where, table, shard_files.name_of(0, 1))
         sink.publish(manifest["source"], key, manifest | {"rows": len(frame), "parts": [part]})
         return sink
 

@@ -14,9 +14,9 @@ from gatecast.data.build_panel import build_panel
 from gatecast.data.config import Feed, Task
 from gatecast.data.windows import latest
 from gatecast.schedule.config import Schedule
-from gatecast.scoring import parts
-from gatecast.scoring.places import place
+from gatecast.scoring import shard_files
 from gatecast.scoring.sinks import Sink
+from gatecast.scoring.storage import open_storage
 
 HOSTILE = [
     *("../../x", "a\0b", "\0", "line\nbreak", "🚲", "x" * 4096, "=cmd()"),
@@ -64,15 +64,15 @@ def stage(
         "scored_at": pd.Timestamp(manifest["scored_at"]).tz_localize(None).to_pydatetime(),
         **({"event": "above 1"} if event else {}),
     }
-    where, written = place(sink.parts(manifest["source"], key)), []
+    where, written = open_storage(sink.shard_address(manifest["source"], key)), []
     for number, windows in enumerate([latest(built)[::2], latest(built)[1::2]]):
         values = rng.normal(size=(len(windows), 2, 1 if event else 11)).astype(np.float32)
         made = (
             EventForecast(values[..., 0], windows) if event else QuantileForecast(values, windows)
         )
         reason = np.array(["", "no finite number"])[np.arange(len(windows)) % 2]
-        table = parts.encode(built, made, reason, provenance)
-        written.append(parts.write(where, table, parts.name_of(number, 1)))
+        table = shard_files.encode(built, made, reason, provenance)
+        written.append(shard_files.write(where, table, shard_files.name_of(number, 1)))
     return manifest | {"rows": sum(p["rows"] for p in written), "parts": written}
 
 
@@ -84,9 +84,11 @@ def publish(sink: Sink, key: str, *args: Any, **facts: Any) -> dict[str, Any]:
 
 def staged_as_one(sink: Sink, manifest: dict[str, Any]) -> pd.DataFrame:
     """The parts as they lie, read past the sink."""
-    where = place(sink.parts(manifest["source"], manifest["run_key"]))
+    where = open_storage(sink.shard_address(manifest["source"], manifest["run_key"]))
     read = [where.read(part["name"]) for part in manifest["parts"]]
-    return ordered(parts.frame([parts.decode(data) for data in read if data is not None]))
+    return ordered(
+        shard_files.frame([shard_files.decode(data) for data in read if data is not None])
+    )
 
 
 def ordered(table: pd.DataFrame) -> pd.DataFrame:

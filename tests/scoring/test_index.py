@@ -13,10 +13,10 @@ import pytest
 from gatecast.core import failpoints
 from gatecast.core.errors import ScoringError
 from gatecast.data.config import Feed
-from gatecast.scoring import places, read_forecasts, store
-from gatecast.scoring.places import Place, place
+from gatecast.scoring import read_forecasts, storage, store
 from gatecast.scoring.run import score
 from gatecast.scoring.sinks import Sink
+from gatecast.scoring.storage import Storage, open_storage
 from tests.scoring.staging import S3, publish, stage
 
 FILES = ["parquet", "memory", S3]
@@ -30,8 +30,8 @@ def bare(sink: Sink, *keys: str) -> None:
         sink.publish("demo", key, run)
 
 
-def root(sink: Sink) -> Place:
-    return place(sink.where("demo", "").rstrip("/"))
+def root(sink: Sink) -> Storage:
+    return open_storage(sink.where("demo", "").rstrip("/"))
 
 
 def keys(sink: Sink) -> list[str]:
@@ -76,11 +76,11 @@ def test_readers_see_what_is_published_whatever_the_index_says(
     sink: Sink, damage: Callable[[bytes], bytes] | None
 ) -> None:
     bare(sink, "k1", "k2")
-    place, before = root(sink), store.runs(sink=sink)
+    folder, before = root(sink), store.runs(sink=sink)
     if damage:
-        place.write("index.json", damage(place.read("index.json") or b""))
+        folder.write("index.json", damage(folder.read("index.json") or b""))
     else:
-        place.remove("index.json")
+        folder.remove("index.json")
     assert store.runs(sink=sink) == before
     assert [run["run_key"] for run in before] == ["k1", "k2"]
     bare(sink, "k3")
@@ -94,13 +94,13 @@ def test_reads_of_a_list_do_not_grow_with_the_runs(
     read: list[str] = []
 
     def counted(name: str, method: Callable[..., Any]) -> Callable[..., Any]:
-        def count(self: Place, *given: str) -> Any:
+        def count(self: Storage, *given: str) -> Any:
             read.append(" ".join([name, *given]))
             return method(self, *given)
 
         return count
 
-    for kind in (places.Folder, places.Remote):
+    for kind in (storage.Folder, storage.Remote):
         for name in ("read", "folders", "names"):
             monkeypatch.setattr(kind, name, counted(name, getattr(kind, name)))
     bare(sink, *(f"k{number:02d}" for number in range(30)))

@@ -12,10 +12,10 @@ import pytest
 
 from gatecast.core.errors import ScoringError
 from gatecast.data.config import Feed
-from gatecast.scoring import parts, read_forecasts
+from gatecast.scoring import read_forecasts, shard_files
 from gatecast.scoring.config import Score, Sink
-from gatecast.scoring.places import place
 from gatecast.scoring.run import score
+from gatecast.scoring.storage import open_storage
 
 DAYS = ("2024-05-08", "2024-05-10", "2024-05-12")
 TOO_MANY = Score().model_copy(update={"min_success_fraction": 2.0})  # no run has as many
@@ -140,7 +140,7 @@ def test_manifests_are_read_of_the_few_folders_that_hold_more_than_they_should()
         return {"parts": [{"name": part}]} if key in published else None
 
     published = folders.keys() - {"lost"}
-    parts.discard(place("forecasts/demo/new"), published, find)
+    shard_files.discard(open_storage("forecasts/demo/new"), published, find)
     assert sorted(asked) == ["lost", "receipt", "second", "unfinished"]
     for key in published:
         wanted = folders[key] if key in ("swept", "old") else [manifest, part]

@@ -18,31 +18,31 @@ import pytest
 
 from gatecast.core import failpoints
 from gatecast.data.config import Feed
-from gatecast.scoring import engines, job
+from gatecast.scoring import engines, run_spec
 from gatecast.scoring.engines import local
-from gatecast.scoring.job import Job, Part
 from gatecast.scoring.run import score
+from gatecast.scoring.run_spec import RunSpec, ShardFile
 
 
 @pytest.fixture
 def task(
     daily_feed: Feed, promote: Callable[[Feed], Any], monkeypatch: pytest.MonkeyPatch
-) -> Callable[[str], Job]:
-    """The job of a run of four shards, to be computed again into another folder."""
-    seen: list[Job] = []
+) -> Callable[[str], RunSpec]:
+    """The spec of a run of four shards, to be computed again into another folder."""
+    seen: list[RunSpec] = []
 
     def engine(*_: Any) -> engines.Engine:
         return lambda given, numbers: seen.append(given) or local.compute(given, numbers)  # type: ignore[func-returns-value]
 
-    monkeypatch.setattr(job, "SERIES", 1)
+    monkeypatch.setattr(run_spec, "SERIES", 1)
     monkeypatch.setattr(engines, "engine", engine)
     promote(daily_feed)
     score(daily_feed)
     assert seen[0].shards == 4
-    return lambda folder: replace(seen[0], parts=str(Path(folder).absolute()))
+    return lambda folder: replace(seen[0], address=str(Path(folder).absolute()))
 
 
-def digests(found: list[Part]) -> list[tuple[int, str]]:
+def digests(found: list[ShardFile]) -> list[tuple[int, str]]:
     return sorted((part.shard, part.sha256) for part in found)
 
 
@@ -55,7 +55,7 @@ def workers() -> set[int]:
 
 
 def test_little_work_starts_no_process(
-    task: Callable[[str], Job], monkeypatch: pytest.MonkeyPatch
+    task: Callable[[str], RunSpec], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     started: list[int] = []
     monkeypatch.setattr(local, "_process", started.append)
@@ -84,7 +84,7 @@ def slow_here(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
 
 
 def test_two_processes_write_the_bytes_of_one_and_end_with_the_run(
-    task: Callable[[str], Job], slow_here: Callable[[str], None]
+    task: Callable[[str], RunSpec], slow_here: Callable[[str], None]
 ) -> None:
     alone = digests(list(local.compute(task("alone"), range(4))))
     before = workers()
@@ -94,7 +94,9 @@ def test_two_processes_write_the_bytes_of_one_and_end_with_the_run(
 
 
 def test_a_run_that_finds_parts_of_an_earlier_one_starts_others_for_the_rest(
-    task: Callable[[str], Job], slow_here: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
+    task: Callable[[str], RunSpec],
+    slow_here: Callable[[str], None],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """An adopted part takes no time; how long a shard takes is told by the next."""
     list(local.compute(task("left"), [0]))
@@ -105,14 +107,14 @@ def test_a_run_that_finds_parts_of_an_earlier_one_starts_others_for_the_rest(
     slow = local.score_shard
     monkeypatch.setattr(local, "_WORTH", 0.3)
     monkeypatch.setattr(
-        local, "score_shard", lambda job, n: (n and time.sleep(0.4)) or slow(job, n)
+        local, "score_shard", lambda spec, n: (n and time.sleep(0.4)) or slow(spec, n)
     )
     assert len(list(local.compute(task("left"), range(4), workers=2))) == 4
     assert asked
 
 
 def test_parts_of_another_division_into_shards_are_not_adopted(
-    task: Callable[[str], Job],
+    task: Callable[[str], RunSpec],
 ) -> None:
     """As a version left them that divides the series in another way."""
     two = digests(list(local.compute(replace(task("two"), shards=2), range(2))))
@@ -121,7 +123,7 @@ def test_parts_of_another_division_into_shards_are_not_adopted(
 
 
 def test_a_process_that_cannot_be_started_is_done_without(
-    task: Callable[[str], Job],
+    task: Callable[[str], RunSpec],
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
@@ -141,9 +143,9 @@ import threading
 from pathlib import Path
 from gatecast.data.config import Feed, RawFile, Splits, Task
 from gatecast.scoring.config import Score
-from gatecast.scoring import job, run
+from gatecast.scoring import run_spec, run
 from gatecast.scoring.engines import local
-job.SERIES, local._WORTH = 1, 0
+run_spec.SERIES, local._WORTH = 1, 0
 tried, start, compute = threading.Event(), local._process, local.score_shard
 def process(threads):
     try:
@@ -151,12 +153,12 @@ def process(threads):
     finally:
         tried.set()
 local._process = process
-def after_the_first(job, n):
+def after_the_first(spec, n):
     assert n == 0 or tried.wait(120)  # until it was tried to start a process
-    return compute(job, n)
+    return compute(spec, n)
 local.score_shard = after_the_first
-feed = Feed(name="sales", files=[RawFile("sales.csv")], id="unique_id", time=["ds"], frequency="D",
-            task=Task(horizon=7, season_length=7, splits=Splits("time", 21, 21)))
+feed = Feed(name="sales", files=[RawFile(path="sales.csv")], id="unique_id", time=["ds"], frequency="D",
+            task=Task(horizon=7, season_length=7, splits=Splits(by="time", validation=21, test=21)))
 print(run.score(feed, rules=Score(workers=2)).manifest["series"])
 """
 
@@ -175,15 +177,15 @@ def test_a_script_without_a_guard_ends_and_says_what_it_lacks(
 
 
 def test_a_shard_over_which_a_process_died_is_not_taken_by_this_one(
-    task: Callable[[str], Job], monkeypatch: pytest.MonkeyPatch
+    task: Callable[[str], RunSpec], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What kills one process would kill the run."""
     dead, given = ThreadPoolExecutor(1), []
 
-    def begun(worker: Any, asked: Job, number: int) -> Any:
+    def begun(worker: Any, asked: RunSpec, number: int) -> Any:
         given.append((number, worker))
         if worker is dead:
-            future: Future[Part] = Future()
+            future: Future[ShardFile] = Future()
             future.set_exception(BrokenProcessPool("killed"))
             return future
         return real(worker, asked, number)
@@ -203,12 +205,12 @@ def test_a_shard_over_which_a_process_died_is_not_taken_by_this_one(
 
 
 def test_a_run_that_is_given_up_leaves_no_process(
-    task: Callable[[str], Job], monkeypatch: pytest.MonkeyPatch
+    task: Callable[[str], RunSpec], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(local, "_WORTH", 0.0)
     before = workers()
-    parts = local.compute(task("left"), range(4), workers=3)
-    next(parts)
-    next(parts)
-    parts.close()  # type: ignore[attr-defined]
+    files = local.compute(task("left"), range(4), workers=3)
+    next(files)
+    next(files)
+    files.close()  # type: ignore[attr-defined]
     assert workers() == before

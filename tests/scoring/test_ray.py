@@ -23,8 +23,8 @@ from gatecast.scoring import read_forecasts, store
 from gatecast.scoring.config import Score
 from gatecast.scoring.engines import engine, local
 from gatecast.scoring.engines import ray as on_ray
-from gatecast.scoring.job import Job, Part
 from gatecast.scoring.run import score
+from gatecast.scoring.run_spec import RunSpec, ShardFile
 from gatecast.training import trainer
 from gatecast.training.config import Fit
 from tests.recipes import model_of
@@ -51,9 +51,9 @@ def cluster() -> Iterator[Any]:
 
 
 @pytest.fixture(scope="module")
-def job(tmp_path_factory: pytest.TempPathFactory) -> Job:
+def spec(tmp_path_factory: pytest.TempPathFactory) -> RunSpec:
     """Forty small shards of a ridge; no registry is needed."""
-    folder = tmp_path_factory.mktemp("job")
+    folder = tmp_path_factory.mktemp("spec")
     stamps = pd.date_range("2025-01-01", periods=120, freq="h")
     rng = np.random.default_rng(1)
     rows = [
@@ -69,20 +69,20 @@ def job(tmp_path_factory: pytest.TempPathFactory) -> Job:
     model = model_of(kind="linear")
     trained = trainer.train("linear", built, model, Fit(), 1)
     digest = package.write(folder / "package", "linear", model, 1, built.meta, trained)
-    return Job(
-        source="tiny", run_key="k", package=str(folder / "package"), panel=str(folder / "panel"), parts="",
+    return RunSpec(
+        source="tiny", run_key="k", package=str(folder / "package"), panel=str(folder / "panel"), address="",
         shards=SHARDS, token=3, fallback="seasonal_naive",
         provenance={"model_digest": digest, "run_key": "k", "scored_at": "2025-01-06T00:00:00+00:00"},
     )  # fmt: skip
 
 
 @pytest.fixture
-def here(job: Job, tmp_path: Path) -> Callable[[str], Job]:
-    """The job, with its parts in a folder of the test."""
-    return lambda name: replace(job, parts=str(tmp_path / name))
+def here(spec: RunSpec, tmp_path: Path) -> Callable[[str], RunSpec]:
+    """The run, with its shard files in a folder of the test."""
+    return lambda name: replace(spec, address=str(tmp_path / name))
 
 
-def bytes_of(found: list[Part]) -> list[tuple[int, str, int, str]]:
+def bytes_of(found: list[ShardFile]) -> list[tuple[int, str, int, str]]:
     return sorted((p.shard, p.name, p.rows, p.sha256) for p in found)
 
 
@@ -92,13 +92,13 @@ def actors() -> list[psutil.Process]:
     return [p for p in mine if p.is_running() and "ray::Scorer" in " ".join(p.cmdline()[:1])]
 
 
-def whole(parts: str) -> pd.DataFrame:
-    return pd.concat([pd.read_parquet(p) for p in sorted(Path(parts).glob("*.parquet"))])
+def whole(folder: str) -> pd.DataFrame:
+    return pd.concat([pd.read_parquet(p) for p in sorted(Path(folder).glob("*.parquet"))])
 
 
 @pytest.mark.slow
 def test_an_actor_killed_at_its_work_costs_no_row_and_doubles_none(
-    cluster: Any, here: Callable[[str], Job]
+    cluster: Any, here: Callable[[str], RunSpec]
 ) -> None:
     alone = bytes_of(list(local.compute(here("local"), range(SHARDS))))
     at_work = on_ray.cluster(here("ray"), range(SHARDS), 2)
@@ -112,13 +112,13 @@ def test_an_actor_killed_at_its_work_costs_no_row_and_doubles_none(
 
     killer = threading.Timer(2, kill)
     killer.start()
-    for part in at_work:
-        done.append(part)
+    for file in at_work:
+        done.append(file)
     killer.join()
     assert when_killed[0] < SHARDS
     assert bytes_of(done) == alone  # those of this machine
-    assert len(list(Path(here("ray").parts).glob("*.parquet"))) == SHARDS
-    table = whole(here("ray").parts)
+    assert len(list(Path(here("ray").address).glob("*.parquet"))) == SHARDS
+    table = whole(here("ray").address)
     assert len(table) == SERIES * HORIZON
     assert not table.duplicated(["unique_id", "step"]).any()
     assert not psutil.wait_procs(actors(), 60)[1]  # none is left behind
@@ -126,7 +126,7 @@ def test_an_actor_killed_at_its_work_costs_no_row_and_doubles_none(
 
 @pytest.mark.slow
 def test_actors_that_do_not_fit_are_refused_with_numbers(
-    cluster: Any, here: Callable[[str], Job]
+    cluster: Any, here: Callable[[str], RunSpec]
 ) -> None:
     with pytest.raises(ScoringError) as caught:
         next(on_ray.cluster(here("ray"), range(SHARDS), 5))
@@ -138,7 +138,7 @@ def test_actors_that_do_not_fit_are_refused_with_numbers(
 
 @pytest.mark.slow
 def test_a_node_that_does_not_see_the_panel_says_so(
-    cluster: Any, here: Callable[[str], Job]
+    cluster: Any, here: Callable[[str], RunSpec]
 ) -> None:
     with pytest.raises(ScoringError) as caught:
         list(on_ray.cluster(replace(here("ray"), panel="/nowhere/panel"), range(4), 1))
@@ -167,18 +167,20 @@ def test_without_progress_a_run_is_given_up_and_nothing_is_published(
 
 
 @pytest.mark.slow
-def test_a_lost_node_leaves_its_work_to_the_other(cluster: Any, here: Callable[[str], Job]) -> None:
+def test_a_lost_node_leaves_its_work_to_the_other(
+    cluster: Any, here: Callable[[str], RunSpec]
+) -> None:
     alone = bytes_of(list(local.compute(here("local"), range(SHARDS))))
     at_work = on_ray.cluster(here("ray"), range(SHARDS), 2)
     done = [next(at_work)]
     cluster.remove_node(cluster.list_all_nodes()[1], allow_graceful=False)
     done += at_work
     assert bytes_of(done) == alone
-    assert len(whole(here("ray").parts)) == SERIES * HORIZON
+    assert len(whole(here("ray").address)) == SERIES * HORIZON
 
 
 def test_without_ray_the_engine_says_how_to_get_it(
-    here: Callable[[str], Job], monkeypatch: pytest.MonkeyPatch
+    here: Callable[[str], RunSpec], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(ScoringError) as caught:
@@ -188,14 +190,14 @@ def test_without_ray_the_engine_says_how_to_get_it(
 
 
 def test_a_part_that_only_another_machine_sees_is_not_published(
-    here: Callable[[str], Job], monkeypatch: pytest.MonkeyPatch
+    here: Callable[[str], RunSpec], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(on_ray, "VISIBLE", 0.0)
-    job = here("local")
-    (part,) = local.compute(job, [0])
-    on_ray._see(job, part)
+    spec = here("local")
+    (file,) = local.compute(spec, [0])
+    on_ray._see(spec, file)
     with pytest.raises(ScoringError) as caught:
-        on_ray._see(here("elsewhere"), part)
+        on_ray._see(here("elsewhere"), file)
     assert caught.value.code == "CLUSTER"
 
 

@@ -23,7 +23,7 @@ from gatecast.data.panel import Panel
 from gatecast.data.windows import Windows
 from gatecast.evaluation.baselines import seasonal_naive
 from gatecast.evaluation.predictor import NetPredictor
-from gatecast.scoring import job, read_forecasts, run, shards, snapshots, store
+from gatecast.scoring import read_forecasts, run, run_spec, shards, snapshots, store
 from gatecast.scoring.config import Score
 from gatecast.scoring.run import score
 from tests.scoring.staging import HOSTILE
@@ -34,7 +34,7 @@ Promote = Callable[[Feed], Any]
 @pytest.fixture
 def small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two series a shard."""
-    monkeypatch.setattr(job, "SERIES", 2)
+    monkeypatch.setattr(run_spec, "SERIES", 2)
 
 
 @pytest.fixture
@@ -70,15 +70,15 @@ def test_a_shard_depends_on_the_id_alone(ids: list[str], n: int) -> None:
 
 
 def test_a_small_feed_is_one_shard_and_a_large_one_many() -> None:
-    assert [job.number_of_shards(n) for n in (0, 1, 1023, 1024, 10_000)] == [1, 1, 1, 2, 16]
-    assert [job.number_of_shards(n) for n in (65_536, 65_537, 1_000_000)] == [16, 17, 245]
+    assert [run_spec.number_of_shards(n) for n in (0, 1, 1023, 1024, 10_000)] == [1, 1, 1, 2, 16]
+    assert [run_spec.number_of_shards(n) for n in (65_536, 65_537, 1_000_000)] == [16, 17, 245]
 
 
 def test_a_snapshot_lies_shard_by_shard_and_is_the_same_data(
     daily_feed: Feed, promote: Promote, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of a million series, those of a shard are read in one go."""
-    monkeypatch.setattr(job, "SERIES", 1)
+    monkeypatch.setattr(run_spec, "SERIES", 1)
     taken = snapshots.take(daily_feed, promote(daily_feed), None) / "panel"
     lies, checked = Panel.load(taken), ingest.check_feed(daily_feed)
     built = build_panel(checked.observations, checked.static, daily_feed, 7, 7, feasible=False)

@@ -85,7 +85,7 @@ def test_a_process_killed_while_it_publishes_shows_all_or_nothing(
     sink.publish("demo", "k1", manifest)
     assert listed(sink) == [before, manifest]
     pd.testing.assert_frame_equal(ordered(read_forecasts("demo", sink=sink)), wanted)
-    assert not Path(sink.parts("demo", "k1")).exists()
+    assert not Path(sink.shard_address("demo", "k1")).exists()
 
 
 @pytest.mark.parametrize("recipe", OF_PROCESSES, indirect=True)

@@ -43,7 +43,7 @@ def test_what_was_published_is_what_is_read(sink: Sink, shape: dict[str, Any]) -
     manifest = stage(sink, "k1", **shape)
     wanted = staged_as_one(sink, manifest)
     sink.publish("demo", "k1", manifest)
-    pd.testing.assert_frame_equal(ordered(read_forecasts("demo", sink=sink)), wanted)
+    pd.testing.assert_frame_equal(ordered(read_forecasts("demo", "k1", sink)), wanted)
     assert set(wanted["unique_id"]) == set(shape.get("ids", ["a", "b"]))
     assert store.runs("demo", sink) == [facts(manifest)]
     assert sink.find("demo", "k1") == manifest
@@ -130,7 +130,7 @@ def test_a_correction_is_a_revision_beside_the_first(sink: Sink) -> None:
 @pytest.mark.parametrize("recipe", DATABASES, indirect=True)
 def test_staged_parts_go_once_they_are_published(sink: Sink) -> None:
     publish(sink, "k1")
-    assert not Path(sink.parts("demo", "k1")).exists()
+    assert not Path(sink.shard_address("demo", "k1")).exists()
     stage(sink, "k1")  # what a process leaves that dies after its commit
     stage(sink, "k2")
     publish(sink, "k3")
@@ -140,7 +140,7 @@ def test_staged_parts_go_once_they_are_published(sink: Sink) -> None:
 @pytest.mark.parametrize("recipe", DATABASES, indirect=True)
 def test_a_staged_part_that_changed_is_refused(sink: Sink) -> None:
     manifest = stage(sink, "k1")
-    part = Path(sink.parts("demo", "k1")) / manifest["parts"][1]["name"]
+    part = Path(sink.shard_address("demo", "k1")) / manifest["parts"][1]["name"]
     part.write_bytes(part.read_bytes()[:-1])
     with pytest.raises(ScoringError) as caught:
         sink.publish("demo", "k1", manifest)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 
 from gatecast.core.errors import IngestError, did_you_mean
 from gatecast.core.forecast import QUANTILES, Forecast, QuantileForecast
@@ -11,6 +14,7 @@ from gatecast.data import contract
 from gatecast.data.build_panel import build_panel
 from gatecast.data.config import Covariates, Feed, Splits, Task
 from gatecast.data.panel import FUTURE, PAST, TARGET, Panel, PanelMeta
+from gatecast.data.windows import Windows
 
 
 def stamps_of(source: Panel) -> pd.DatetimeIndex:
@@ -20,7 +24,12 @@ def stamps_of(source: Panel) -> pd.DatetimeIndex:
 
 
 def to_table(source: Panel, forecast: Forecast) -> pd.DataFrame:
-    """One row per (window, step).
+    """One row per (window, step), as a frame: see :func:`to_arrow`."""
+    return plain(to_arrow(source, forecast)).to_pandas()
+
+
+def to_arrow(source: Panel, forecast: Forecast) -> pa.Table:
+    """One row per (window, step), straight from the arrays; ids are dictionaries.
 
     Returns:
         ``unique_id``, ``cutoff`` (last stamp before the forecast), ``ds``, ``step`` (from 1) and the columns of the
@@ -28,18 +37,40 @@ def to_table(source: Panel, forecast: Forecast) -> pd.DataFrame:
         time zone if it declares one.
     """
     n, horizon = forecast.shape
-    windows = forecast.windows
-    position = source.position[windows.series] + windows.origin
-    stamps = stamps_of(source)
-    step = np.tile(np.arange(horizon), n)
-    columns: dict[str, object] = {
-        "unique_id": pd.Series(np.repeat(source.ids[windows.series], horizon), dtype="str"),
-        "cutoff": stamps[np.repeat(position - 1, horizon)],
-        "ds": stamps[np.repeat(position, horizon) + step],
-        "step": (step + 1).astype(np.int32),
+    windows, stamps = forecast.windows, stamps_of(source)
+    first = source.position[windows.series] + windows.origin  # on the time axis, of the forecast
+    stamp = pa.timestamp("us", source.meta.timezone)
+
+    def when(at: np.ndarray) -> pa.Array:
+        return pa.array(stamps.asi8[at], pa.int64()).cast(stamp)
+
+    columns: dict[str, Any] = {
+        "unique_id": repeated(ids_of(source, windows), np.arange(n), horizon),
+        "cutoff": when(np.repeat(first - 1, horizon)),
+        "ds": when((first[:, None] + np.arange(horizon)).ravel()),
+        "step": np.tile(np.arange(1, horizon + 1, dtype=np.int32), n),
     }
     columns |= {name: forecast.column(name).ravel() for name in forecast.columns}
-    return pd.DataFrame(columns)
+    return pa.table(columns)
+
+
+def ids_of(source: Panel, windows: Windows) -> pa.Array:
+    """(n,) ids of the series of windows."""
+    return pa.array(source.series["unique_id"].iloc[windows.series], pa.large_string())
+
+
+def repeated(values: pa.Array, code: np.ndarray, times: int) -> pa.DictionaryArray:
+    """(n times,) the value of each of n codes, so many times each."""
+    return pa.DictionaryArray.from_arrays(np.repeat(code.astype(np.int32), times), values)
+
+
+def plain(table: pa.Table) -> pa.Table:
+    """A table with its dictionaries resolved."""
+    fields = [
+        f.with_type(pa.large_string()) if pa.types.is_dictionary(f.type) else f
+        for f in table.schema
+    ]
+    return table.cast(pa.schema(fields))
 
 
 def from_table(table: pd.DataFrame, horizon: int) -> np.ndarray:

@@ -152,10 +152,10 @@ def _svg(panel: Panel, fan: Fan, event: Event | None = None) -> str:
     from matplotlib.figure import Figure
 
     horizon = len(fan.bands)
-    origin = fan.place + 1 - int(panel.position[fan.series])
+    origin = fan.position + 1 - int(panel.position[fan.series])
     length = min(origin, max(3 * panel.meta.season_length, 2 * horizon))
     past = history(panel, Windows(np.array([fan.series]), np.array([origin])), length)[0]
-    axis = panel.axis[fan.place + 1 - length : fan.place + 1 + horizon]
+    axis = panel.axis[fan.position + 1 - length : fan.position + 1 + horizon]
     stamps = dates.date2num(axis.to_numpy())
     ahead = stamps[length - 1 :]  # from the last value, so that a single step is seen, too
     with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "gatecast", "font.size": 8}):

@@ -1,7 +1,7 @@
 """What to look at in a published run: the series worth drawing, where it failed, and what moved since the run before.
 
 One pass over the run's table and one over that of the run before, some series at a time: beside them there is one
-number a (series, step), whatever the number of series.
+number per (series, step), whatever the number of series.
 """
 
 from __future__ import annotations
@@ -56,8 +56,8 @@ class Fan:
     """A forecast worth drawing.
 
     Attributes:
-        series: place in the panel.
-        place: of the cutoff on the time axis.
+        series: position in the panel.
+        position: of the cutoff on the time axis.
         bands: (horizon, 5) quantiles in the order of ``BANDS``; (horizon, 1) probability of an event.
         before: (horizon,) median, or probability, of the run before at the same stamps, NaN where it had none.
         change: mean distance between the two medians, in widths of the 80 % interval, or between the two
@@ -66,7 +66,7 @@ class Fan:
     """
 
     series: int
-    place: int
+    position: int
     bands: np.ndarray
     before: np.ndarray
     change: float
@@ -128,11 +128,11 @@ def review(manifest: dict[str, Any], sink: Sink, show: Sequence[str] = ()) -> Re
     fans: dict[str, list[tuple[float, Fan]]] = {CHOSEN: [], CHANGED: [], LARGEST: []}
     risks: list[tuple[str, float, float]] = []
     for piece in sink.pieces(manifest, ["unique_id", "cutoff", "step", "fallback", *view.columns]):
-        series, place, rows = _blocks(piece, panel, ids, horizon)
+        series, position, rows = _blocks(piece, panel, ids, horizon)
         bands = rows[view.columns].to_numpy(np.float32).reshape(-1, horizon, len(view.columns))
         why[series] = reason = rows["fallback"].iloc[::horizon].fillna("").to_numpy(object)
         state[series] = np.where(reason == "", FORECAST, FALLBACK)
-        earlier = _overlap(known, series, place, horizon)
+        earlier = _overlap(known, series, position, horizon)
         change, size = view.change(bands, earlier), view.size(bands)
         picked = {
             CHOSEN: (np.flatnonzero(ids[series].isin(show)), -series),
@@ -143,7 +143,7 @@ def review(manifest: dict[str, Any], sink: Sink, show: Sequence[str] = ()) -> Re
             risks = _riskiest(risks, ids[series], bands[:, :, 0])
         for why_drawn, (found, rank) in picked.items():
             fans[why_drawn] += [
-                (rank[i], Fan(series[i], place[i], band, was, change[i], reason[i]))
+                (rank[i], Fan(series[i], position[i], band, was, change[i], reason[i]))
                 for i, band, was in zip(found, bands[found], earlier[found], strict=True)
             ]
     ranked = {k: [fan for _, fan in sorted(v, key=lambda p: -p[0])] for k, v in fans.items()}
@@ -193,7 +193,7 @@ def _before(manifest: dict[str, Any], sink: Sink) -> dict[str, Any] | None:
 def _blocks(
     piece: pd.DataFrame, panel: Panel, ids: pd.Index, horizon: int
 ) -> tuple[np.ndarray, np.ndarray, pd.DataFrame]:
-    """(m,) place in the panel and (m,) place of the cutoff of a piece's series; its rows, ``horizon`` a series."""
+    """(m,) positions of series in the panel, (m,) positions of their cutoffs; the rows, ``horizon`` per series."""
     steps = np.tile(np.arange(1, horizon + 1), len(piece) // horizon)
     if not np.array_equal(piece["step"], steps):
         piece = piece.sort_values(["unique_id", "step"], kind="stable")
@@ -211,29 +211,32 @@ def _asks(manifest: dict[str, Any]) -> tuple[str, Any]:
 def _main(
     manifest: dict[str, Any], view: _View, sink: Sink, panel: Panel
 ) -> tuple[np.ndarray, np.ndarray]:
-    """(n, horizon) main column of each series of the panel in a run, NaN without one; (n,) place of its cutoff."""
+    """(n, horizon) main column of each series of the panel in a run, NaN without one; (n,) position of its cutoff."""
     ids, horizon = pd.Index(panel.series["unique_id"]), manifest["horizon"]
     main = np.full((panel.n_series, horizon), np.nan, np.float32)
-    places = np.full(panel.n_series, -1)
+    positions = np.full(panel.n_series, -1)
     for piece in sink.pieces(manifest, ["unique_id", "cutoff", "step", view.main]):
-        series, place, rows = _blocks(piece, panel, ids, horizon)
-        there = (series >= 0) & (place >= 0)
+        series, position, rows = _blocks(piece, panel, ids, horizon)
+        there = (series >= 0) & (position >= 0)
         values = rows[view.main].to_numpy(np.float32).reshape(-1, horizon)
         main[series[there]] = values[there]
-        places[series[there]] = place[there]
-    return main, places
+        positions[series[there]] = position[there]
+    return main, positions
 
 
 def _overlap(
-    known: tuple[np.ndarray, np.ndarray] | None, series: np.ndarray, place: np.ndarray, horizon: int
+    known: tuple[np.ndarray, np.ndarray] | None,
+    series: np.ndarray,
+    position: np.ndarray,
+    horizon: int,
 ) -> np.ndarray:
     """(m, horizon) main column of the run before at the stamps of this one, NaN where it has none."""
     if known is None:
         return np.full((len(series), horizon), np.nan, np.float32)
-    main, places = known
-    shift = place - places[series]
+    main, positions = known
+    shift = position - positions[series]
     step = shift[:, None] + np.arange(horizon)
-    there = (places[series] >= 0)[:, None] & (shift >= 0)[:, None] & (step < main.shape[1])
+    there = (positions[series] >= 0)[:, None] & (shift >= 0)[:, None] & (step < main.shape[1])
     return np.where(there, main[series[:, None], np.where(there, step, 0)], np.nan)
 
 
@@ -272,7 +275,7 @@ def _riskiest(
 
 
 def _top(rank: np.ndarray) -> np.ndarray:
-    """Places of the largest; 0 is none of them."""
+    """Positions of the largest; those of 0 are left out."""
     found = np.argsort(-rank, kind="stable")[:_DRAWN]
     return found[rank[found] > 0]
 

@@ -28,12 +28,12 @@ from gatecast.evaluation.table import stamps_of
 from gatecast.registry import aliases
 from gatecast.registry import champion as registry
 from gatecast.registry.champion import Champion
-from gatecast.scoring import engines, parts, sinks, snapshots, store
+from gatecast.scoring import engines, shard_files, sinks, snapshots, store
 from gatecast.scoring.config import Score
 from gatecast.scoring.config import Sink as Recipe
-from gatecast.scoring.job import Job, Part, number_of_shards
-from gatecast.scoring.places import place
+from gatecast.scoring.run_spec import RunSpec, ShardFile, number_of_shards
 from gatecast.scoring.sinks import Sink
+from gatecast.scoring.storage import open_storage
 
 KIND, BEGUN, FAILED = "scoring", "scoring-begun", "scoring-failed"  # of ledger rows
 _PATIENCE = 86_400.0  # seconds that a scorer waits while another one lives
@@ -205,12 +205,12 @@ def publish(
         _catch_up(ledger, source, before)
         if done:
             return summary(done, False)
-        job = Job(
+        spec = RunSpec(
             source=source,
             run_key=key,
             package=str(package.absolute()),
             panel=str((snapshot / "panel").absolute()),
-            parts=_absolute(sink.parts(source, key)),
+            address=_absolute(sink.shard_address(source, key)),
             shards=number_of_shards(current.n_series),
             token=lease.token,
             fallback=rules.fallback,
@@ -227,11 +227,11 @@ def publish(
             },
         )
         failpoints.reach("scoring: begin noted")
-        _make_room(job, sink, before, rules.snapshots)
+        _make_room(spec, sink, before, rules.snapshots)
         engine = engines.engine(rules, device)
-        found = list(_watched(engine(job, range(job.shards)), current.n_series))
+        found = list(_watched(engine(spec, range(spec.shards)), current.n_series))
         failpoints.reach("scoring: parts complete")
-        manifest = _manifest(job, found, current, best, asked, cutoff)
+        manifest = _manifest(spec, found, current, best, asked, cutoff)
         manifest["revision"] = 1 + sum(
             m["cutoff"] == cutoff and store.task_of(m) == best.predictor.task for m in before
         )
@@ -245,12 +245,12 @@ def publish(
         assert published is not None
         note(ledger, published)
         failpoints.reach("scoring: noted")
-        parts.sweep(place(job.parts), [part["name"] for part in published["parts"]])
+        shard_files.sweep(open_storage(spec.address), [file["name"] for file in published["parts"]])
     return summary(published, True)
 
 
 def _waiting(source: str, snapshot: Path) -> Callable[[str], None]:
-    """What a scorer does while it waits: it says for whom, once, and holds on to its snapshot."""
+    """What a scorer does while it waits: it says for whom, once, and keeps its snapshot from being removed."""
     said: list[str] = []
 
     def look(holder: str) -> None:
@@ -262,15 +262,15 @@ def _waiting(source: str, snapshot: Path) -> Callable[[str], None]:
     return look
 
 
-def _make_room(job: Job, sink: Sink, published: list[dict[str, Any]], most: int) -> None:
-    """Remove what earlier runs left. Before this run writes: one that never publishes must not fill the disk either."""
+def _make_room(spec: RunSpec, sink: Sink, published: list[dict[str, Any]], most: int) -> None:
+    """Remove what earlier runs left, before this run writes: runs that never publish must not fill the disk either."""
     keys = {m["run_key"] for m in published}
-    parts.discard(place(job.parts), keys, lambda key: sink.find(job.source, key))
-    snapshots.tidy(job.source, most)
+    shard_files.discard(open_storage(spec.address), keys, lambda key: sink.find(spec.source, key))
+    snapshots.tidy(spec.source, most)
 
 
 def note(ledger: Ledger, published: dict[str, Any]) -> None:
-    """One ledger row a run, even if the process that published it was killed before it could write it."""
+    """One ledger row per run, even if the process that published it was killed before it could write it."""
     source, key = published["source"], published["run_key"]
     ledger.append(KIND, source, sinks.facts(published), key=f"{source}/{key}")
 
@@ -297,33 +297,33 @@ def _absolute(address: str) -> str:
     return address if "://" in address else str(Path(address).absolute())
 
 
-def _watched(done: Iterator[Part], series: int) -> Iterator[Part]:
-    """The parts, with a bar of series a second and the time left."""
+def _watched(done: Iterator[ShardFile], series: int) -> Iterator[ShardFile]:
+    """The shard files, with a bar of series per second and the time left."""
     with terminal.bar(series, "series", "scoring") as bar:
-        for part in done:
-            bar.update(part.series)
-            yield part
+        for file in done:
+            bar.update(file.series)
+            yield file
 
 
 def _manifest(
-    job: Job,
-    found: Iterable[Part],
+    spec: RunSpec,
+    found: Iterable[ShardFile],
     current: Panel,
     best: Champion,
     asked: dict[str, Any],
     cutoff: str,
 ) -> dict[str, Any]:
-    done = sorted(found, key=lambda part: part.shard)
-    spec = best.predictor.spec
-    lost = [pair for part in done for pair in part.quarantined]
+    done = sorted(found, key=lambda file: file.shard)
+    event = best.predictor.spec.event
+    lost = [pair for file in done for pair in file.quarantined]
     files = [
         {"name": p.name, "rows": p.rows, "bytes": p.bytes, "sha256": p.sha256, "series": p.series}
         for p in done
     ]
     return {
-        "run_key": job.run_key,
-        "source": job.source,
-        **({"task": "event", "event": spec.event} if spec.event else {}),  # else: quantiles
+        "run_key": spec.run_key,
+        "source": spec.source,
+        **({"task": "event", "event": event} if event else {}),  # else: quantiles
         "kind": asked["kind"],
         "model": best.model,
         "version": best.version,
@@ -341,7 +341,7 @@ def _manifest(
         "stale": sum(p.stale for p in done),
         "short": sum(p.short for p in done),
         "without_known_covariates": sum(p.without_known_covariates for p in done),
-        "scored_at": job.provenance["scored_at"],
+        "scored_at": spec.provenance["scored_at"],
         "gatecast": __version__,
         "rows": sum(p.rows for p in done),
         "quarantine": lost[:_LISTED],

@@ -19,9 +19,10 @@ from gatecast.data.windows import Windows, gather
 from gatecast.evaluation.base_rate import BaseRate
 from gatecast.evaluation.baselines import seasonal_naive
 from gatecast.evaluation.predictor import NetPredictor
-from gatecast.scoring import parts
-from gatecast.scoring.job import Job, Part, number_of_shards
-from gatecast.scoring.places import place
+from gatecast.evaluation.table import ids_of
+from gatecast.scoring import shard_files
+from gatecast.scoring.run_spec import RunSpec, ShardFile, number_of_shards
+from gatecast.scoring.storage import open_storage
 
 NAIVE = "model gave no finite number: seasonal naive"
 RATE = "model gave no finite number: base rate of the series' past"
@@ -37,47 +38,47 @@ def shard_of(ids: Iterable[str], shards: int) -> np.ndarray:
     return np.fromiter(codes, np.int64) % shards
 
 
-def score_shard(job: Job, shard: int) -> Part:
-    """Forecast the series of a shard and write them as one part; adopt it if an earlier process has left it whole.
+def score_shard(spec: RunSpec, shard: int) -> ShardFile:
+    """Forecast the series of a shard and write them as one file; adopt it if an earlier process has completed it.
 
     Raises:
         ScoringError: WRITE; RegistryError: DIGEST if the package is not the champion's.
     """
-    where = place(job.parts)
-    if found := parts.whole(where, shard, job.shards):
+    where = open_storage(spec.address)
+    if found := shard_files.whole(where, shard, spec.shards):
         return found
-    panel, shard_of_each = _panel(job.panel, job.shards)
+    panel, shard_of_each = _panel(spec.panel, spec.shards)
     members = np.flatnonzero(shard_of_each == shard)
     windows = Windows(members, panel.history[members])
     blocks: list[Any] = []
     reason = np.full(len(windows), "", dtype=object)
     remarks: Counter[str] = Counter()
-    for k in _slices(panel, len(windows), job.device):
-        forecast, reason[k] = _forecast(_predictor(job), panel, windows[k], job.fallback)
+    for k in _slices(panel, len(windows), spec.device):
+        forecast, reason[k] = _forecast(_predictor(spec), panel, windows[k], spec.fallback)
         blocks.append(forecast)
         remarks.update({name: int(say(panel, windows[k]).sum()) for name, say in _REMARKS.items()})
     whole = blocks[0].joined(blocks, windows)
     lost = ~whole.finite.all(1)
-    why = NOTHING if job.fallback == "seasonal_naive" else LEFT_OUT
-    left_out = [[name, why] for name in parts.names_of(panel, windows[lost]).to_pylist()]
+    why = NOTHING if spec.fallback == "seasonal_naive" else LEFT_OUT
+    left_out = [[name, why] for name in ids_of(panel, windows[lost]).to_pylist()]
     kept, reason = whole[~lost], reason[~lost]
-    scored_at = datetime.fromisoformat(job.provenance["scored_at"]).replace(tzinfo=None)
-    columns = job.provenance | {"scored_at": scored_at}
-    table = parts.encode(panel, kept, reason, columns)
-    written = parts.write(where, table, parts.name_of(shard, job.token))
+    scored_at = datetime.fromisoformat(spec.provenance["scored_at"]).replace(tzinfo=None)
+    columns = spec.provenance | {"scored_at": scored_at}
+    table = shard_files.encode(panel, kept, reason, columns)
+    written = shard_files.write(where, table, shard_files.name_of(shard, spec.token))
     failpoints.reach("scoring: part written")
     facts: dict[str, Any] = {name: remarks[name] for name in _REMARKS} | written
-    part = Part(
+    file = ShardFile(
         shard=shard,
-        shards=job.shards,
+        shards=spec.shards,
         series=len(windows),
         fallbacks=int((reason != "").sum()),
         quarantined=left_out,
         **facts,
     )
-    parts.receipt(where, part)
+    shard_files.receipt(where, file)
     failpoints.reach("scoring: part receipted")
-    return part
+    return file
 
 
 def by_shard(panel: Panel) -> Panel:
@@ -100,8 +101,8 @@ def _shards(panel: Panel, shards: int) -> np.ndarray:
     return np.concatenate([shard_of(b.tolist(), shards).astype(np.int32) for b in blocks])
 
 
-def _predictor(job: Job) -> NetPredictor:
-    return _loaded(job.package, job.provenance["model_digest"], job.device, job.precision)
+def _predictor(spec: RunSpec) -> NetPredictor:
+    return _loaded(spec.package, spec.provenance["model_digest"], spec.device, spec.precision)
 
 
 @lru_cache(maxsize=1)

@@ -55,7 +55,7 @@ def read_forecasts(
 
     Returns:
         The forecast table: ``unique_id, cutoff, ds, step``, ``gatecast``, ``gatecast-lo-95`` …, provenance; of events
-        ``probability``, that the ``event`` has happened by ``ds``, in place of the quantiles.
+        ``probability``, that the ``event`` has happened by ``ds``, instead of the quantiles.
 
     Raises:
         ScoringError: NO-FORECASTS, SOURCE (several, name one), CORRUPT.

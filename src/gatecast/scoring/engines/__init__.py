@@ -1,4 +1,4 @@
-"""Engines: by what the shards of a job are computed."""
+"""Engines compute the shards of a run."""
 
 from __future__ import annotations
 

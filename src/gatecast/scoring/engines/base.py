@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Protocol
 
-from gatecast.scoring.job import Job, Part
+from gatecast.scoring.run_spec import RunSpec, ShardFile
 
 
 class Engine(Protocol):
-    """Computes shards in any order, each at least once, and gives each part when it is whole."""
+    """Computes shards in any order, each at least once, and yields each shard file when it is complete."""
 
-    def __call__(self, job: Job, numbers: Sequence[int]) -> Iterator[Part]: ...
+    def __call__(self, spec: RunSpec, numbers: Sequence[int]) -> Iterator[ShardFile]: ...

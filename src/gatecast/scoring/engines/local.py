@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Any
 
 from gatecast.core.errors import ScoringError
 from gatecast.core.process import available_cores, begin_worker, starting_workers, tune_allocator
-from gatecast.scoring.job import SHARDS, Job, Part
+from gatecast.scoring.run_spec import SHARDS, RunSpec, ShardFile
 from gatecast.scoring.shards import score_shard
 
 if TYPE_CHECKING:
@@ -47,17 +47,18 @@ def engine(workers: int | None) -> Engine:
     return partial(compute, workers=workers or available_cores())
 
 
-def compute(job: Job, numbers: Sequence[int], workers: int = 1) -> Iterator[Part]:
-    """Compute shards, by this process and others. Where one of those dies, another takes its place and its shard; one
-    that cannot be started is done without.
+def compute(spec: RunSpec, numbers: Sequence[int], workers: int = 1) -> Iterator[ShardFile]:
+    """Compute shards in this process and in others beside it.
+
+    If a worker dies, a new one computes its shard. If a worker cannot be started, the others take its shards.
 
     Args:
-        job: whose.
+        spec: of the run.
         numbers: of the shards.
         workers: processes at most, this one among them.
 
     Returns:
-        The parts, in the order in which they become whole.
+        The shard files, in the order in which they are completed.
 
     Raises:
         ScoringError: WORKER if four die over the same shard; as ``score_shard``.
@@ -71,9 +72,9 @@ def compute(job: Job, numbers: Sequence[int], workers: int = 1) -> Iterator[Part
         with suppress(OSError, EOFError):
             _context()
     left, before = deque(numbers), torch.get_num_threads()
-    mine = ThreadPoolExecutor(1, initializer=partial(torch.set_num_threads, job.threads))
+    mine = ThreadPoolExecutor(1, initializer=partial(torch.set_num_threads, spec.threads))
     idle: list[Executor] = [mine]
-    busy: dict[Future[Part], tuple[Executor, int]] = {}
+    busy: dict[Future[ShardFile], tuple[Executor, int]] = {}
     starter = ThreadPoolExecutor(workers)
     coming: dict[
         Future[Executor], int | None
@@ -83,7 +84,7 @@ def compute(job: Job, numbers: Sequence[int], workers: int = 1) -> Iterator[Part
         while left or busy or any(number is not None for number in coming.values()):
             while idle and left:
                 worker, number = idle.pop(), left.popleft()
-                busy[_begun(worker, job, number)] = worker, number
+                busy[_begun(worker, spec, number)] = worker, number
             waited: set[Future[Any]] = {*busy, *coming}
             done = first_of(waited, return_when=FIRST_COMPLETED).done
             for started in coming.keys() & done:
@@ -94,24 +95,24 @@ def compute(job: Job, numbers: Sequence[int], workers: int = 1) -> Iterator[Part
                 elif lost is None:
                     idle.append(started.result())
                 else:
-                    busy[_begun(started.result(), job, lost)] = started.result(), lost
+                    busy[_begun(started.result(), spec, lost)] = started.result(), lost
             for future in busy.keys() & done:
                 worker, number = busy.pop(future)
                 try:
-                    part = future.result()
+                    file = future.result()
                 except BrokenProcessPool:
                     died[number] += 1
                     if died[number] > _DEATHS:
                         raise _dying(died[number]) from None
-                    coming[starter.submit(_process, job.threads)] = number
+                    coming[starter.submit(_process, spec.threads)] = number
                     continue
                 idle.append(worker)
-                yield part
+                yield file
                 if (
                     alone and (time.perf_counter() - since) * len(left) > _WORTH
-                ):  # a part takes so long
+                ):  # what a shard takes
                     alone, more = False, min(workers - 1, len(left))
-                    coming |= {starter.submit(_process, job.threads): None for _ in range(more)}
+                    coming |= {starter.submit(_process, spec.threads): None for _ in range(more)}
                 since = time.perf_counter()
     finally:
         starter.shutdown(cancel_futures=True)
@@ -121,11 +122,11 @@ def compute(job: Job, numbers: Sequence[int], workers: int = 1) -> Iterator[Part
         torch.set_num_threads(before)
 
 
-def _begun(worker: Executor, job: Job, number: int) -> Future[Part]:
+def _begun(worker: Executor, spec: RunSpec, number: int) -> Future[ShardFile]:
     try:
-        return worker.submit(score_shard, job, number)
+        return worker.submit(score_shard, spec, number)
     except BrokenProcessPool as error:  # its process died before it was given anything
-        failed: Future[Part] = Future()
+        failed: Future[ShardFile] = Future()
         failed.set_exception(error)
         return failed
 

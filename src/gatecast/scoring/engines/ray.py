@@ -1,8 +1,9 @@
-"""Shards computed on a Ray cluster: an actor a worker, which forecasts shard after shard by ``score_shard``.
+"""Shards computed on a Ray cluster: one actor per worker, which forecasts shard after shard by ``score_shard``.
 
 The cluster is the one that ``RAY_ADDRESS`` names or that runs on this machine; without one, Ray starts on this machine.
-Every node must have gatecast installed and see the folders of the job under the same paths; parts may go to any fsspec
-address. An actor that dies is started again, on another node if its own is gone, and its shard is done again.
+Every node must have gatecast installed and see the snapshot and the package under the same paths; shard files may go to
+any fsspec address. An actor that dies is started again, on another node if its own is gone, and computes its shard
+again.
 """
 
 from __future__ import annotations
@@ -18,14 +19,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gatecast.core.errors import ScoringError
-from gatecast.scoring.job import Job, Part
-from gatecast.scoring.places import place
+from gatecast.scoring.run_spec import RunSpec, ShardFile
+from gatecast.scoring.storage import open_storage
 
 if TYPE_CHECKING:
     from gatecast.scoring.engines.base import Engine
 
-PATIENCE = 600.0  # seconds without a part after which a run is given up
-VISIBLE = 60.0  # seconds after which a part is seen from here (network file systems keep what they have listed)
+PATIENCE = 600.0  # seconds without a completed shard after which a run is given up
+# Seconds within which a shard file must be visible from here: network file systems keep what they have listed.
+VISIBLE = 60.0
 
 
 def engine(workers: int | None) -> Engine:
@@ -37,40 +39,42 @@ def engine(workers: int | None) -> Engine:
     return partial(cluster, workers=workers)
 
 
-def cluster(job: Job, numbers: Sequence[int], workers: int | None = None) -> Iterator[Part]:
+def cluster(
+    spec: RunSpec, numbers: Sequence[int], workers: int | None = None
+) -> Iterator[ShardFile]:
     """Forecast shards with actors; the run is given up if none is done for ``PATIENCE`` seconds.
 
     Raises:
-        ScoringError: ENGINE without Ray; CLUSTER if the actors do not fit, the nodes do not see the job's folders, or
-            nothing is done any more.
+        ScoringError: ENGINE without Ray; CLUSTER if the actors do not fit, the nodes do not see the snapshot or the
+            package, or nothing is done any more.
     """
     with _connected() as ray:
-        gpus = int(job.device == "cuda")
-        needs = {"CPU": job.threads, "GPU": gpus}
+        gpus = int(spec.device == "cuda")
+        needs = {"CPU": spec.threads, "GPU": gpus}
         count = _preflight(ray.nodes(), needs, workers, len(numbers))
         start = ray.remote(
-            num_cpus=job.threads,
+            num_cpus=spec.threads,
             num_gpus=gpus,
             max_restarts=-1,
             max_task_retries=-1,
             scheduling_strategy="SPREAD",
         )(Scorer)
-        idle, waiting = [start.remote(job.threads) for _ in range(count)], deque(numbers)
+        idle, waiting = [start.remote(spec.threads) for _ in range(count)], deque(numbers)
         busy: dict[Any, Any] = {}
         try:
             while waiting or busy:
                 while idle and waiting:
                     actor = idle.pop()
-                    busy[actor.score.remote(job, waiting.popleft())] = actor
+                    busy[actor.score.remote(spec, waiting.popleft())] = actor
                 while idle:  # nothing is left for them: make room for one that must begin again
                     ray.kill(idle.pop())
                 done, _ = ray.wait(list(busy), num_returns=1, timeout=PATIENCE)
                 if not done:
                     raise _stuck(ray, len(busy), len(busy) + len(waiting))
                 idle.append(busy.pop(done[0]))
-                part = _result(ray, done[0])
-                _see(job, part)
-                yield part
+                file = _result(ray, done[0])
+                _see(spec, file)
+                yield file
         finally:
             for actor in (*idle, *busy.values()):
                 ray.kill(actor)
@@ -87,22 +91,22 @@ class Scorer:
         tune_allocator()
         torch.set_num_threads(threads)
 
-    def score(self, job: Job, number: int) -> Part:
+    def score(self, spec: RunSpec, number: int) -> ShardFile:
         """Forecast a shard.
 
         Raises:
-            ScoringError: CLUSTER if this node does not see the job's folders; as ``score_shard``.
+            ScoringError: CLUSTER if this node does not see the snapshot or the package; as ``score_shard``.
         """
         from gatecast.scoring.shards import score_shard
 
-        for folder in (job.panel, job.package):
+        for folder in (spec.panel, spec.package):
             if not Path(folder).is_dir():
                 raise ScoringError(
                     "CLUSTER",
                     f"node {socket.gethostname()} does not see {folder}.",
                     "Put the project folder on a file system that all nodes share, under the same path.",
                 )
-        return score_shard(job, number)
+        return score_shard(spec, number)
 
 
 @contextmanager
@@ -163,8 +167,8 @@ def _preflight(
     return count
 
 
-def _result(ray: Any, reference: Any) -> Part:
-    """The part behind a reference; what a shard raised is raised here as it was there."""
+def _result(ray: Any, reference: Any) -> ShardFile:
+    """The shard file behind a reference; an error of the actor is raised here as it was there."""
     try:
         return ray.get(reference)
     except ray.exceptions.RayTaskError as error:
@@ -173,7 +177,7 @@ def _result(ray: Any, reference: Any) -> Part:
         raise ScoringError(
             "CLUSTER",
             f"the Ray cluster has failed: {str(error).splitlines()[0]}",
-            "Look at its nodes (ray status), then score again: whole parts are kept.",
+            "Look at its nodes (ray status), then score again: complete shard files are kept.",
         ) from None
 
 
@@ -185,22 +189,22 @@ def _stuck(ray: Any, busy: int, left: int) -> ScoringError:
         "CLUSTER",
         f"no shard was done for {PATIENCE:g} seconds: {busy} actors at work or waiting for a CPU, {left} shards left;"
         f" {free:g} of {every:g} CPUs of the cluster are free. Nothing was published.",
-        "Look at its nodes and at what else runs there (ray status), then score again: whole parts are kept.",
+        "Look at its nodes and at what else runs there (ray status), then score again: complete shard files are kept.",
     )
 
 
-def _see(job: Job, part: Part) -> None:
-    """Make sure that a part, which another machine may have written, lies where it is published from.
+def _see(spec: RunSpec, file: ShardFile) -> None:
+    """Make sure that a shard file, which another machine may have written, is visible at its address.
 
     Raises:
         ScoringError: CLUSTER if it does not.
     """
-    where, end = place(job.parts), time.monotonic() + VISIBLE
-    while not where.names(part.name):
+    where, end = open_storage(spec.address), time.monotonic() + VISIBLE
+    while not where.names(file.name):
         if time.monotonic() > end:
             raise ScoringError(
                 "CLUSTER",
-                f"{part.name} was written by a node of the cluster, and is not in {job.parts} here.",
+                f"{file.name} was written by a node of the cluster, and is not in {spec.address} here.",
                 "Let all nodes share that folder, or choose an fsspec address in conf/sink/.",
             )
         time.sleep(0.5)

@@ -11,25 +11,25 @@ DETAIL = ("parts", "quarantine")  # members of a manifest that grow with the ser
 
 
 class Sink(Protocol):
-    """A place for forecasts.
+    """Where forecasts are published.
 
     A manifest is a JSON object with ``source``, ``run_key``, ``scored_at``, ``parts`` (each with ``name``, ``rows``,
     ``bytes`` and ``sha256``), ``quarantine`` and facts about the run. Its facts are all but ``DETAIL``: a few hundred
     bytes, so that thousands of runs can be listed.
     """
 
-    def parts(self, source: str, key: str) -> str:
-        """Folder or fsspec address in which workers write the parts of a run."""
+    def shard_address(self, source: str, key: str) -> str:
+        """Folder or fsspec address where workers write the shard files of a run."""
 
     def publish(self, source: str, key: str, manifest: dict[str, Any]) -> None:
-        """Make exactly the manifest's parts visible in one atomic step; nothing happens if the run is published.
+        """Make exactly the manifest's shard files visible in one atomic step; nothing happens if the run is published.
 
         Raises:
             ScoringError: WRITE.
         """
 
     def forget(self, source: str, key: str) -> None:
-        """Make sure that no list names a run that :meth:`find` does not find, before its parts are written anew."""
+        """Make sure that no list names a run that :meth:`find` does not find, before it is scored again."""
 
     def find(self, source: str, key: str) -> dict[str, Any] | None:
         """Manifest of a published run, whole, or None."""

@@ -1,11 +1,11 @@
 """Forecasts as rows of two tables: what the sinks of all databases share.
 
-    gatecast_runs        a row a published run: its manifest, the parts and what was left out in a column of their own
-    gatecast_forecasts   a row a forecast: the columns of a part, and ``source``
+    gatecast_runs        one row per published run: its manifest, with the long members in a column of their own
+    gatecast_forecasts   one row per forecast: the columns of a shard file, and ``source``
 
-Parts are staged as Parquet files in ``data/scoring/parts/<source>/<run key>``. Publishing is one transaction: the run
-is claimed by its row in ``gatecast_runs``, which only one process can write; its rows take the place of any that are
-there under its key; commit. Then the staged parts are removed. Readers see what is committed, and join on the run.
+Shard files are staged as Parquet in ``data/scoring/parts/<source>/<run key>``. Publishing is one transaction: the run
+is claimed by its row in ``gatecast_runs``, which only one process can write; its rows replace any that are
+there under its key; commit. Then the staged files are removed. Readers see what is committed, and join on the run.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ import pyarrow.parquet as pq
 from gatecast.core import failpoints
 from gatecast.core.errors import ScoringError
 from gatecast.core.forecast import KEYS, PROBABILITY, QuantileForecast
-from gatecast.scoring import parts
+from gatecast.scoring import shard_files
 from gatecast.scoring.sinks.base import DETAIL, facts
 
 RUNS, FORECASTS = "gatecast_runs", "gatecast_forecasts"
@@ -34,7 +34,7 @@ STAGED = Path("data/scoring/parts")
 
 TEXT, INSTANT = pa.large_string(), pa.timestamp("us", "UTC")
 _UNIQUE, _CUTOFF, _DS, _STEP = KEYS
-COLUMNS: dict[str, pa.DataType] = {  # of a part; times have the source's zone there, or none
+COLUMNS: dict[str, pa.DataType] = {  # of a shard file; times have the source's zone there, or none
     _UNIQUE: TEXT,
     _CUTOFF: INSTANT,
     _DS: INSTANT,
@@ -83,7 +83,7 @@ class Database(Protocol):
         """Run a statement; its result."""
 
     def load(self, source: str, files: Sequence[Path]) -> int:
-        """Add the rows of parts; how many they were."""
+        """Add the rows of shard files; how many they were."""
 
     def read(self, columns: Sequence[str], source: str, key: str) -> pa.Table:
         """Rows of a published run, by series and step; times are in UTC."""
@@ -115,14 +115,14 @@ class DatabaseSink(ABC):
         """A text that was stored, as it was before."""
         return text
 
-    def parts(self, source: str, key: str) -> str:
+    def shard_address(self, source: str, key: str) -> str:
         return str(STAGED / source / key)
 
     def where(self, source: str, key: str) -> str:
         return f"{self.name()}, run {key} of {source}" if key else self.name()
 
     def publish(self, source: str, key: str, manifest: dict[str, Any]) -> None:
-        folder = Path(self.parts(source, key))
+        folder = Path(self.shard_address(source, key))
         with self.begin(write=True) as database:
             self._prepare(database, manifest)
         with self.begin(write=True) as database:
@@ -172,7 +172,7 @@ class DatabaseSink(ABC):
             )
             for name in table.column_names
         ]
-        return parts.frame([table.cast(pa.schema(schema))])
+        return shard_files.frame([table.cast(pa.schema(schema))])
 
     def _manifests(self, columns: Sequence[str], chosen: str, *values: str) -> list[dict[str, Any]]:
         """What some columns hold of a manifest, of each chosen run."""
@@ -246,8 +246,8 @@ class DatabaseSink(ABC):
     def _load(
         self, database: Database, folder: Path, source: str, key: str, manifest: dict[str, Any]
     ) -> None:
-        """Put the staged parts' rows in place of any that are there under the run's key."""
-        files = [_checked(folder, part) for part in manifest["parts"]]
+        """Load the staged files, replacing any rows under the run's key."""
+        files = [_checked(folder, file) for file in manifest["parts"]]
         schema = pq.read_schema(files[0])
         zone = getattr(schema.field(_DS).type, "tz", None)
         database.rows(
@@ -264,7 +264,7 @@ class DatabaseSink(ABC):
             raise ScoringError("WRITE", what, "Score again.")
 
     def _tidy(self, source: str) -> None:
-        """Remove staged parts that a process left which published them and died."""
+        """Remove staged files of published runs, whose process died before it could."""
         for folder in (STAGED / source).glob("*"):
             if self.find(source, folder.name):
                 shutil.rmtree(folder, ignore_errors=True)
@@ -286,21 +286,21 @@ def _definition(table: str, columns: dict[str, str]) -> str:
     return f"CREATE TABLE {table} ({', '.join(every)})"
 
 
-def _checked(folder: Path, part: dict[str, Any]) -> Path:
-    """File of a staged part.
+def _checked(folder: Path, file: dict[str, Any]) -> Path:
+    """Path of a staged file.
 
     Raises:
         ScoringError: CORRUPT unless it is what the manifest says.
     """
-    path = folder / part["name"]
+    path = folder / file["name"]
     try:
         with path.open("rb") as handle:
             digest = hashlib.file_digest(handle, "sha256").hexdigest()
     except FileNotFoundError:
         digest = "none: there is no such file"
-    if digest != part["sha256"]:
-        what = f"the staged part {path} is not what was written: its sha256 is {digest}. Nothing was published."
-        raise ScoringError("CORRUPT", what, "Score again: the part is computed anew.")
+    if digest != file["sha256"]:
+        what = f"the staged file {path} is not what was written: its sha256 is {digest}. Nothing was published."
+        raise ScoringError("CORRUPT", what, "Score again: it is computed anew.")
     return path
 
 

@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 import pyarrow.csv as csv
 
 from gatecast.core.errors import ScoringError
-from gatecast.scoring import parts
+from gatecast.scoring import shard_files
 from gatecast.scoring.sinks.database import COLUMNS, FORECASTS, INSTANT, RUNS, TEXT, DatabaseSink
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ class PostgresSink(DatabaseSink):
                 raise _unreachable(name, error) from None
             if write:
                 what = f"the forecasts cannot be written to {name}: {_first(error)}. Nothing was published."
-                fix = "Correct what it says, then score again: the parts stay staged."
+                fix = "Correct what it says, then score again: the shard files stay staged."
                 raise ScoringError("WRITE", what, fix) from None
             what = f"{name} cannot be read: {_first(error)}"
             fix = f"This user needs the right to SELECT from {RUNS} and {FORECASTS}."
@@ -119,7 +119,7 @@ class _Transaction:
         return cursor.fetchall() if cursor.description else []
 
     def load(self, source: str, files: Sequence[Path]) -> int:
-        return sum(self._copy(source, parts.decode(file.read_bytes())) for file in files)
+        return sum(self._copy(source, shard_files.decode(file.read_bytes())) for file in files)
 
     def _copy(self, source: str, table: pa.Table) -> int:
         for name in ("cutoff", "ds", "scored_at"):
@@ -204,7 +204,7 @@ def _unreachable(name: str, error: Exception) -> ScoringError:
     return ScoringError(
         "UNREACHABLE",
         f"{name} does not answer: {_first(error)}",
-        "Start the database or correct GATECAST_SINK_URI, then run the command again: parts that were forecast"
+        "Start the database or correct GATECAST_SINK_URI, then run the command again: shards that were forecast"
         " stay staged, and are used then.",
     )
 

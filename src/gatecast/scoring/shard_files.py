@@ -1,4 +1,4 @@
-"""Parts: the forecasts of a shard as one Parquet file, and the receipt beside it that says the file is whole."""
+"""Shard files: the forecasts of a shard as one Parquet file, and the receipt beside it that says it is complete."""
 
 from __future__ import annotations
 
@@ -19,88 +19,61 @@ import pyarrow.parquet as pq
 from gatecast.core.errors import ScoringError
 from gatecast.core.forecast import EventForecast, Forecast, QuantileForecast
 from gatecast.data.panel import Panel
-from gatecast.data.windows import Windows
-from gatecast.evaluation.table import stamps_of
-from gatecast.scoring.job import Part
-from gatecast.scoring.places import Folder, Place
+from gatecast.evaluation.table import plain, repeated, to_arrow
+from gatecast.scoring.run_spec import ShardFile
+from gatecast.scoring.storage import Folder, Storage
 
-MANIFEST = "manifest.json"  # beside the parts of a run that is published as files
-_DAY = 86_400.0  # seconds after which nobody comes back to the parts of a run
+MANIFEST = "manifest.json"  # beside the shard files of a run that is published as files
+_DAY = 86_400.0  # seconds after which no process will continue a run
 _MONTH = 30 * _DAY  # within which a run's folder has been looked at once it was published
-_PART = re.compile(r"part-(\d+)\.\d+\.parquet")
-# How the names of parts, receipts, and what is being written begin.
+_NAME = re.compile(r"part-(\d+)\.\d+\.parquet")
+# How the names of shard files, receipts and unfinished files begin.
 _OURS = ("part-", ".part-", ".manifest.json-")
 
 
 def encode(
     source: Panel, forecast: Forecast, reason: np.ndarray, provenance: dict[str, Any]
 ) -> pa.Table:
-    """The forecast table, one row per (window, step), straight from the arrays.
+    """The forecast table with why a series was not forecast by the model, and where the forecasts come from.
 
     Args:
         source: the panel.
         forecast: of n windows.
-        reason: (n,) why a series got seasonal naive, '' if it did not.
+        reason: (n,) why something stands in for the model, '' if nothing does.
         provenance: value of each further column.
     """
-    n, horizon = forecast.shape
-    windows, stamps = forecast.windows, stamps_of(source)
-    place = source.position[windows.series] + windows.origin
-    stamp = pa.timestamp("us", source.meta.timezone)
-
-    def when(at: np.ndarray) -> pa.Array:
-        return pa.array(stamps.asi8[at], pa.int64()).cast(stamp)
-
+    table, horizon = to_arrow(source, forecast), forecast.shape[1]
     reasons, code = np.unique(reason.astype(str), return_inverse=True)
-    columns: dict[str, Any] = {
-        "unique_id": _repeated(names_of(source, windows), np.arange(n), horizon),
-        "cutoff": when(np.repeat(place - 1, horizon)),
-        "ds": when((place[:, None] + np.arange(horizon)).ravel()),
-        "step": np.tile(np.arange(1, horizon + 1, dtype=np.int32), n),
-    }
-    columns |= {name: forecast.column(name).ravel() for name in forecast.columns}
-    columns["fallback"] = _repeated(pa.array(reasons, pa.large_string()), code, horizon)
-    columns |= {name: _constant(value, n * horizon) for name, value in provenance.items()}
-    return pa.table(columns)
-
-
-def names_of(source: Panel, windows: Windows) -> pa.Array:
-    """(n,) ids of the series of windows."""
-    return pa.array(source.series["unique_id"].iloc[windows.series], pa.large_string())
-
-
-def _repeated(values: pa.Array, code: np.ndarray, times: int) -> pa.DictionaryArray:
-    return pa.DictionaryArray.from_arrays(np.repeat(code.astype(np.int32), times), values)
+    columns = {"fallback": repeated(pa.array(reasons, pa.large_string()), code, horizon)}
+    columns |= {name: _constant(value, table.num_rows) for name, value in provenance.items()}
+    for name, column in columns.items():
+        table = table.append_column(name, column)
+    return table
 
 
 def _constant(value: Any, rows: int) -> pa.Array:
     if isinstance(value, str):
-        return _repeated(pa.array([value], pa.large_string()), np.zeros(1), rows)
+        return repeated(pa.array([value], pa.large_string()), np.zeros(1), rows)
     return pa.repeat(value, rows)
 
 
 def decode(data: bytes, columns: Sequence[str] | None = None) -> pa.Table:
-    """A part's table (or some columns of it), its dictionaries resolved."""
-    table = pq.read_table(pa.BufferReader(data), columns=columns)
-    plain = [
-        f.with_type(pa.large_string()) if pa.types.is_dictionary(f.type) else f
-        for f in table.schema
-    ]
-    return table.cast(pa.schema(plain))
+    """The table of a shard file (or some columns of it), its dictionaries resolved."""
+    return plain(pq.read_table(pa.BufferReader(data), columns=columns))
 
 
 def frame(tables: Sequence[pa.Table]) -> pd.DataFrame:
-    """Parts as one frame."""
+    """Tables as one frame."""
     return pa.concat_tables(tables).to_pandas()
 
 
 def name_of(shard: int, token: int) -> str:
-    """Name of a part's file."""
+    """Name of a shard file."""
     return f"part-{shard:05d}.{token}.parquet"
 
 
-def write(where: Place, table: pa.Table, name: str) -> dict[str, Any]:
-    """Write a part.
+def write(where: Storage, table: pa.Table, name: str) -> dict[str, Any]:
+    """Write a shard file.
 
     Returns:
         Its ``name``, ``rows``, ``bytes`` and ``sha256``.
@@ -129,45 +102,45 @@ def write(where: Place, table: pa.Table, name: str) -> dict[str, Any]:
     return {"name": name, "rows": table.num_rows, "bytes": len(data), "sha256": digest}
 
 
-def receipt(where: Place, part: Part) -> None:
-    """Note that a part is whole."""
+def receipt(where: Storage, file: ShardFile) -> None:
+    """Write the receipt: the shard file is complete."""
     try:
-        where.write(_receipt(part.name), json.dumps(asdict(part)).encode())
+        where.write(_receipt(file.name), json.dumps(asdict(file)).encode())
     except OSError as error:
         raise cannot_write(where.address, error) from None
 
 
-def whole(where: Place, shard: int, shards: int) -> Part | None:
-    """The part of one of so many shards that an earlier process has left whole, or None."""
+def whole(where: Storage, shard: int, shards: int) -> ShardFile | None:
+    """The complete file of one of so many shards that an earlier process has left, or None."""
     for name in where.names(f"part-{shard:05d}.*.json"):
         try:
-            part = Part(**json.loads(where.read(name) or b""))
+            file = ShardFile(**json.loads(where.read(name) or b""))
         except (ValueError, TypeError):  # a receipt that is cut short says nothing
             continue
-        data = where.read(part.name) if part.shards == shards else None
-        if data is not None and hashlib.sha256(data).hexdigest() == part.sha256:
-            return part
+        data = where.read(file.name) if file.shards == shards else None
+        if data is not None and hashlib.sha256(data).hexdigest() == file.sha256:
+            return file
     return None
 
 
-def sweep(where: Place, named: Sequence[str]) -> None:
-    """Remove receipts, and parts that were not published."""
+def sweep(where: Storage, named: Sequence[str]) -> None:
+    """Remove receipts, and shard files that were not published."""
     for name in where.names("part-*"):
         if name not in named:
             where.remove(name)
 
 
 def discard(
-    where: Place, published: Collection[str], find: Callable[[str], dict[str, Any] | None]
+    where: Storage, published: Collection[str], find: Callable[[str], dict[str, Any] | None]
 ) -> None:
-    """Remove parts, receipts and unfinished files, a day old, that other runs of the source left on this machine.
+    """Remove shard files, receipts and unfinished files, a day old, that other runs of the source left on this machine.
 
     Of a published run what its manifest does not name goes; of another all, unless other files lie beside it. Object
     stores are left alone. Whatever cannot be removed stays, without an error. Folders of published runs that have not
     changed for 30 days are not looked into: earlier runs have done that.
 
     Args:
-        where: the parts of the run that is about to begin; those of other runs lie in the folders beside it.
+        where: of the run that is about to begin; other runs have the folders beside it.
         published: keys of the published runs of the source.
         find: manifest of a published run by its key, or None; asked of the few folders that are not as they should be.
     """
@@ -185,7 +158,7 @@ def discard(
             manifest = find(folder.name)
             if manifest is None and len(ours) < len(names):
                 continue
-            named = {part["name"] for part in manifest.get("parts", ())} if manifest else set()
+            named = {file["name"] for file in manifest.get("parts", ())} if manifest else set()
             left = [folder / name for name in ours if name not in named]
             if left and time.time() - max(p.stat().st_mtime for p in left) > _DAY:
                 for path in left:
@@ -194,9 +167,9 @@ def discard(
 
 
 def _swept(names: Sequence[str]) -> bool:
-    """Whether a folder holds a manifest, one part a shard, and nothing else."""
-    found = [_PART.fullmatch(name) for name in names if name != MANIFEST]
-    shards = {part[1] for part in found if part}
+    """Whether a folder holds a manifest, one file per shard, and nothing else."""
+    found = [_NAME.fullmatch(name) for name in names if name != MANIFEST]
+    shards = {match[1] for match in found if match}
     return len(shards) == len(found) == len(names) - 1
 
 
@@ -205,7 +178,7 @@ def _receipt(name: str) -> str:
 
 
 def cannot_write(address: str, error: OSError) -> ScoringError:
-    """What to say when a part or a manifest cannot be written."""
+    """What to say when a shard file or a manifest cannot be written."""
     return ScoringError(
         "WRITE",
         f"the forecasts cannot be written to {address}: {error}. Nothing was published.",

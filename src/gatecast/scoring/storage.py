@@ -1,4 +1,4 @@
-"""Places: a folder or any fsspec address in which files appear whole or not at all."""
+"""Storage: a folder or any fsspec address in which files appear whole or not at all."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from gatecast.core import atomic
 from gatecast.core.errors import ScoringError
 
 
-class Place(Protocol):
-    """Where files lie."""
+class Storage(Protocol):
+    """Files by name, in a folder or under an address."""
 
     address: str
 
     def write(self, name: str, data: bytes | memoryview) -> None:
-        """Write a file whole, in the place of one that is there."""
+        """Write a file whole, replacing one of the same name."""
 
     def create(self, name: str, data: bytes) -> bool:
         """Write a file whole unless there is one of this name; false if there is."""
@@ -27,17 +27,17 @@ class Place(Protocol):
         """A file's content; None if there is no such file."""
 
     def names(self, pattern: str = "*") -> list[str]:
-        """Names, relative to the place, of the files that match a pattern; what is being written is none."""
+        """Names, relative to the folder, of the files that match a pattern; unfinished ones are left out."""
 
     def folders(self, name: str = "") -> list[str]:
-        """Names of the folders in a folder of the place, from one listing of it; hidden ones are none."""
+        """Names of the folders in a folder, from one listing; hidden ones are left out."""
 
     def remove(self, name: str) -> None:
         """Remove a file, if it is there."""
 
 
-def place(address: str | Path) -> Place:
-    """The place at an address."""
+def open_storage(address: str | Path) -> Storage:
+    """The storage at an address."""
     text = str(address)
     if text.startswith("file://"):
         text = text.removeprefix("file://")
@@ -144,8 +144,8 @@ class Remote:
             raise ScoringError(
                 "UNREACHABLE",
                 f"{self.address} does not answer, or refuses: {said}",
-                "Look at the address, the credentials and the network, then run the command again: parts that lie"
-                " there are used then. For s3:// and gs:// addresses: pip install 'gatecast[s3]' or 'gatecast[gcs]'.",
+                "Look at the address, the credentials and the network, then run the command again: complete shard"
+                " files are used then. For s3:// and gs:// addresses: pip install 'gatecast[s3]' or 'gatecast[gcs]'.",
             ) from None
 
     def _path(self, name: str) -> str:

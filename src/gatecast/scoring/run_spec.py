@@ -1,13 +1,13 @@
-"""A scoring job: everything a process needs to forecast a part of the series, wherever it runs."""
+"""What a process needs to compute a shard, wherever it runs, and what it reports of it."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any
 
-SERIES = 4096  # most that a shard holds, about: its memory does not depend on how many there are
-FEW = 512  # fewest, about
-SHARDS = 16  # of these a run of some thousands has as many, for several workers to end together
+SERIES = 4096  # in a shard at most, about: memory does not depend on how many there are in all
+FEW = 512  # in a shard at least, about
+SHARDS = 16  # of a run of some thousands of series, so that several workers end together
 
 
 def number_of_shards(series: int) -> int:
@@ -16,19 +16,19 @@ def number_of_shards(series: int) -> int:
 
 
 @dataclass(frozen=True)
-class Job:
-    """What is scored, by what, and where parts go. Plain values only: it travels as JSON.
+class RunSpec:
+    """What is scored, by which package, and where the shard files go. Plain values only: it travels between processes.
 
     Attributes:
         source, run_key: of the run.
         package: folder of the champion's package; it must have the digest that ``provenance`` names.
         panel: folder of the snapshot's panel.
-        parts: folder or fsspec address in which parts are written.
+        address: folder or fsspec address of the shard files.
         shards: how many there are.
-        token: of the lease; part of the name of each part.
+        token: of the lease; in the name of each shard file.
         fallback: what becomes of a series that the model cannot forecast: seasonal_naive | quarantine.
         provenance: columns that every row carries: model_name, model_version, model_digest, data_hash, run_key,
-            scored_at (ISO, UTC).
+            scored_at (ISO, UTC); of a run of events also event, in words.
         device, precision: as in :class:`gatecast.scoring.config.Score`, ``auto`` resolved.
         threads: CPU threads of a process.
     """
@@ -37,7 +37,7 @@ class Job:
     run_key: str
     package: str
     panel: str
-    parts: str
+    address: str
     shards: int
     token: int
     fallback: str
@@ -48,14 +48,14 @@ class Job:
 
 
 @dataclass(frozen=True)
-class Part:
-    """What became of a shard: its file, and what is in it.
+class ShardFile:
+    """The file of a shard, and what is in it; as JSON, its receipt.
 
     Attributes:
         shard, shards: number of the shard, from 0, and how many there are.
         name, rows, bytes, sha256: of the file.
         series: of the shard, quarantined ones included.
-        fallbacks: series that seasonal naive forecast.
+        fallbacks: series that seasonal naive, or the base rate of an event, forecast.
         quarantined: (unique_id, reason) of series that are not in the file.
         stale: series whose last value is more than a horizon older than the newest of all.
         short: series with fewer known values than a season.
