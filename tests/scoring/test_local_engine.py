@@ -141,7 +141,7 @@ def test_a_process_that_cannot_be_started_is_done_without(
 _SCRIPT = """
 import threading
 from pathlib import Path
-from gatecast.data.config import Feed, RawFile, Splits, Task
+from gatecast.data.config import FileFeed, RawFile, Splits, Task
 from gatecast.scoring.config import Score
 from gatecast.scoring import run_spec, run
 from gatecast.scoring.engines import local
@@ -157,7 +157,7 @@ def after_the_first(spec, n):
     assert n == 0 or tried.wait(120)  # until it was tried to start a process
     return compute(spec, n)
 local.score_shard = after_the_first
-feed = Feed(name="sales", files=[RawFile(path="sales.csv")], id="unique_id", time=["ds"], frequency="D",
+feed = FileFeed(name="sales", files=[RawFile(path="sales.csv")], id="unique_id", time=["ds"], frequency="D",
             task=Task(horizon=7, season_length=7, splits=Splits(by="time", validation=21, test=21)))
 print(run.score(feed, rules=Score(workers=2)).manifest["series"])
 """
