@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -12,7 +13,8 @@ import pytest
 from gatecast.core.errors import EvaluationError
 from gatecast.data.config import Splits
 from gatecast.data.panel import Panel
-from gatecast.data.windows import rolling_origins, targets
+from gatecast.data.windows import Windows, rolling_origins, targets
+from gatecast.evaluation import backtest as module
 from gatecast.evaluation import baselines, metrics
 from gatecast.evaluation.backtest import Backtest
 
@@ -105,3 +107,27 @@ def test_every_predictor_meets_the_same_windows(panel: Panel, shaped: Any) -> No
     results = [backtest.run(p) for p in (shaped(3), baselines.naive(3))]
     assert len({r.pooled["values"] for r in results}) == 1
     assert {r.n_windows for r in results} == {len(backtest.windows)}
+
+
+def test_a_batch_is_dropped_once_it_is_scored(
+    panel: Panel, shaped: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_BATCHES", 1)
+    monkeypatch.setattr(module, "at_once", lambda _: 5)
+    alive: list[int] = []
+
+    class Watched(shaped):  # type: ignore[misc]
+        def __init__(self, horizon: int) -> None:
+            super().__init__(horizon)
+            self.earlier: list[weakref.ref[np.ndarray]] = []
+
+        def predict(self, source: Panel, windows: Windows) -> Any:
+            assert len(windows) <= 5
+            alive.append(sum(values() is not None for values in self.earlier))
+            forecast = super().predict(source, windows)
+            self.earlier.append(weakref.ref(forecast.values))
+            return forecast
+
+    Backtest.of(panel, stride=1).run(Watched(3))
+    assert len(alive) > 5
+    assert max(alive) == 1  # the one before
