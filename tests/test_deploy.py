@@ -16,6 +16,8 @@ from typing import Any
 import pytest
 import yaml
 
+from gatecast.cli import catalogue
+from gatecast.core.schema import read
 from gatecast.schedule.crontab import fault as crontab_fault
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -82,9 +84,11 @@ def test_every_scheduler_calls_the_same_command(scheduler: str) -> None:
 
 
 def test_the_command_is_one_that_there_is() -> None:
-    _, script, mode = COMMAND
-    source = (ROOT / script).read_text(encoding="utf-8")
-    assert f'"{mode.removeprefix("mode=")}"' in source
+    _, script, option = COMMAND
+    assert (ROOT / script).is_file()
+    name, _, value = option.partition("=")
+    options = read(catalogue.command(Path(script).stem).options, {name: value}, "deploy")
+    assert getattr(options, name) == value
 
 
 def test_every_scheduler_asks_equally_often() -> None:

@@ -21,6 +21,7 @@ INVENTED = {
     "conf/model/lstm_tuned.yaml",
     "conf/trainer/lstm_tuned.yaml",
     "src/gatecast/data/sources/sqlite.py",
+    "src/gatecast/models/cells/janet.py",
     "src/gatecast/models/decoders/last.py",
     "src/gatecast/scoring/engines/spark.py",
     "src/gatecast/scoring/sinks/announced.py",

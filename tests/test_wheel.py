@@ -42,6 +42,7 @@ gatecast.load({package!r}).predict(frame).to_parquet({out!r})
 # Module of each distribution whose name is another.
 MODULES = {
     "pytorch-lightning": "pytorch_lightning",
+    "scikit-learn": "sklearn",
     "hydra-core": "hydra",
 }
 
