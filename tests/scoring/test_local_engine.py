@@ -135,7 +135,7 @@ def test_a_process_that_cannot_be_started_is_done_without(
     slow = local.score_shard
     monkeypatch.setattr(local, "score_shard", lambda *a: time.sleep(0.1) or slow(*a))
     assert len(list(local.compute(task("again"), range(4), workers=3))) == 4
-    assert "a process less: no memory" in capsys.readouterr().err
+    assert "one process less: no memory" in capsys.readouterr().err
 
 
 _SCRIPT = """
@@ -173,7 +173,7 @@ def test_a_script_without_a_guard_ends_and_says_what_it_lacks(
     )
     assert done.stdout == "4\n"
     assert 'if __name__ == "__main__":' in done.stderr
-    assert "scoring goes on with a process less" in done.stderr
+    assert "scoring continues with one process less" in done.stderr
 
 
 def test_a_shard_over_which_a_process_died_is_not_taken_by_this_one(

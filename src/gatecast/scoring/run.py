@@ -35,9 +35,12 @@ from gatecast.scoring.run_spec import RunSpec, ShardFile, number_of_shards
 from gatecast.scoring.sinks import Sink
 from gatecast.scoring.storage import open_storage
 
-KIND, BEGUN, FAILED = "scoring", "scoring-begun", "scoring-failed"  # of ledger rows
-_PATIENCE = 86_400.0  # seconds that a scorer waits while another one lives
-_LISTED = 1000  # quarantined series that a manifest names
+# Kinds of ledger rows.
+KIND, BEGUN, FAILED = "scoring", "scoring-begun", "scoring-failed"
+# Seconds that a scorer waits while another one lives.
+_PATIENCE = 86_400.0
+# Quarantined series that a manifest names.
+_LISTED = 1000
 
 
 @dataclass(frozen=True)
@@ -184,6 +187,7 @@ def publish(
         precision=rules.precision,
         code=__version__,
     )
+    event = best.predictor.spec.event
     device = engines.device(rules)
     sink = sinks.sink(recipe)
 
@@ -191,20 +195,21 @@ def publish(
         where, seconds = sink.where(source, key), time.perf_counter() - start
         return Summary(manifest, where, fresh, seconds)
 
-    if done := sink.find(source, key):
-        note(ledger, done)
-        return summary(done, False)
+    if published := sink.find(source, key):
+        note(ledger, published)
+        return summary(published, False)
     package = snapshots.PACKAGES / best.digest[:16]
     registry.keep(best, package)
     waiting = _waiting(source, snapshot)
     with ledger.lease(f"scoring {source}", patience=_PATIENCE, waiting=waiting) as lease:
         failpoints.reach("scoring: lease taken")
-        if not (done := sink.find(source, key)):
+        published = sink.find(source, key)
+        if not published:
             sink.forget(source, key)
         before = sink.manifests(source)
         _catch_up(ledger, source, before)
-        if done:
-            return summary(done, False)
+        if published:
+            return summary(published, False)
         spec = RunSpec(
             source=source,
             run_key=key,
@@ -223,15 +228,15 @@ def publish(
                 "data_hash": current.meta.data_hash,
                 "run_key": key,
                 "scored_at": _begun(ledger, source, key),
-                **({"event": say(best.predictor.spec.event)} if best.predictor.spec.event else {}),
+                **({"event": say(event)} if event else {}),
             },
         )
         failpoints.reach("scoring: begin noted")
         _make_room(spec, sink, before, rules.snapshots)
         engine = engines.engine(rules, device)
-        found = list(_watched(engine(spec, range(spec.shards)), current.n_series))
+        files = list(_watched(engine(spec, range(spec.shards)), current.n_series))
         failpoints.reach("scoring: parts complete")
-        manifest = _manifest(spec, found, current, best, asked, cutoff)
+        manifest = _manifest(spec, files, current, best, asked, cutoff)
         manifest["revision"] = 1 + sum(
             m["cutoff"] == cutoff and store.task_of(m) == best.predictor.task for m in before
         )
@@ -284,7 +289,7 @@ def _catch_up(ledger: Ledger, source: str, published: list[dict[str, Any]]) -> N
 
 
 def _begun(ledger: Ledger, source: str, key: str) -> str:
-    """When the run was begun: by whoever began it first, so that it ends in the same bytes whoever ends it."""
+    """When the run was begun, by the first process that began it: whichever ends it writes the same bytes."""
     once = f"begun/{source}/{key}"
     now = datetime.now(UTC).isoformat()
     ledger.append(BEGUN, source, {"run_key": key, "scored_at": now}, key=once)
@@ -297,29 +302,26 @@ def _absolute(address: str) -> str:
     return address if "://" in address else str(Path(address).absolute())
 
 
-def _watched(done: Iterator[ShardFile], series: int) -> Iterator[ShardFile]:
+def _watched(files: Iterator[ShardFile], series: int) -> Iterator[ShardFile]:
     """The shard files, with a bar of series per second and the time left."""
     with terminal.bar(series, "series", "scoring") as bar:
-        for file in done:
+        for file in files:
             bar.update(file.series)
             yield file
 
 
 def _manifest(
     spec: RunSpec,
-    found: Iterable[ShardFile],
+    files: Iterable[ShardFile],
     current: Panel,
     best: Champion,
     asked: dict[str, Any],
     cutoff: str,
 ) -> dict[str, Any]:
-    done = sorted(found, key=lambda file: file.shard)
+    shards = sorted(files, key=lambda file: file.shard)
     event = best.predictor.spec.event
-    lost = [pair for file in done for pair in file.quarantined]
-    files = [
-        {"name": p.name, "rows": p.rows, "bytes": p.bytes, "sha256": p.sha256, "series": p.series}
-        for p in done
-    ]
+    quarantined = [pair for file in shards for pair in file.quarantined]
+    facts = ("name", "rows", "bytes", "sha256", "series")
     return {
         "run_key": spec.run_key,
         "source": spec.source,
@@ -336,16 +338,16 @@ def _manifest(
         "horizon": current.meta.horizon,
         "season_length": current.meta.season_length,
         "series": current.n_series,
-        "fallbacks": sum(p.fallbacks for p in done),
-        "quarantined": len(lost),
-        "stale": sum(p.stale for p in done),
-        "short": sum(p.short for p in done),
-        "without_known_covariates": sum(p.without_known_covariates for p in done),
+        "fallbacks": sum(file.fallbacks for file in shards),
+        "quarantined": len(quarantined),
+        "stale": sum(file.stale for file in shards),
+        "short": sum(file.short for file in shards),
+        "without_known_covariates": sum(file.without_known_covariates for file in shards),
         "scored_at": spec.provenance["scored_at"],
         "gatecast": __version__,
-        "rows": sum(p.rows for p in done),
-        "quarantine": lost[:_LISTED],
-        "parts": files,
+        "rows": sum(file.rows for file in shards),
+        "quarantine": quarantined[:_LISTED],
+        "parts": [{name: getattr(file, name) for name in facts} for file in shards],
     }
 
 

@@ -115,7 +115,7 @@ def _loaded(folder: str, digest: str, device: str, precision: str) -> NetPredict
 def _forecast(
     predictor: NetPredictor, panel: Panel, windows: Windows, fallback: str
 ) -> tuple[Forecast, np.ndarray]:
-    """Forecasts of windows, and (n,) why one is not the model's own ('' if it is)."""
+    """Forecasts of windows, and (n,) why something stands in for the model ('' if nothing does)."""
     forecast = predictor.predict(panel, windows)
     broken = ~forecast.finite.all(1)
     if fallback == "seasonal_naive" and broken.any():

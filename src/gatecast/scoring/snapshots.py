@@ -1,9 +1,9 @@
 """What scoring runs ingested, and the packages they scored with: ``data/scoring``.
 
-    data/scoring/<data hash>/observations, panel     what a run saw, for its page and for questions later
+    data/scoring/<data hash>/observations, panel     what a run ingested, for its page and for questions later
     data/scoring/packages/<digest>                   the champion's package, for other processes
 
-A schedule makes a snapshot a slot. The newest of a source are kept; whatever scores again makes its own anew.
+A schedule makes one snapshot per slot. The newest of a source are kept; a run that needs an older one makes it again.
 """
 
 from __future__ import annotations
@@ -25,9 +25,11 @@ from gatecast.scoring import shards
 
 SNAPSHOTS = Path("data/scoring")
 PACKAGES = SNAPSHOTS / "packages"
-_GONE = ".gone-"  # begins the name of a snapshot that is being removed
-_YOUNG = 3600.0  # seconds since it was last asked for, below which no snapshot goes: a run may be waiting with it
-_DAY = 86_400.0  # seconds after which nobody goes on with what was being written
+_GONE = ".gone-"  # how the name of a snapshot begins that is being removed
+# Seconds since its last use within which no snapshot is removed: a run may be waiting with it.
+_YOUNG = 3600.0
+# Seconds after which unfinished folders are removed.
+_DAY = 86_400.0
 
 
 def take(feed: Feed, best: Champion, as_of: str | None) -> Path:
@@ -62,7 +64,7 @@ def take(feed: Feed, best: Champion, as_of: str | None) -> Path:
 
 
 def touch(snapshot: Path) -> None:
-    """Ask for a snapshot, so that it stays for the next hour."""
+    """Mark a snapshot as used, so that it stays for the next hour."""
     with suppress(FileNotFoundError):
         os.utime(snapshot)
 
@@ -76,10 +78,10 @@ def _whole(snapshot: Path) -> bool:
 
 
 def tidy(source: str, most: int) -> None:
-    """Remove the snapshots of a source but for its newest, and those that were asked for within the hour.
+    """Remove the snapshots of a source except its newest, and those that were used within the hour.
 
     A snapshot is renamed before it is removed: a process that is killed leaves a whole one, or none. What killed
-    processes have left goes, too.
+    processes have left is removed, too.
     """
     for left in SNAPSHOTS.glob(".*-*"):
         with suppress(OSError):
@@ -93,6 +95,6 @@ def tidy(source: str, most: int) -> None:
     for snapshot in sorted(used, key=lambda path: used[path])[:-most]:
         gone = SNAPSHOTS / f"{_GONE}{snapshot.name}-{os.getpid()}"
         with suppress(OSError):
-            if time.time() - snapshot.stat().st_mtime > _YOUNG:  # nobody has asked for it meanwhile
+            if time.time() - snapshot.stat().st_mtime > _YOUNG:  # not used meanwhile
                 snapshot.rename(gone)
                 shutil.rmtree(gone)

@@ -45,7 +45,7 @@ def open_storage(address: str | Path) -> Storage:
 
 
 class Folder:
-    """A folder of this machine. Files are synced before they appear, and the folder after."""
+    """A folder of this machine. Files are synced before they appear, and the folder afterwards."""
 
     def __init__(self, path: Path) -> None:
         self.path, self.address = path, str(path)
@@ -79,7 +79,7 @@ class Folder:
 
 
 class Remote:
-    """An object store: it shows an object when all of it has been written.
+    """An object store: an object is visible once all of it is written.
 
     Raises:
         ScoringError: UNREACHABLE, by every method, if the store does not answer or refuses.

@@ -1,4 +1,4 @@
-"""What was published: the runs, and their tables. Readers see whole runs only, whatever a writer is doing."""
+"""Reading what was published: runs and their tables. Readers see whole runs only, whatever a writer is doing."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def read_forecasts(
 
 
 def age(manifest: dict[str, Any]) -> tuple[pd.Timestamp, bool, int, str]:
-    """What runs are ordered by, the one that counts last: cutoff, live before played days, revision, when."""
+    """Sort key of runs, the current one last: cutoff, backfills before live runs, revision, time of scoring."""
     # As an instant: local times come twice when clocks go back.
     cutoff = pd.Timestamp(manifest.get("cutoff") or 0)
     cutoff = cutoff.tz_convert("UTC").tz_localize(None) if cutoff.tz is not None else cutoff

@@ -1,7 +1,7 @@
-"""Shards computed on this machine: by this process, and by others beside it where there is work for seconds.
+"""Shards computed on this machine: by this process, and by workers beside it if there is work for seconds.
 
-This process works, too: it has torch, the panel and the package already, while others take seconds to start. Each
-computes on one thread.
+This process computes, too: it has already loaded torch, the panel and the package, while workers take seconds to start.
+Each computes on one thread.
 """
 
 from __future__ import annotations
@@ -34,12 +34,14 @@ from gatecast.scoring.shards import score_shard
 if TYPE_CHECKING:
     from gatecast.scoring.engines.base import Engine
 
-_WORTH = 3.0  # seconds of work left for this process alone, from which on others pay
-_DEATHS = 3  # processes that may die over a shard
+# Seconds of work left for this process alone, above which workers pay.
+_WORTH = 3.0
+# Workers that may die over one shard.
+_DEATHS = 3
 
 
 def engine(workers: int | None) -> Engine:
-    """On this machine.
+    """The engine of this machine.
 
     Args:
         workers: processes, this one among them; None: the cores that this process may use.
@@ -61,25 +63,26 @@ def compute(spec: RunSpec, numbers: Sequence[int], workers: int = 1) -> Iterator
         The shard files, in the order in which they are completed.
 
     Raises:
-        ScoringError: WORKER if four die over the same shard; as ``score_shard``.
+        ScoringError: WORKER if four workers die over the same shard; as ``score_shard``.
     """
     import torch
 
     tune_allocator()
-    if (
-        workers > 1 and len(numbers) >= SHARDS
-    ):  # others may pay: what makes them imports torch meanwhile
+    # Workers may pay: the server that forks them imports torch while the first shard is computed.
+    if workers > 1 and len(numbers) >= SHARDS:
         with suppress(OSError, EOFError):
             _context()
-    left, before = deque(numbers), torch.get_num_threads()
+    left = deque(numbers)
+    threads = torch.get_num_threads()
     mine = ThreadPoolExecutor(1, initializer=partial(torch.set_num_threads, spec.threads))
     idle: list[Executor] = [mine]
     busy: dict[Future[ShardFile], tuple[Executor, int]] = {}
     starter = ThreadPoolExecutor(workers)
-    coming: dict[
-        Future[Executor], int | None
-    ] = {}  # processes, and the shard over which one died before
-    since, alone, died = time.perf_counter(), True, Counter[int]()
+    # Workers that are starting, and the shard over which the one before them died.
+    coming: dict[Future[Executor], int | None] = {}
+    since = time.perf_counter()
+    alone = True
+    died = Counter[int]()
     try:
         while left or busy or any(number is not None for number in coming.values()):
             while idle and left:
@@ -90,7 +93,7 @@ def compute(spec: RunSpec, numbers: Sequence[int], workers: int = 1) -> Iterator
             for started in coming.keys() & done:
                 lost = coming.pop(started)
                 if error := started.exception():
-                    print(f"scoring goes on with a process less: {error}", file=sys.stderr)
+                    print(f"scoring continues with one process less: {error}", file=sys.stderr)
                     left.extend(() if lost is None else (lost,))
                 elif lost is None:
                     idle.append(started.result())
@@ -108,10 +111,10 @@ def compute(spec: RunSpec, numbers: Sequence[int], workers: int = 1) -> Iterator
                     continue
                 idle.append(worker)
                 yield file
-                if (
-                    alone and (time.perf_counter() - since) * len(left) > _WORTH
-                ):  # what a shard takes
-                    alone, more = False, min(workers - 1, len(left))
+                # The seconds of this shard, for each of those that are left.
+                if alone and (time.perf_counter() - since) * len(left) > _WORTH:
+                    alone = False
+                    more = min(workers - 1, len(left))
                     coming |= {starter.submit(_process, spec.threads): None for _ in range(more)}
                 since = time.perf_counter()
     finally:
@@ -119,20 +122,20 @@ def compute(spec: RunSpec, numbers: Sequence[int], workers: int = 1) -> Iterator
         late = (f.result() for f in coming if not f.cancelled() and not f.exception())
         for worker in (mine, *idle, *(worker for worker, _ in busy.values()), *late):
             worker.shutdown(cancel_futures=True)
-        torch.set_num_threads(before)
+        torch.set_num_threads(threads)
 
 
 def _begun(worker: Executor, spec: RunSpec, number: int) -> Future[ShardFile]:
     try:
         return worker.submit(score_shard, spec, number)
-    except BrokenProcessPool as error:  # its process died before it was given anything
+    except BrokenProcessPool as error:  # the worker died while it was idle
         failed: Future[ShardFile] = Future()
         failed.set_exception(error)
         return failed
 
 
 def _process(threads: int) -> Executor:
-    """A process that is ready to compute: seconds pass."""
+    """A worker that is ready to compute; starting it takes seconds."""
     process = ProcessPoolExecutor(1, _context(), _begin, (threads,))
     process.submit(int).result()
     return process
@@ -152,7 +155,7 @@ def _context() -> ForkServerContext:
 def _dying(times: int) -> ScoringError:
     return ScoringError(
         "WORKER",
-        f"{times} times a process of this machine died while it forecast the same shard.",
+        f"{times} times a process of this machine died while it computed the same shard.",
         "Look for the kernel's out-of-memory killer (dmesg), or set `score.workers` lower.",
     )
 
