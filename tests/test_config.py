@@ -20,7 +20,8 @@ from gatecast.config import Settings
 from gatecast.core.errors import ConfigError
 from gatecast.core.forecast import MEDIAN, QUANTILES
 from gatecast.core.schema import read
-from gatecast.data.config import data_dir, read_feed
+from gatecast.data.config import data_dir
+from gatecast.data.sources import read_feed
 from gatecast.scoring.config import Sink
 from gatecast.training.config import Fit
 from gatecast.tuning.config import Search

@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import Field, field_validator
 
 from gatecast.core.schema import Schema, Text, read, require
-from gatecast.data.config import SourceRecipe, read_feed
+from gatecast.data.config import SourceRecipe
 from gatecast.evaluation.config import BASELINES, PERSISTENCE, Backtest
 from gatecast.models.config import Model, Recurrent
 from gatecast.models.recipe import read_model
@@ -87,6 +87,13 @@ def _schema(schema: type[Schema]) -> Callable[..., Any]:
     return lambda content, where, **names: read(schema, content, where, **names)
 
 
+def _feed(content: Mapping[str, Any], where: str, **names: Any) -> SourceRecipe:
+    # pandas stays out of commands that read no feed
+    from gatecast.data.sources import read_feed
+
+    return read_feed(content, where, **names)
+
+
 def _model(
     content: Mapping[str, Any], where: str, overridden: Collection[str] = (), **_: Any
 ) -> Model:
@@ -95,7 +102,7 @@ def _model(
 
 
 GROUPS = {
-    "source": Group("feed", SourceRecipe, read_feed),
+    "source": Group("feed", SourceRecipe, _feed),
     "model": Group("model", Recurrent, _model),
     "trainer": Group("fit", Fit, _schema(Fit)),
     "tune": Group("search", Search, _schema(Search)),

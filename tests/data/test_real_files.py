@@ -13,7 +13,8 @@ from omegaconf import OmegaConf
 
 from gatecast.data import contract, ingest, sources, windows
 from gatecast.data.build_panel import build_panel
-from gatecast.data.config import Feed, FileFeed, read_feed
+from gatecast.data.config import Feed, FileFeed
+from gatecast.data.sources import read_feed
 
 DATA = os.environ.get("GATECAST_DATA_DIR")
 RECIPES = Path(__file__).resolve().parents[2] / "conf/source"

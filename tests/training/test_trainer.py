@@ -383,7 +383,7 @@ def test_what_is_shipped_is_the_running_mean_of_the_weights(
 
     before = register_optimizer_step_pre_hook(note)
     after = register_optimizer_step_post_hook(note)
-    fit = replace(smoke, max_epochs=1, averaging=0.15)
+    fit = smoke.model_copy(update={"max_epochs": 1, "averaging": 0.15})
     trained = trainer.train("v", demo_panel, TINY, fit, 1)
     before.remove()
     after.remove()
@@ -405,7 +405,11 @@ def test_dropout_is_drawn_anew_in_every_epoch(
         def on_train_batch_start(self, *_: Any) -> None:
             seeds.append(torch.initial_seed())
 
-    trainer.train("v", demo_panel, TINY, replace(smoke, max_epochs=3), 1, callbacks=[Note()])
+    trainer.train(
+        "v", demo_panel, TINY, smoke.model_copy(update={"max_epochs": 3}), 1, callbacks=[Note()]
+    )
     trainer.discard_checkpoints("v")
-    trainer.train("v", demo_panel, TINY, replace(smoke, max_epochs=3), 2, callbacks=[Note()])
+    trainer.train(
+        "v", demo_panel, TINY, smoke.model_copy(update={"max_epochs": 3}), 2, callbacks=[Note()]
+    )
     assert len(seeds) == len(set(seeds)) == 6  # another in every epoch of every seed

@@ -9,7 +9,7 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from gatecast.core.schema import Schema, Text, read_kind, require
+from gatecast.core.schema import Schema, Text, require
 
 
 def one_threshold(event: Any) -> Any:
@@ -269,14 +269,6 @@ class DemoFeed(SourceRecipe):
     def _generated(self) -> Self:
         require(self.known_at is None, "known_at", self.known_at, "null for the demo")
         return self
-
-
-KINDS: dict[str, type[SourceRecipe]] = {"files": FileFeed, "demo": DemoFeed}
-
-
-def read_feed(content: dict[str, Any], where: str, **names: Any) -> SourceRecipe:
-    """Read a source recipe; see :func:`gatecast.core.schema.read`."""
-    return read_kind(KINDS, content, where, **names)
 
 
 def data_dir() -> Path | None:

@@ -3,23 +3,30 @@
     sources.read(feed)               the long table of the whole raw feed
     sources.fingerprint(feed, None)  what the raw feed is now, without reading its rows
 
-A new source is a module beside ``files.py`` with a class that follows :class:`Source`, a schema of its recipe in
-``data/config.py``, and a line in ``SOURCES`` here and in ``KINDS`` there.
+A new source is a module beside ``files.py`` with a class that follows :class:`Source` and the schema of its recipe, and
+a line in ``SOURCES``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
 
-from gatecast.data.config import Feed
+from gatecast.core.schema import read_kind
+from gatecast.data.config import Feed, SourceRecipe
 from gatecast.data.sources.base import Source
 from gatecast.data.sources.demo import DemoSource
 from gatecast.data.sources.files import FileSource
 
-SOURCES: dict[str, Callable[[Any], Source]] = {"files": FileSource, "demo": DemoSource}
+SOURCES: dict[str, type[Source]] = {"files": FileSource, "demo": DemoSource}
+
+
+def read_feed(content: Mapping[str, Any], where: str, **names: Any) -> SourceRecipe:
+    """Read a source recipe; see :func:`gatecast.core.schema.read_kind`."""
+    recipes = {kind: source.recipe for kind, source in SOURCES.items()}
+    return read_kind(recipes, content, where, **names)
 
 
 def source(feed: Feed) -> Source:

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import pandas as pd
 
+from gatecast.data.config import SourceRecipe
+
 
 class Source(Protocol):
-    """A raw feed, as a recipe describes it; it is made of that recipe."""
+    """A raw feed, as a recipe describes it.
+
+    Args:
+        feed: the recipe, of the schema ``recipe``.
+    """
+
+    recipe: ClassVar[type[SourceRecipe]]
+
+    def __init__(self, feed: Any) -> None: ...
 
     def read(self, as_of: str | None = None) -> pd.DataFrame:
         """Read the whole raw feed. Values are not judged here, only whether they can be read.

@@ -7,13 +7,13 @@ level shifts, gaps, exact duplicates, intermittent series, series that begin lat
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
 
 from gatecast.core.errors import IngestError
-from gatecast.data.config import Demo, DemoFeed
+from gatecast.data.config import Demo, DemoFeed, SourceRecipe
 from gatecast.data.stamps import instant
 
 VERSION = 2
@@ -37,6 +37,8 @@ _SEED = 20250101
 
 class DemoSource:
     """The demo as a :class:`gatecast.data.sources.base.Source`."""
+
+    recipe: ClassVar[type[SourceRecipe]] = DemoFeed
 
     def __init__(self, feed: DemoFeed) -> None:
         self.demo = feed.demo

@@ -10,7 +10,7 @@ from __future__ import annotations
 import warnings
 import zlib
 from lzma import LZMAError
-from typing import Any
+from typing import Any, ClassVar
 from zipfile import BadZipFile
 
 import numpy as np
@@ -18,7 +18,7 @@ import pandas as pd
 
 from gatecast.core.errors import IngestError, did_you_mean
 from gatecast.data import calendar
-from gatecast.data.config import FileFeed
+from gatecast.data.config import FileFeed, SourceRecipe
 from gatecast.data.sources.locate import Located, locate, open_raw, sha256
 
 RESERVED = ("unique_id", "ds", "y", "known_at", "file", "line", "position", "history")
@@ -27,6 +27,8 @@ NA = ["", "NA", "N/A", "NaN", "nan", "null", "NULL", "None"]
 
 class FileSource:
     """CSV and Parquet files as a :class:`gatecast.data.sources.base.Source`."""
+
+    recipe: ClassVar[type[SourceRecipe]] = FileFeed
 
     def __init__(self, feed: FileFeed) -> None:
         self.feed = feed
