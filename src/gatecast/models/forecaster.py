@@ -24,9 +24,8 @@ from gatecast.models.inputs import Batch, InputSpec
 from gatecast.models.normalisation import Frame, from_space, normalise, to_space, widths
 
 _PER_ROW = 4  # width of the projected covariates of one row of a patch
-_USUAL_CHANGE = (
-    0.06  # relative to its level: a series that changes so much weighs 1 whatever `relative_weight`
-)
+# a series that changes so much, relative to its level, weighs 1 whatever `relative_weight` is
+_USUAL_CHANGE = 0.06
 
 
 class Embeddings(nn.Module):

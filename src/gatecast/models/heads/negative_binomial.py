@@ -81,6 +81,7 @@ def _counts(mean: Tensor, dispersion: Tensor) -> Tensor:
     return torch.where(spread[..., -1:] < _COUNTS, k, torch.maximum(k, spread.round()))
 
 
+# In torch, not scipy.stats.nbinom.ppf: it runs on the device, once per step of a sampled trajectory.
 def count_quantile(level: Tensor, mean: Tensor, dispersion: Tensor) -> Tensor:
     """Quantiles of a negative binomial: exact where its mass lies below 64, else to about a hundredth of the level.
 

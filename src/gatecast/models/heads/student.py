@@ -50,6 +50,7 @@ class StudentHead(DistributionHead):
         return location + scale * student_quantile(level, freedom)
 
 
+# In torch, not scipy.stats.t.ppf: it runs on the device, once per step of a sampled trajectory, with gradients.
 def student_quantile(level: Tensor, freedom: Tensor) -> Tensor:
     """Quantiles of Student's t with 2 or more degrees of freedom, to about 1e-4.
 
