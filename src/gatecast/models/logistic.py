@@ -22,7 +22,7 @@ from gatecast.models.config import Logistic
 from gatecast.models.events import labels
 from gatecast.models.inputs import Batch, InputSpec
 
-_SEASON = 24  # numbers that tell the last season, at most
+_SEASON = 24  # numbers that describe the last season, at most
 _PARTS = 4  # parts that covariates are averaged over, at most
 _LIMIT = 10.0  # spreads beyond which an input is not believed
 _ROUNDS = 30  # of L-BFGS: more change nothing in the third digit of a score
@@ -61,21 +61,21 @@ class LogisticForecaster(nn.Module):
         mean = (y * known).sum(1, True) / known.sum(1, True).clamp_min(1)
         y = torch.where(known > 0, y, mean)  # (B, W)
         newest = torch.where(known > 0, torch.arange(s.context_length), -1).amax(1, True)  # (B, 1)
-        told = [y.gather(1, newest.clamp_min(0)), _parts(y[:, -season:, None], _SEASON)]
-        told.append(_parts(known[:, -season:, None], _SEASON))
+        features = [y.gather(1, newest.clamp_min(0)), _parts(y[:, -season:, None], _SEASON)]
+        features.append(_parts(known[:, -season:, None], _SEASON))
         for span in self.spans:
             x = y[:, -span:]
             beyond = labels(x.unsqueeze(-1), known[:, -span:, None], s.event)[0].mean(1)
-            told += [x.mean(1, True), x.amax(1, True), x.amin(1, True), beyond]
-            told.append(x.std(1, correction=0, keepdim=True))
+            features += [x.mean(1, True), x.amax(1, True), x.amin(1, True), beyond]
+            features.append(x.std(1, correction=0, keepdim=True))
         past = torch.cat([batch.past, *_hot(batch.past_codes, s.past_cards)], -1)
         ahead = torch.cat([batch.known, *_hot(batch.known_codes, s.known_cards)], -1)
-        told += [
+        features += [
             _parts(rows[:, s.context_length - season : s.context_length], _PARTS)
             for rows in (past, ahead)
         ]
-        told.append(_parts(ahead[:, s.context_length :], _PARTS))
-        return torch.cat([*told, batch.static, *_hot(batch.static_codes, s.static_cards)], 1)
+        features.append(_parts(ahead[:, s.context_length :], _PARTS))
+        return torch.cat([*features, batch.static, *_hot(batch.static_codes, s.static_cards)], 1)
 
     def probabilities(self, batch: Batch) -> Tensor:
         """(B, H) probability, seen from the origin, that the event has happened by each step."""
@@ -127,17 +127,17 @@ def fit(
     Returns:
         Validation log loss of each penalty.
     """
-    told, happened, sure = _told(net, training())
-    spread, centre = torch.std_mean(told.double(), 0, correction=0)
+    features, happened, known_steps = _training_data(net, training())
+    spread, centre = torch.std_mean(features.double(), 0, correction=0)
     net.centre.copy_(centre)
     net.spread.copy_(torch.where(spread > 1e-6 * (1 + centre.abs()), spread, 1.0))
-    x = ((told - net.centre) / net.spread).clamp(-_LIMIT, _LIMIT)
+    x = ((features - net.centre) / net.spread).clamp(-_LIMIT, _LIMIT)
     held_out = [(batch, *_labels(net, batch)) for batch in validation()]
     weights = torch.zeros(x.shape[1] + 1, net.spec.horizon, dtype=torch.float64)
     scores: dict[float, float] = {}
     chosen = weights
     for penalty in sorted(penalties, reverse=True):
-        weights = regress(x, happened, sure, penalty, weights)
+        weights = regress(x, happened, known_steps, penalty, weights)
         net.weight.copy_(weights[:-1])
         net.bias.copy_(weights[-1])
         loss, count = 0.0, 0.0
@@ -160,11 +160,13 @@ def _labels(net: LogisticForecaster, batch: Batch) -> tuple[Tensor, Tensor]:
     return labels(batch.target[:, rows:], batch.mask[:, rows:], net.spec.event)
 
 
-def _told(net: LogisticForecaster, batches: Iterable[Batch]) -> tuple[Tensor, Tensor, Tensor]:
+def _training_data(
+    net: LogisticForecaster, batches: Iterable[Batch]
+) -> tuple[Tensor, Tensor, Tensor]:
     """(n, F) inputs, (n, H) labels, (n, H) where they are known."""
-    parts = [(net.inputs(batch), *_labels(net, batch)) for batch in batches]
-    told, happened, sure = (torch.cat(part) for part in zip(*parts, strict=True))
-    return told, happened, sure
+    rows = [(net.inputs(batch), *_labels(net, batch)) for batch in batches]
+    features, happened, known = (torch.cat(column) for column in zip(*rows, strict=True))
+    return features, happened, known
 
 
 def regress(
