@@ -75,7 +75,7 @@ def test_an_edited_recipe_runs_again_with_what_follows_and_nothing_else(belt: An
     recipe = belt.path / "conf/model/gru.yaml"
     before = recipe.read_text(encoding="utf-8")
     try:
-        recipe.write_text(before.replace("units: 64", "units: 32"), encoding="utf-8")
+        recipe.write_text(before.replace("hidden_size: 64", "hidden_size: 32"), encoding="utf-8")
         assert stages_run(belt.run("dvc", "repro").stdout) == {
             "fingerprint",
             "train@gru",
