@@ -17,9 +17,8 @@ from pydantic import (
     model_validator,
 )
 from pydantic.fields import FieldInfo
-from pydantic_core import PydanticCustomError
 
-from gatecast.core.schema import Schema
+from gatecast.core.schema import Schema, refuse, require
 from gatecast.models.cells import ACTIVATIONS, CELLS
 from gatecast.models.choices import one_of
 from gatecast.models.decoders import DECODERS, DecoderSettings
@@ -49,10 +48,6 @@ def _positive(penalties: list[float]) -> list[float]:
     if not penalties or min(penalties) <= 0:
         raise ValueError("a list of penalties above 0")
     return penalties
-
-
-def _refused(code: str, message: str) -> PydanticCustomError:
-    return PydanticCustomError(code, "{message}", {"message": message})  # type: ignore[arg-type]
 
 
 Activation = Annotated[str, one_of(ACTIVATIONS)]
@@ -170,32 +165,33 @@ class Recurrent(_Window):
     @model_validator(mode="after")
     def _layers_agree(self) -> Recurrent:
         n = len(self.layer_sizes)
-        if isinstance(self.hidden_size, list) and self.n_layers not in (1, n):
-            what = f"`n_layers` is {self.n_layers}, but must be left out, or {n}: `hidden_size` lists the layers."
-            raise _refused("RANGE", what)
-        if self.dilations and len(self.dilations) != n:
-            what = (
-                f"`dilations` is {self.dilations}, but must be empty,"
-                f" or a list of {n} numbers of steps, one per layer."
-            )
-            raise _refused("RANGE", what)
-        if self.n_origins > self.n_steps:
-            what = (
-                f"`n_origins` is {self.n_origins}, but must be at most `n_steps` ({self.n_steps})."
-            )
-            raise _refused("RANGE", what)
+        require(
+            not isinstance(self.hidden_size, list) or self.n_layers in (1, n),
+            "n_layers",
+            self.n_layers,
+            f"left out, or {n}: `hidden_size` lists the layers",
+        )
+        require(
+            not self.dilations or len(self.dilations) == n,
+            "dilations",
+            self.dilations,
+            f"empty, or a list of {n} numbers of steps, one per layer",
+        )
+        require(
+            self.n_origins <= self.n_steps,
+            "n_origins",
+            self.n_origins,
+            f"at most `n_steps` ({self.n_steps})",
+        )
         return self
 
     @model_validator(mode="after")
     def _cell_has_the_options(self) -> Recurrent:
         for option in CELLS[self.cell].cell_type.without:
             value = getattr(self, option)
-            if value != type(self).model_fields[option].default:
-                what = (
-                    f"`{option}` is {value!r}, but must be left out for `cell: {self.cell}`,"
-                    " whose equations have none."
-                )
-                raise _refused("RANGE", what)
+            usual = type(self).model_fields[option].default
+            rule = f"left out for `cell: {self.cell}`, whose equations have none"
+            require(value == usual, option, value, rule)
         return self
 
     @model_validator(mode="after")
@@ -204,18 +200,18 @@ class Recurrent(_Window):
         if isinstance(self.decoder, Autoregressive) and not is_distribution(self.head):
             names = ", ".join(_name(s) for s in HEADS if is_distribution(s()))
             what = f"`decoder: autoregressive` samples from a distribution, `head: {head}` is none of {names}."
-            raise _refused("COMBINATION", what)
+            raise refuse("COMBINATION", what)
         if isinstance(self.head, Event) and isinstance(self.decoder, Seq2Seq):
             what = (
                 "`head: event` has no value to hand from step to step, as `decoder: seq2seq` does."
             )
-            raise _refused("COMBINATION", what)
+            raise refuse("COMBINATION", what)
         if isinstance(self.head, NegativeBinomial) != (self.normalisation == "mean"):
             what = (
                 "`head: negative_binomial` and `normalisation: mean` need each other; there are"
                 f" `head: {head}` and `normalisation: {self.normalisation}`."
             )
-            raise _refused("COMBINATION", what)
+            raise refuse("COMBINATION", what)
         return self
 
 
@@ -296,7 +292,7 @@ class Ensemble(Schema):
                 "a member forecasts an event that another does not:"
                 " write `head: event` beside `members`, and `event` too if it is not the source's."
             )
-            raise _refused("COMBINATION", what)
+            raise refuse("COMBINATION", what)
         return self
 
 
