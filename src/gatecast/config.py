@@ -4,20 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import Field, field_validator
 
 from gatecast.core.schema import Schema, Text, read, require
 from gatecast.data.config import SourceRecipe
 from gatecast.evaluation.config import BASELINES, PERSISTENCE, Backtest
-from gatecast.models.config import Model, Recurrent
-from gatecast.models.recipe import read_model
 from gatecast.registry.config import Promote, Registry
 from gatecast.schedule.config import Schedule
 from gatecast.scoring.config import Score, Sink
 from gatecast.training.config import Fit
 from gatecast.tuning.config import Search
+
+if TYPE_CHECKING:
+    from gatecast.models.config import Model
 
 
 class Settings(Schema):
@@ -76,10 +77,16 @@ class Settings(Schema):
 
 @dataclass(frozen=True)
 class Group:
-    """A Hydra group: the key that its recipes have in the composed configuration, and what reads them."""
+    """A Hydra group.
+
+    Attributes:
+        package: the key that its recipes have in the composed configuration.
+        schema: gives the schema whose settings ``--help`` lists.
+        read: reads a recipe.
+    """
 
     package: str
-    schema: type
+    schema: Callable[[], type[Schema]]
     read: Callable[..., Any]
 
 
@@ -97,16 +104,25 @@ def _feed(content: Mapping[str, Any], where: str, **names: Any) -> SourceRecipe:
 def _model(
     content: Mapping[str, Any], where: str, overridden: Collection[str] = (), **_: Any
 ) -> Model:
+    # torch stays out of commands that read no model recipe
+    from gatecast.models.recipe import read_model
+
     also = any(key.startswith("model.") for key in overridden)
     return read_model(content, f"{where} and the command line" if also else where)
 
 
+def _recurrent() -> type[Schema]:
+    from gatecast.models.config import Recurrent
+
+    return Recurrent
+
+
 GROUPS = {
-    "source": Group("feed", SourceRecipe, _feed),
-    "model": Group("model", Recurrent, _model),
-    "trainer": Group("fit", Fit, _schema(Fit)),
-    "tune": Group("search", Search, _schema(Search)),
-    "sink": Group("storage", Sink, _schema(Sink)),
+    "source": Group("feed", lambda: SourceRecipe, _feed),
+    "model": Group("model", _recurrent, _model),
+    "trainer": Group("fit", lambda: Fit, _schema(Fit)),
+    "tune": Group("search", lambda: Search, _schema(Search)),
+    "sink": Group("storage", lambda: Sink, _schema(Sink)),
 }
 
 

@@ -93,13 +93,11 @@ def _chosen(group: str, name: str) -> str:
     path = Path("conf", group, f"{name}.yaml")
     text = path.read_text(encoding="utf-8") if path.is_file() else "there is none"
     lines = [f"  {line}" for line in text.splitlines()]
-    rows: list[Row] = []
-    if isinstance(what.schema, type) and issubclass(what.schema, BaseModel):
-        rows = [
-            row
-            for key, field in fields(what.schema).items()
-            for row in _rows(f"{what.package}.{key}", field, _default(field))
-        ]
+    rows = [
+        row
+        for key, field in fields(what.schema()).items()
+        for row in _rows(f"{what.package}.{key}", field, _default(field))
+    ]
     table = _section(
         f"Settings of such a recipe, {what.package}.key=value, and their defaults", rows
     )
