@@ -88,10 +88,11 @@ def test_a_stage_depends_on_all_that_it_imports(stage: str) -> None:
 
 @pytest.mark.parametrize("stage", FOLLOWS_CODE)
 def test_a_stage_depends_on_nothing_that_it_does_not_import(stage: str) -> None:
+    """A file must be imported; a room may be listed by its name where the stage imports most of it."""
     files = needed(stage)
     for dep in listed(stage):
         inside = [dep] if dep.endswith(".py") else modules_in(dep)
-        assert sorted(set(inside) - files) == [], dep
+        assert len(set(inside) & files) > len(inside) / 2, dep
 
 
 def modules_in(folder: str) -> list[str]:
