@@ -114,7 +114,7 @@ def test_a_search_that_is_killed_goes_on_and_its_recipe_is_accepted(project: Any
     ("args", "said"),
     [
         (["model=gru", "+search.space.droput={low: 0, high: 0.5}"], "Did you mean 'dropout'?"),
-        (["model=gru", "search.trials=0"], "ConfigError[RANGE]: conf/tune/default.yaml: `trials`"),
+        (["model=gru", "search.trials=0"], "ConfigError[RANGE]: the command line: `search.trials`"),
         (["model=linear"], "ConfigError[KIND]"),
     ],
 )

@@ -18,7 +18,7 @@ import torch
 
 from gatecast.core.errors import EvaluationError, RegistryError
 from gatecast.core.ledger import Ledger
-from gatecast.data.config import DemoFeed
+from gatecast.data.config import DemoFeed, Task
 from gatecast.data.panel import Panel
 from gatecast.evaluation import event_board
 from gatecast.evaluation.events import EventBacktest, persistence
@@ -171,7 +171,7 @@ def test_a_net_no_better_than_the_sitting_champion_of_events_is_not_promoted(
     ("change", "code"),
     [
         (
-            lambda f: f.model_copy(update={"probability": np.full_like(f.probability, np.nan)}),
+            lambda f: replace(f, probability=np.full_like(f.probability, np.nan)),
             "NAN-FORECAST",
         ),
         (lambda f: f[:-10], "MISSING-FORECAST"),
@@ -245,7 +245,7 @@ def test_inside_an_experiment_nothing_of_events_moves(
 def test_a_reader_of_status_lineage_and_housekeeping_finds_the_champion_of_events(
     send: Send,
 ) -> None:
-    feed = DemoFeed(name="tiny", kind="demo")
+    feed = DemoFeed(name="tiny", kind="demo", task=Task(horizon=24))
     assert "\nevent " not in status.report(feed)
     send(GOOD)
     said = status.report(feed)

@@ -113,9 +113,7 @@ def test_a_forecast_that_lacks_series_promotes_nobody(
 def test_a_champion_that_forecasts_no_number_can_be_replaced_on_demand(
     sits: Any, tiny: Panel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    answer(
-        monkeypatch, 1, lambda f: f.model_copy(update={"values": np.full_like(f.values, np.nan)})
-    )
+    answer(monkeypatch, 1, lambda f: replace(f, values=np.full_like(f.values, np.nan)))
     facts = sits.send(tiny, GOOD, replace_incomparable=True)
     assert (facts["verdict"], facts["champion"]) == (gate.PROMOTE, 2)
     assert "cannot be compared" in facts["reason"]
@@ -237,9 +235,7 @@ def test_twenty_retrainings_with_other_seeds_move_the_alias_at_most_once(
 
 
 def test_an_error_says_what_to_do(sits: Any, tiny: Panel, monkeypatch: pytest.MonkeyPatch) -> None:
-    answer(
-        monkeypatch, 1, lambda f: f.model_copy(update={"values": np.full_like(f.values, np.nan)})
-    )
+    answer(monkeypatch, 1, lambda f: replace(f, values=np.full_like(f.values, np.nan)))
     with pytest.raises(GatecastError) as caught:
         sits.send(tiny, GOOD)
     assert "promote.replace_incomparable" in caught.value.fix

@@ -124,7 +124,7 @@ def test_a_series_that_the_model_cannot_forecast_gets_seasonal_naive_and_says_so
 ) -> None:
     promote(daily_feed)
     broken("s2")
-    done = score(daily_feed, rules(min_success_fraction=0.75))
+    done = score(daily_feed, rules=rules(min_success_fraction=0.75))
     table = read_forecasts("sales")
     mine = table["unique_id"] == "s2"
     assert (done.manifest["fallbacks"], done.manifest["quarantined"]) == (1, 0)
@@ -141,7 +141,7 @@ def test_a_series_in_quarantine_is_listed_and_not_in_the_table(
 ) -> None:
     promote(daily_feed)
     broken("s2")
-    done = score(daily_feed, rules(min_success_fraction=0.75, fallback="quarantine"))
+    done = score(daily_feed, rules=rules(min_success_fraction=0.75, fallback="quarantine"))
     assert set(read_forecasts("sales")["unique_id"]) == {"s0", "s1", "s3"}
     assert (done.manifest["fallbacks"], done.manifest["quarantined"]) == (0, 1)
     assert done.manifest["quarantine"] == [["s2", shards.LEFT_OUT]]
@@ -163,7 +163,7 @@ def test_a_series_that_seasonal_naive_cannot_forecast_either_is_in_quarantine(
             return found
 
     monkeypatch.setattr(shards, "seasonal_naive", lambda *_: OnlyTheFirst())
-    done = score(daily_feed, rules(min_success_fraction=0.5))
+    done = score(daily_feed, rules=rules(min_success_fraction=0.5))
     assert (done.manifest["fallbacks"], done.manifest["quarantined"]) == (1, 1)
     assert done.manifest["quarantine"] == [["s2", shards.NOTHING]]
     assert set(read_forecasts("sales")["unique_id"]) == {"s0", "s1", "s3"}
@@ -175,10 +175,10 @@ def test_too_few_forecasts_of_the_model_itself_publish_nothing(
     promote(daily_feed)
     broken("s2")
     with pytest.raises(ScoringError, match=r"TOO-FEW.*3 of 4 series"):
-        score(daily_feed, rules(min_success_fraction=0.8))
+        score(daily_feed, rules=rules(min_success_fraction=0.8))
     assert store.runs("sales") == []
     assert Ledger().entries(run.KIND, "sales") == []
     (failed,) = Ledger().entries(run.FAILED, "sales")
     assert (failed.facts["fallbacks"], failed.facts["series"]) == (1, 4)
-    assert score(daily_feed, rules(min_success_fraction=0.75)).fresh
+    assert score(daily_feed, rules=rules(min_success_fraction=0.75)).fresh
     assert len(store.runs("sales")) == 1

@@ -45,7 +45,7 @@ PUBLISH = textwrap.dedent("""
     while time.time() < float(begin):
         time.sleep(0.01)
     try:
-        sinks.sink(Sink(kind, address)).publish(manifest["source"], manifest["run_key"], manifest)
+        sinks.sink(Sink(kind=kind, address=address)).publish(manifest["source"], manifest["run_key"], manifest)
     except ScoringError as error:
         sys.exit(str(error))
 """)

@@ -139,7 +139,7 @@ def test_the_closed_form_reports_the_penalty_it_chose(
     workplace: Path, demo_panel: Panel, smoke: Fit
 ) -> None:
     outcome = trainer.train("linear", demo_panel, LINEAR, smoke, seed=1).outcome
-    assert outcome["ridge"] in LINEAR.ridge
+    assert outcome["ridge"] in LINEAR.penalties
     assert 0 < outcome["val_error"] < 1
 
 
