@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from gatecast.core.errors import ScoringError
-from gatecast.data.config import Feed
+from gatecast.data.config import DemoFeed, Task
 from gatecast.reports import lineage, status
 from gatecast.scoring import read_forecasts, sinks, store
 from gatecast.scoring.config import Sink as Recipe
@@ -31,6 +31,8 @@ from tests.servers import execute
 
 ROOT = Path(__file__).resolve().parents[2]
 EVERY = ["parquet", "memory", "file", S3, "duckdb", POSTGRES]
+
+DEMO = DemoFeed(name="demo", kind="demo", task=Task(horizon=24))
 
 
 @pytest.mark.parametrize("recipe", EVERY, indirect=True)
@@ -212,7 +214,7 @@ def test_what_reads_forecasts_reads_them_from_the_sink(
     assert len(read_forecasts("demo", sink=recipe.address)) == 4
     where = sink.where("demo", "k1")
     last = "1 runs; last 2025-03-31T00:00:00: 2 series from 2025-03-30 by v1"
-    assert f"{last} -> {where}\n" in status.report(Feed(name="demo"), recipe=recipe)
+    assert f"{last} -> {where}\n" in status.report(DEMO, recipe=recipe)
     used = {1: f"forecasts {where} are of 2025-03-31"}
     assert lineage.recently_used("demo", 10_000, sink) == used
 
