@@ -373,3 +373,18 @@ def test_the_point_forecast_is_the_median(make_panel: Panels) -> None:
 
 def test_what_one_may_promote_by_is_a_metric_with_a_curve_by_step() -> None:
     assert all(metrics.METRICS[name].by_step for name in config.METRICS)
+
+
+def test_a_batch_does_not_go_back_to_a_series_before_the_last_one(make_panel: Panels) -> None:
+    panel = make_panel({name: np.arange(60.0) for name in "ab"})
+    scales = metrics.scales(panel)
+    scores = Scores(np.array([0, 1]), 3)
+
+    def batch(series: int, origin: int) -> metrics.Batch:
+        windows = Windows(np.array([series]), np.array([origin]))
+        return metrics.Batch(windows, np.ones((1, 3)), np.ones((1, 3, len(QUANTILES))), scales)
+
+    scores.add(batch(series=1, origin=40))
+    scores.add(batch(series=1, origin=43))
+    with pytest.raises(AssertionError, match="order of their series"):
+        scores.add(batch(series=0, origin=40))

@@ -12,8 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from gatecast.core import process
-from gatecast.models import cells, config
-from gatecast.models.cells import FusedLayers, Options
+from gatecast.models import config
+from gatecast.models.cells import base
+from gatecast.models.cells.base import FusedLayers, Options
 from gatecast.models.cells.gru import GRU
 from gatecast.models.cells.lstm import LSTM
 from gatecast.models.cells.rnn import RNN
@@ -134,10 +135,10 @@ def test_the_gates_shown_are_those_of_the_last_layer(cell: str) -> None:
         assert torch.allclose(found[name], value, atol=1e-12), name
 
 
-@pytest.mark.parametrize("name", sorted(set(cells.ACTIVATIONS) & set(NUMPY)))
+@pytest.mark.parametrize("name", sorted(set(base.ACTIVATIONS) & set(NUMPY)))
 def test_an_activation_is_the_function_of_its_name(name: str) -> None:
     x = torch.linspace(-6, 6, 101, dtype=torch.float64)
-    np.testing.assert_allclose(cells.ACTIVATIONS[name](x), NUMPY[name](x.numpy()), atol=1e-12)
+    np.testing.assert_allclose(base.ACTIVATIONS[name](x), NUMPY[name](x.numpy()), atol=1e-12)
 
 
 @pytest.mark.parametrize("layers", [1, 2, 3])
@@ -227,8 +228,8 @@ def test_dropout_of_a_cell_is_one_mask_a_sequence(cell: str, dropout: str) -> No
     net = make(cell, Options("linear", "linear", **{dropout: 0.5})).train()
 
     def watch(
-        from_inputs: Tensor, from_state: Tensor, state: cells.State, norm: nn.Module
-    ) -> cells.State:
+        from_inputs: Tensor, from_state: Tensor, state: base.State, norm: nn.Module
+    ) -> base.State:
         seen.append(from_inputs if dropout == "input_dropout" else from_state)
         return tuple(torch.ones_like(part) for part in state)
 

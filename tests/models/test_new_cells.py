@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from gatecast.core.errors import ConfigError
-from gatecast.models.cells import CELLS, Layers, Options
+from gatecast.models.cells import CELLS
+from gatecast.models.cells.base import Layers, Options
 from gatecast.models.encoders import RecurrentEncoder
 from gatecast.models.forecaster import RecurrentForecaster
 from gatecast.models.inputs import Batch, InputSpec

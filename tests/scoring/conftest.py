@@ -250,7 +250,7 @@ def s3() -> Iterator[str]:
 
 @pytest.fixture
 def recipe(request: pytest.FixtureRequest, tmp_path: Path) -> Recipe:
-    """An empty sink of the kind that the test names."""
+    """An empty sink of the kind that the test names, or a Parquet one in the store that it names."""
     name = f"sink_{uuid4().hex[:12]}"
     if request.param == "s3":
         return Recipe(kind="parquet", address=f"{request.getfixturevalue('s3')}/{name}")
@@ -260,8 +260,11 @@ def recipe(request: pytest.FixtureRequest, tmp_path: Path) -> Recipe:
         return Recipe(kind="postgres", address=f"{database}?options=-csearch_path%3D{name}")
     if request.param == "duckdb":
         return Recipe(kind="duckdb", address=str(tmp_path / f"{name}.duckdb"))
-    addresses = {"memory": f"memory://{name}/f", "file": f"file://{tmp_path}/{name}"}
-    return Recipe(kind="parquet", address=addresses.get(request.param, name))
+    if request.param == "memory":
+        return Recipe(kind="parquet", address=f"memory://{name}/f")
+    if request.param == "file":
+        return Recipe(kind="parquet", address=f"file://{tmp_path}/{name}")
+    return Recipe(kind=request.param, address=name)
 
 
 @pytest.fixture

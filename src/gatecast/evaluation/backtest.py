@@ -45,11 +45,11 @@ class Result:
     """Scores of one predictor.
 
     Attributes:
-        name: of the predictor.
-        pooled: scores by name.
-        scores: what was accumulated.
-        n_windows: how many windows were forecast.
-        seconds: that forecasting took.
+        name: name of the predictor.
+        pooled: scores over all series, by name.
+        scores: the accumulated scores, also by series and by step.
+        n_windows: number of windows forecast.
+        seconds: seconds spent forecasting.
     """
 
     name: str
@@ -103,7 +103,7 @@ def not_finite(
     """NAN-FORECAST, naming the first series and cutoff whose forecast is not finite.
 
     Args:
-        name: of the predictor.
+        name: name of the predictor.
         what: is missing.
         panel, windows: that were forecast.
         broken: (n,) bool, which windows it is about.

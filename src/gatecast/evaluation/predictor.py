@@ -49,7 +49,7 @@ class NetPredictor:
     def on(self, device: str, precision: str = "32-true") -> NetPredictor:
         """This predictor, which from now on computes on a device (``cpu``, ``cuda``) and in a precision.
 
-        ``bf16-mixed`` multiplies matrices in bfloat16, and does the rest as ever.
+        ``bf16-mixed`` multiplies matrices in bfloat16 and computes everything else in float32.
         """
         self.device = torch.device(device)
         self.precision = precision

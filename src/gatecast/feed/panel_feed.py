@@ -13,7 +13,8 @@ from gatecast.data.windows import Windows, gather
 from gatecast.feed.scaling import Scaling
 from gatecast.models.inputs import Batch, InputSpec
 
-_LIMIT = 5.0  # spreads from the mean beyond which a covariate is not believed
+# spreads from the mean at which covariates are clipped
+_LIMIT = 5.0
 
 
 def home_of(device: torch.device, size: int, free: int | None = None) -> torch.device:

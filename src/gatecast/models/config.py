@@ -19,7 +19,8 @@ from pydantic import (
 from pydantic.fields import FieldInfo
 
 from gatecast.core.schema import Schema, refuse, require
-from gatecast.models.cells import ACTIVATIONS, CELLS
+from gatecast.models.cells import CELLS
+from gatecast.models.cells.base import ACTIVATIONS
 from gatecast.models.choices import one_of
 from gatecast.models.decoders import DECODERS, DecoderSettings
 from gatecast.models.decoders.autoregressive import Autoregressive

@@ -14,7 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import dropout, pad
 
-from gatecast.models.cells import CELLS, Layers, Options
+from gatecast.models.cells import CELLS
+from gatecast.models.cells.base import Layers, Options
 from gatecast.models.config import Recurrent
 
 

@@ -96,9 +96,7 @@ def _at_least(name: str, value: float, bound: float, says: str) -> Check:
 
 
 def _origins(evidence: Evidence, rules: Promote) -> Check:
-    says = (
-        f"{evidence.origins:,.0f} matured origins that do not overlap, {rules.min_origins:,} wanted"
-    )
+    says = f"{evidence.origins:,.0f} matured origins that do not overlap, {rules.min_origins:,} required"
     return _at_least("origins", evidence.origins, rules.min_origins, says)
 
 
@@ -106,7 +104,7 @@ def _skill(evidence: Evidence, rules: Promote) -> Check:
     skill = _relative(evidence.challenger, evidence.baseline)
     says = (
         f"{evidence.metric} {evidence.challenger:.4f} against {evidence.against}'s {evidence.baseline:.4f}:"
-        f" skill {skill:.1%}, at least {rules.min_skill:.1%} wanted"
+        f" skill {skill:.1%}, at least {rules.min_skill:.1%} required"
     )
     return _at_least("skill", skill, rules.min_skill, says)
 
@@ -114,13 +112,13 @@ def _skill(evidence: Evidence, rules: Promote) -> Check:
 def coverage(share: float, rules: Promote) -> Check:
     """Of quantiles: the share of values inside the challenger's 95 % interval."""
     low, high = rules.coverage_95
-    says = f"the 95 % interval holds {share:.1%} of the values, {low:.1%} to {high:.1%} wanted"
+    says = f"the 95 % interval holds {share:.1%} of the values, {low:.1%} to {high:.1%} required"
     return Check("coverage_95", share, [low, high], low <= share <= high, says)  # NaN: false
 
 
 def ranks(auroc: float, persistence: float) -> Check:
     """Of events: the challenger ranks them no worse than persistence does."""
-    says = f"auroc {auroc:.4f} against persistence's {persistence:.4f}, at least as much wanted"
+    says = f"auroc {auroc:.4f} against persistence's {persistence:.4f}, at least as much required"
     return _at_least("auroc", auroc, persistence, says)
 
 
@@ -133,7 +131,7 @@ def _gain(evidence: Evidence, paired: PairedComparison, rules: Promote) -> Check
     says = (
         f"{evidence.metric} {evidence.challenger:.4f} against the champion's {paired.champion:.4f}: gain {seen:.1%};"
         f" in {rules.confidence:.0%} of {len(drawn):,} resamples at least {sure:.1%},"
-        f" {rules.margin:.1%} wanted"
+        f" {rules.margin:.1%} required"
     )
     return _at_least("gain", sure, rules.margin, says)
 
@@ -142,7 +140,7 @@ def _segment(metric: str, segment: Segment, rules: Promote) -> Check:
     change = float(gain(segment.challenger, segment.champion))
     says = (
         f"{segment.name} ({segment.series:,} series): {metric} {segment.challenger:.4f} against the"
-        f" champion's {segment.champion:.4f}: {change:+.1%}, no less than {-rules.max_segment_loss:+.1%} wanted"
+        f" champion's {segment.champion:.4f}: {change:+.1%}, no less than {-rules.max_segment_loss:+.1%} required"
     )
     return _at_least(f"segment {segment.name}", change, -rules.max_segment_loss, says)
 

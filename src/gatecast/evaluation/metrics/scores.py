@@ -43,13 +43,16 @@ class Scores:
             if metric.by_step
         }
         self._at_or_below = np.zeros(len(QUANTILES))
+        self._last = -1
 
     def add(self, batch: Batch) -> None:
         """Add a batch. Windows come in the order of their series, within batches and from batch to batch."""
         row = np.searchsorted(self.labels, batch.windows.series)
         start = np.flatnonzero(np.diff(row, prepend=-1))
         which = row[start]
-        assert np.all(np.diff(which) > 0), "windows are not in the order of their series"
+        in_order = which[0] >= self._last and np.all(np.diff(which) > 0)
+        assert in_order, "windows are not in the order of their series"
+        self._last = int(which[-1])
 
         def by_series(values: np.ndarray) -> np.ndarray:
             return np.add.reduceat(values, start, axis=0, dtype=np.float64)  # (s, H)

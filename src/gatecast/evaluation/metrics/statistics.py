@@ -94,7 +94,7 @@ def signed_error(b: Batch) -> np.ndarray:
 
 
 def percentage_error(b: Batch) -> np.ndarray:
-    """200 |y - f| / (|y| + |f|); a forecast of 0 for 0 has none (M4, Makridakis et al. 2020)."""
+    """200 |y - f| / (|y| + |f|), and 0 for a forecast of 0 for 0 (M4, Makridakis et al. 2020)."""
     size = b.size + np.abs(b.point)
     share = np.divide(np.abs(b.error), size, out=np.zeros_like(size), where=size != 0)
     return 200 * share

@@ -15,16 +15,14 @@ To add one: a file with its :class:`~gatecast.models.cells.base.Cell`, and a lin
 
 from __future__ import annotations
 
-from gatecast.models.cells.base import ACTIVATIONS, FusedLayers, Layers, Options, PlainLayers, State
+from gatecast.models.cells.base import Layers
 from gatecast.models.cells.gru import GRU
 from gatecast.models.cells.lstm import LSTM
 from gatecast.models.cells.mingru import MinGRU
 from gatecast.models.cells.rnn import RNN
 from gatecast.models.cells.slstm import SLSTM
 
-__all__ = ["ACTIVATIONS", "CELLS", "FusedLayers", "Layers", "Options", "PlainLayers", "State"]
-
-CELLS: dict[str, type[RNN | LSTM | GRU | MinGRU | SLSTM]] = {
+CELLS: dict[str, type[Layers]] = {
     "rnn": RNN,
     "lstm": LSTM,
     "gru": GRU,

@@ -17,6 +17,8 @@ from gatecast.models.heads.base import Head
 from gatecast.models.inputs import InputSpec
 from gatecast.models.normalisation import Frame, widths
 
+EMBEDDING = 8  # width of the embedding of a step or a patch
+
 
 class SkipSettings(Schema):
     """Settings of a decoder that adds a linear skip of the look-back."""
@@ -91,9 +93,9 @@ class StepLayer(nn.Module):
 
     def __init__(self, n_state: int, n_step: int, horizon: int, n_out: int, dropout: float) -> None:
         super().__init__()
-        self.embedding = nn.Parameter(0.3 * torch.randn(horizon, 8))
+        self.embedding = nn.Parameter(0.3 * torch.randn(horizon, EMBEDDING))
         self.from_state = nn.Linear(n_state, n_state)
-        self.from_embedding = nn.Linear(8, n_state, bias=False)
+        self.from_embedding = nn.Linear(EMBEDDING, n_state, bias=False)
         self.from_step = nn.Linear(n_step, n_state)
         self.dropout = dropout
         self.out = nn.Linear(n_state, n_out)

@@ -9,8 +9,8 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
-from gatecast.models.decoders.base import Decoder, Origins, linear_skip
-from gatecast.models.decoders.sequential import EMBEDDING, SequenceSettings, StepCell
+from gatecast.models.decoders.base import EMBEDDING, Decoder, Origins, linear_skip
+from gatecast.models.decoders.sequential import SequenceSettings, StepCell
 from gatecast.models.heads.base import Head
 from gatecast.models.inputs import InputSpec
 

@@ -14,13 +14,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import dropout as drop
 
-from gatecast.models.cells import CELLS, State
+from gatecast.models.cells import CELLS
+from gatecast.models.cells.base import State
 from gatecast.models.choices import one_of
-from gatecast.models.decoders.base import Decoder, Origins, SkipSettings, linear_skip
+from gatecast.models.decoders.base import EMBEDDING, Decoder, Origins, SkipSettings, linear_skip
 from gatecast.models.heads.base import Head
 from gatecast.models.inputs import InputSpec
 
-EMBEDDING = 8  # width of the embedding of a step or a patch
 LIMIT = 10.0  # normalised units; what is fed back stays within what training has seen
 
 
