@@ -8,7 +8,8 @@
     scores.pooled()["mase"]         # over everything; scores.series() and scores.steps() are tables
 
 A new metric is one entry in ``registry.py``, made of a statistic (``statistics.py``) and an aggregation
-(``aggregations.py``), and one test.
+(``aggregations.py``), and one test. The terminal shows those in ``leaderboard.SHOWN``; those that may decide about a
+promotion are in ``evaluation/config.py``.
 """
 
 from gatecast.evaluation.metrics.registry import METRICS, Metric, owa, skill
