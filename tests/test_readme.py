@@ -18,6 +18,8 @@ PAGES = [README, ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))
 INVENTED = {
     "conf/source/sales.yaml",
     "conf/source/load.yaml",
+    "conf/model/janet.yaml",
+    "conf/model/last.yaml",
     "conf/model/lstm_tuned.yaml",
     "conf/trainer/lstm_tuned.yaml",
     "src/gatecast/data/sources/sqlite.py",
