@@ -58,14 +58,20 @@ def with_new_names(
     Args:
         content: settings.
         where: file for the messages.
-        overridden: settings that the command line has set: each replaces the recipe's, whatever it is called there.
+        overridden: settings that the command line has set: each replaces the recipe's, whatever it is called there (of a
+            range, it replaces what it names: ``high`` alone leaves ``low``).
 
     Raises:
         ConfigError: COMBINATION if a setting is there by both names.
     """
-    content = {k: v for k, v in content.items() if NEW_NAMES.get(k) not in overridden}
+    content = dict(content)
     for old, new in NEW_NAMES.items():
         if old in content and new in content:
+            if new in overridden:
+                before, after = content.pop(old), content[new]
+                if isinstance(before, dict) and isinstance(after, dict):
+                    content[new] = before | after
+                continue
             what = f"{where}: `{old}` is the old name of `{new}`, and both are there."
             raise ConfigError("COMBINATION", what, f"Leave `{old}` out of {where}.")
     new_names = {key: NEW_NAMES[key] for key in content if key in NEW_NAMES}
