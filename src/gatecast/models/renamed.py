@@ -58,8 +58,8 @@ def with_new_names(
     Args:
         content: settings.
         where: file for the messages.
-        overridden: settings that the command line has set: each replaces the recipe's, whatever it is called there (of a
-            range, it replaces what it names: ``high`` alone leaves ``low``).
+        overridden: settings that the command line has set: each replaces the recipe's, whatever it is called there; of a
+            range, it replaces the ends that it names.
 
     Raises:
         ConfigError: COMBINATION if a setting is there by both names.
