@@ -410,6 +410,14 @@ def test_a_mistake_on_the_command_line_stops_the_command_and_names_it(
     assert not (copy / "data").exists()
 
 
+def test_an_empty_params_yaml_is_told_what_to_write(copy: Path, run_ingest: Ingest) -> None:
+    (copy / "params.yaml").write_text("- seed\n")
+    done = run_ingest()
+    assert done.returncode == 2
+    assert "params.yaml holds no settings" in done.stderr
+    assert "Write `variants: [lstm]`" in done.stderr
+
+
 def test_an_unknown_recipe_in_params_yaml_is_refused_with_those_there_are(
     copy: Path, run_ingest: Ingest
 ) -> None:
@@ -460,14 +468,14 @@ def test_a_command_does_its_first_mode_unless_told_otherwise() -> None:
     ("command", "given", "said"),
     [
         ("promote", {"mode": "rolback"}, "Did you mean 'rollback'"),
-        ("score", {"mode": "rollback"}, "none of now, due, backfill"),
-        ("promote", {"mode": "due"}, "none of promote, rollback"),
-        ("promote", {"reason": "worse"}, "`reason` is of `mode=rollback`"),
+        ("score", {"mode": "rollback"}, "one of now, due, backfill"),
+        ("promote", {"mode": "due"}, "one of promote, rollback"),
+        ("promote", {"reason": "worse"}, "`reason` only applies to mode=rollback"),
         ("ingest", {"mode": "due"}, "there is no setting `mode`"),
-        ("score", {"mode": "backfill", "from": "2025-03-01"}, "`to` and `mode=backfill` need"),
-        ("score", {"mode": "backfill", "to": "2025-03-01"}, "`from` and `mode=backfill` need"),
-        ("score", {"to": "2025-03-01"}, "`to` and `mode=backfill` need"),
-        ("score", {"hindcast": True}, "`hindcast` is of `mode=backfill`"),
+        ("score", {"mode": "backfill", "from": "2025-03-01"}, "mode=backfill requires `to`"),
+        ("score", {"mode": "backfill", "to": "2025-03-01"}, "mode=backfill requires `from`"),
+        ("score", {"to": "2025-03-01"}, "`to` requires mode=backfill"),
+        ("score", {"hindcast": True}, "`hindcast` only applies to mode=backfill"),
         ("lineage", {}, "run_key=…, version=… and digest=…"),
         ("lineage", {"version": 1, "digest": "2330"}, "run_key=…, version=… and digest=…"),
     ],

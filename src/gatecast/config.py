@@ -11,6 +11,7 @@ from pydantic import Field, field_validator
 from gatecast.core.schema import Schema, Text, read, require
 from gatecast.data.config import SourceRecipe
 from gatecast.evaluation.config import BASELINES, PERSISTENCE, Backtest
+from gatecast.models.renamed import with_new_names
 from gatecast.registry.config import Promote, Registry
 from gatecast.schedule.config import Schedule
 from gatecast.scoring.config import Score, Sink
@@ -28,10 +29,10 @@ class Settings(Schema):
     """A recipe in conf/source/."""
 
     seed: int = Field(default=1, ge=0)
-    """Of the nets."""
+    """Random seed for training."""
 
     as_of: Text | None = None
-    """Play another day: the feed as it was at this time, e.g. 2025-04-05T23:00."""
+    """Use the feed as of this time, e.g. 2025-04-05T23:00; null: as it is now."""
 
     horizon: int | None = Field(default=None, ge=1)
     """Steps to forecast; null: the source recipe's own."""
@@ -102,13 +103,28 @@ def _feed(content: Mapping[str, Any], where: str, **names: Any) -> SourceRecipe:
 
 
 def _model(
-    content: Mapping[str, Any], where: str, overridden: Collection[str] = (), **_: Any
+    content: Mapping[str, Any], where: str, overridden: Collection[str] = (), package: str = ""
 ) -> Model:
     # torch stays out of commands that read no model recipe
     from gatecast.models.recipe import read_model
 
-    also = any(key.startswith("model.") for key in overridden)
-    return read_model(content, f"{where} and the command line" if also else where)
+    return read_model(content, where, _below(package, overridden))
+
+
+def _search(
+    content: Mapping[str, Any], where: str, overridden: Collection[str] = (), package: str = ""
+) -> Search:
+    space = content.get("space")
+    if isinstance(space, dict):
+        set_there = _below(f"{package}space.", overridden)
+        content = {**content, "space": with_new_names(space, where, set_there)}
+    return read(Search, content, where, overridden=overridden, package=package)
+
+
+def _below(package: str, overridden: Collection[str]) -> set[str]:
+    """Names of the settings in a package that the command line has set, in whole or in part."""
+    own = (key.removeprefix(package) for key in overridden if key.startswith(package))
+    return {key.split(".")[0] for key in own}
 
 
 def _recurrent() -> type[Schema]:
@@ -121,7 +137,7 @@ GROUPS = {
     "source": Group("feed", lambda: SourceRecipe, _feed),
     "model": Group("model", _recurrent, _model),
     "trainer": Group("fit", lambda: Fit, _schema(Fit)),
-    "tune": Group("search", lambda: Search, _schema(Search)),
+    "tune": Group("search", lambda: Search, _search),
     "sink": Group("storage", lambda: Sink, _schema(Sink)),
 }
 

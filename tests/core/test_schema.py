@@ -145,7 +145,7 @@ def test_an_unknown_key_is_refused_with_the_nearest_known_one(
 def test_a_choice_is_refused_with_those_there_are() -> None:
     error = refused({"colour": "gren"})
     assert error.code == "CHOICE"
-    assert "none of red, green. Did you mean 'green'?" in str(error)
+    assert "one of red, green. Did you mean 'green'?" in str(error)
 
 
 def test_settings_that_do_not_go_together_have_a_code_of_their_own() -> None:

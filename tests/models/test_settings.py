@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
+from gatecast.config import GROUPS
 from gatecast.core.errors import ConfigError
 from gatecast.models.config import Ensemble, Linear, Recurrent, flat
 from gatecast.models.decoders.direct import Direct
@@ -195,8 +196,8 @@ def test_layers_that_contradict_each_other_are_refused(settings: dict[str, Any],
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        ({"decoder": "autoregressive"}, "`head: quantile`"),
-        ({"decoder": "autoregressive", "head": "point"}, "`head: point`"),
+        ({"decoder": "autoregressive"}, "`head` is quantile, but must be one of normal"),
+        ({"decoder": "autoregressive", "head": "point"}, "`head` is point, but must be one of"),
         ({"decoder": "seq2seq", "head": "event", "event": {"above": 1.0}}, "`decoder: seq2seq`"),
         ({"head": "negative_binomial"}, "`normalisation: mean`"),
         ({"normalisation": "mean"}, "`head: negative_binomial`"),
@@ -259,7 +260,7 @@ def test_a_default_that_no_member_has_is_refused(defaults: dict[str, Any], code:
         ({"hidden_sise": 8}, "Did you mean 'hidden_size'?"),
         ({"hidden_size": "many"}, "`hidden_size`"),
         ({"n_seeds": 0}, "`n_seeds`"),
-        ({"kind": "ensemble"}, "none of recurrent, linear, logistic"),
+        ({"kind": "ensemble"}, "one of recurrent, linear, logistic"),
         ({"dropout": 2.0}, "`dropout`"),
         ({"n_experts": 4}, "`n_experts` is a setting of `decoder: experts`"),
     ],
@@ -300,3 +301,71 @@ def test_old_names_work_in_members_and_beside_them(capsys: pytest.CaptureFixture
 
 def test_a_setting_by_both_of_its_names_is_refused() -> None:
     assert refused(units=8, hidden_size=8).code == "COMBINATION"
+
+
+def test_an_old_value_of_a_new_name_works_with_a_remark(capsys: pytest.CaptureFixture[str]) -> None:
+    assert read_model({"encoder_input": "window"}, FILE) == recurrent(encoder_input="context")
+    said = capsys.readouterr().out
+    assert "`encoder_input: window` is now `encoder_input: context`" in said
+
+
+def test_a_setting_by_both_names_is_refused() -> None:
+    with pytest.raises(ConfigError, match="both are there") as caught:
+        read_model({"units": 8, "hidden_size": 16}, FILE)
+    assert caught.value.code == "COMBINATION"
+
+
+def test_an_override_replaces_a_setting_that_the_recipe_has_by_its_old_name() -> None:
+    model = read_model({"units": 8, "hidden_size": 16}, FILE, {"hidden_size"})
+    assert model == recurrent(hidden_size=16)
+
+
+WRONG_OVERRIDES = {
+    "a value out of range": {"dropout": 2.0},
+    "a value of a wrong type": {"dropout": "much"},
+    "a value below 1": {"n_layers": 0},
+    "an unknown setting": {"hidden_sise": 8},
+    "an unknown choice of cell": {"cell": "gruu"},
+    "an unknown choice of decoder": {"decoder": "directt"},
+    "a setting of another decoder": {"n_experts": 4},
+    "a setting of the head out of range": {"quantile_weight": -1.0},
+}
+
+
+@pytest.mark.parametrize("wrong", WRONG_OVERRIDES.values(), ids=WRONG_OVERRIDES)
+def test_a_wrong_override_is_blamed_on_the_command_line_alone(wrong: dict[str, Any]) -> None:
+    (key,) = wrong
+    for base in ({}, {"kind": "ensemble", "members": [{"head": "quantile"}]}):
+        with pytest.raises(ConfigError) as caught:
+            read_model(base | {"hidden_size": 8} | wrong, FILE, {key, "hidden_size"})
+        assert "]: the command line: " in str(caught.value)
+        assert f"`model.{key}`" in str(caught.value)
+        assert FILE not in str(caught.value)
+
+
+def test_a_wrong_line_of_a_recipe_is_blamed_on_it_whatever_is_overridden() -> None:
+    with pytest.raises(ConfigError) as caught:
+        read_model({"dropout": 2.0, "hidden_size": 8}, FILE, {"hidden_size"})
+    assert f"{FILE}: `dropout`" in str(caught.value)
+    assert "the command line" not in str(caught.value)
+
+
+def test_a_member_s_own_wrong_setting_is_blamed_on_the_file() -> None:
+    recipe = {"kind": "ensemble", "members": [{"dropout": 2.0}], "dropout": 0.1}
+    with pytest.raises(ConfigError) as caught:
+        read_model(recipe, FILE, {"dropout"})
+    assert f"{FILE}, member 1: `dropout`" in str(caught.value)
+
+
+def test_settings_that_do_not_go_together_are_of_the_file_and_the_command_line() -> None:
+    with pytest.raises(ConfigError) as caught:
+        read_model({"decoder": "autoregressive", "head": "point"}, FILE, {"head"})
+    assert f"{FILE} and the command line" in str(caught.value)
+
+
+def test_an_override_of_one_end_of_a_range_keeps_the_other_end_of_the_old_name() -> None:
+    content = {"space": {"units": {"low": 8, "high": 64}, "hidden_size": {"high": 32}}}
+    key = "search.space.hidden_size.high"
+    search = GROUPS["tune"].read(content, "conf/tune/x.yaml", overridden={key}, package="search.")
+    (size,) = search.space.values()
+    assert (list(search.space), size.low, size.high) == (["hidden_size"], 8, 32)

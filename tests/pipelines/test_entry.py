@@ -71,7 +71,7 @@ def test_a_mistake_on_the_command_line_is_one_coded_paragraph(
     ("command", "args", "said"),
     [
         ("score", ["mode=rollback"], "none of now, due, backfill"),
-        ("score", ["to=2025-03-01"], "`to` and `mode=backfill` need each other"),
+        ("score", ["to=2025-03-01"], "`to` requires mode=backfill"),
         ("serve", [], "`schedule.cron` is null"),
     ],
 )
@@ -181,10 +181,18 @@ def test_an_option_of_another_command_is_refused_with_those_there_are() -> None:
 
 
 def test_a_setting_that_a_recipe_leaves_out_is_overridden_without_a_plus() -> None:
-    done = run("train", "--cfg", "job", "model=lstm", "model.skip=fixed", "+model.seeds=2", "~seed")
+    done = run(
+        "train",
+        "--cfg",
+        "job",
+        "model=lstm",
+        "model.linear_skip=fixed",
+        "+model.n_seeds=2",
+        "~seed",
+    )
     assert done.returncode == 0, done.stderr
     whole = yaml.safe_load(done.stdout)
-    assert whole["model"] | {"skip": "fixed", "seeds": 2} == whole["model"]
+    assert whole["model"] | {"linear_skip": "fixed", "n_seeds": 2} == whole["model"]
     assert "seed" not in whole
 
 
@@ -195,12 +203,42 @@ def test_a_sweep_runs_once_per_value() -> None:
     assert "4 series" in done.stdout
 
 
+def test_an_event_on_the_command_line_takes_the_place_of_the_recipe_s_in_a_sweep_too() -> None:
+    """The recipe of the demo has one above a threshold."""
+    events = "feed.task.event={below: 5},{above: 7}"
+    done = run("ingest", "-m", "check=true", "feed.demo.n_series=3", events)
+    assert done.returncode == 0, done.stderr
+    one = run("ingest", "--cfg", "job", "feed.task.event={below: 5}")
+    assert yaml.safe_load(one.stdout)["feed"]["task"]["event"] == {"below": 5}
+
+
+def test_a_wrong_model_override_is_blamed_on_the_command_line_alone() -> None:
+    done = run("train", "model=lstm", "model.units=many")
+    assert done.returncode == 2
+    assert "remark: the command line: `model.units` is now `model.hidden_size`" in done.stdout
+    assert "ConfigError[RANGE]: the command line: `model.hidden_size` is 'many'" in done.stderr
+    assert "conf/model" not in done.stderr
+
+
+@pytest.mark.parametrize("text", ["", "horizon: 24\n"])
+def test_a_recipe_without_its_package_is_told_which_line_to_write(
+    tmp_path: Path, text: str
+) -> None:
+    shutil.copytree(ROOT / "conf", tmp_path / "conf")
+    shutil.copy(ROOT / "params.yaml", tmp_path)
+    (tmp_path / "conf/source/mine.yaml").write_text(text)
+    done = gatecast("ingest", "source=mine", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "conf/source/mine.yaml sets nothing under `feed`." in done.stderr
+    assert "Put `# @package feed` on its first line" in done.stderr
+
+
 def test_help_works_where_a_setting_is_missing(tmp_path: Path) -> None:
     shutil.copytree(ROOT / "conf", tmp_path / "conf")
     (tmp_path / "params.yaml").write_text("seed: 3\n")
     done = gatecast("train", "--help", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert "seed  whole number  3  Of the nets." in done.stdout
+    assert "seed  whole number  3  Random seed for training." in done.stdout
 
 
 @pytest.mark.parametrize(

@@ -62,8 +62,10 @@ def test_a_version_is_found_by_the_beginning_of_its_digest(
     promote(daily_feed)
     digest = lineage.of_version("sales", 1)["digest"]
     assert lineage.of_digest("sales", digest[:12])["version"] == 1
-    with pytest.raises(RegistryError, match="NO-VERSION"):
+    with pytest.raises(RegistryError, match="NO-VERSION") as caught:
         lineage.of_digest("sales", "f" * 64)
+    assert "Check the digest" in str(caught.value)
+    assert "more of the digest" not in str(caught.value)
     with pytest.raises(RegistryError, match="NO-VERSION"):
         lineage.of_version("sales", 2)
 

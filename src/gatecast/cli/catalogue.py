@@ -11,9 +11,20 @@ if TYPE_CHECKING:
     from gatecast.cli.frame import Command
 
 COMMANDS = (
-    *("ingest", "window", "train", "evaluate", "explain", "promote"),
-    *("score", "serve", "monitor", "report"),
-    *("status", "lineage", "housekeeping", "tune"),
+    "ingest",
+    "window",
+    "train",
+    "evaluate",
+    "explain",
+    "promote",
+    "score",
+    "serve",
+    "monitor",
+    "report",
+    "status",
+    "lineage",
+    "housekeeping",
+    "tune",
 )
 
 

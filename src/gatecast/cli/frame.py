@@ -25,7 +25,7 @@ from gatecast.cli.project import load_params, project, recipes
 from gatecast.cli.words import group_of, override_key, rewritten
 from gatecast.config import GROUPS, Config, Settings
 from gatecast.core.errors import ConfigError, GatecastError, did_you_mean
-from gatecast.core.schema import Schema, known_keys, read
+from gatecast.core.schema import COMMAND_LINE, Schema, known_keys, read
 
 _ENVIRONMENT = {
     "HYDRA_FULL_ERROR": "1",  # errors reach us, and we print them as one paragraph
@@ -36,8 +36,6 @@ _ENVIRONMENT = {
     "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
     "GIT_PYTHON_REFRESH": "quiet",
 }
-
-COMMAND_LINE = "the command line"
 
 
 class NoOptions(Schema):
@@ -194,14 +192,21 @@ def judge(
     for key in rest:
         if key not in settings:
             _refuse_key(key, command, options, settings, on_line=key in named)
+    for group in names:
+        package = GROUPS[group].package
+        # without this line Hydra puts the recipe's settings elsewhere, and the next check would blame params.yaml
+        if not isinstance(content.get(package), dict):
+            raise ConfigError(
+                "VALUE",
+                f"conf/{group}/{names[group]}.yaml sets nothing under `{package}`.",
+                f"Put `# @package {package}` on its first line, and its settings below.",
+            )
     whole = read(Settings, rest, "params.yaml", overridden=overridden)
     found = {}
     for group, what in GROUPS.items():
-        inside = content.get(what.package)
+        inside: Any = content.get(what.package)
         if group in names:
             where = f"conf/{group}/{names[group]}.yaml"
-            if not isinstance(inside, dict):
-                raise ConfigError("VALUE", f"{where}: it holds no settings.", "Write some.")
             inside = inside | ({"name": names[group]} if group == "source" else {})
             paths = {"package": f"{what.package}.", "overridden": overridden}
             found[group] = what.read(inside, where, **paths)

@@ -52,7 +52,11 @@ def load_params() -> Mapping[str, Any]:
             "PARAMS", f"params.yaml cannot be read: {error}", "Correct the line it names."
         ) from None
     if not isinstance(params, dict):
-        raise ConfigError("PARAMS", "params.yaml holds no settings.", "Restore it.")
+        raise ConfigError(
+            "PARAMS",
+            "params.yaml holds no settings.",
+            "Write `variants: [lstm]` and what else you decide, or git checkout params.yaml",
+        )
     return {str(key): value for key, value in params.items()}
 
 

@@ -28,7 +28,8 @@ from gatecast.core.errors import ConfigError, did_you_mean
 class Schema(BaseModel):
     """Base of every typed setting: unknown keys are refused, and so is a value of another type.
 
-    ``"yes"`` is no bool and 3.7 no int, but 1 is a float. A schema's own checks call :func:`require` or :func:`refuse`.
+    ``"yes"`` is not a bool and 3.7 not an int, but 1 is a float. A schema's own checks call :func:`require` or
+    :func:`refuse`.
     """
 
     model_config = ConfigDict(
@@ -49,6 +50,8 @@ Text = Annotated[str, BeforeValidator(_text)]
 """A text that may look like a number, as the id of a series, the name of a column or a digest may."""
 
 S = TypeVar("S", bound=BaseModel)
+
+COMMAND_LINE = "the command line"
 
 _BOUNDS = {
     "greater_than_equal": "{ge} or more",
@@ -110,7 +113,7 @@ def read(
         fault = error.errors(include_url=False)[0]
         key = package + _key(schema, fault)
         if any(f"{key}.".startswith(f"{one}.") for one in overridden):
-            raise explain(schema, fault, "the command line", package) from None
+            raise explain(schema, fault, COMMAND_LINE, package) from None
         raise explain(schema, fault, where, prefix) from None
 
 
@@ -128,7 +131,7 @@ def read_kind(
     """
     kind = content.get("kind", next(iter(kinds)))
     if kind not in kinds:
-        raise _no_choice("kind", kind, list(kinds), where, _way_out("kind", where))
+        raise no_choice("kind", kind, kinds, where)
     return read(kinds[kind], content, where, **names)
 
 
@@ -147,7 +150,7 @@ def explain(schema: type[BaseModel], fault: ErrorDetails, where: str, prefix: st
         )
     if kind == "literal_error":
         names = str(context["expected"]).replace("'", "").replace(" or ", ", ").split(", ")
-        return _no_choice(key, value, names, where, correct)
+        return no_choice(key, value, names, where)
     if kind == "missing":
         return ConfigError("VALUE", f"{where}: `{key}` is missing.", f"Add `{key}` to {where}.")
     if kind in _BOUNDS or kind == "value_error":
@@ -168,13 +171,16 @@ def explain(schema: type[BaseModel], fault: ErrorDetails, where: str, prefix: st
 
 
 def _way_out(key: str, where: str) -> str:
-    return f"Correct `{key}` in {where}." if ".yaml" in where else "Correct the override."
+    if where == COMMAND_LINE:
+        return f"Change `{key}=…` on the command line."
+    return f"Correct `{key}` in {where}."
 
 
-def _no_choice(key: str, value: Any, names: list[str], where: str, fix: str) -> ConfigError:
+def no_choice(key: str, value: Any, names: Collection[str], where: str) -> ConfigError:
+    """The error to raise for a setting that must be one of several names, and is not."""
     near = did_you_mean(str(value), names)
-    what = f"{where}: `{key}` is {value!r}, which is none of {', '.join(names)}.{near}"
-    return ConfigError("CHOICE", what, fix)
+    what = f"{where}: `{key}` is {value!r}, but must be one of {', '.join(names)}.{near}"
+    return ConfigError("CHOICE", what, _way_out(key, where))
 
 
 def _key(schema: type[BaseModel], fault: ErrorDetails) -> str:
@@ -208,7 +214,7 @@ def _holds(annotation: Any, kind: type) -> bool:
 
 
 def known_keys(schema: type[BaseModel], path: list[str]) -> set[str]:
-    """Names of the settings at a place of a schema; empty where that is no schema."""
+    """Names of the settings at a place of a schema; empty where that is not a schema."""
     for part in path:
         field = fields(schema).get(part)
         if field is None:

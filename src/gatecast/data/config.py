@@ -5,25 +5,12 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
 from gatecast.core.schema import Schema, Text, require
-
-
-def one_threshold(event: Any) -> Any:
-    """Check an event: nothing, or one finite threshold, ``above`` or ``below``."""
-    ok = isinstance(event, dict) and (
-        not event
-        or (
-            len(event) == 1
-            and event.keys() <= {"above", "below"}
-            and all(type(v) in (int, float) and abs(v) < float("inf") for v in event.values())
-        )
-    )
-    require(ok, "", event, "one finite threshold: {above: …} or {below: …}")
-    return event
+from gatecast.core.threshold import Threshold
 
 
 class RawFile(Schema):
@@ -111,14 +98,9 @@ class Task(Schema):
     splits: Splits = Splits()
     """Where training ends and where the test begins."""
 
-    event: dict[str, float] = Field(default_factory=dict)
+    event: Threshold = Field(default_factory=dict)
     """What models with ``head: event`` forecast the probability of, in units of the target: ``{above: 150}`` or
     ``{below: …}``."""
-
-    @field_validator("event", mode="before")
-    @classmethod
-    def _event(cls, event: Any) -> Any:
-        return one_threshold(event)
 
 
 class Demo(Schema):

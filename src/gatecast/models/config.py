@@ -19,6 +19,7 @@ from pydantic import (
 from pydantic.fields import FieldInfo
 
 from gatecast.core.schema import Schema, refuse, require
+from gatecast.core.threshold import Threshold
 from gatecast.models.cells import CELLS
 from gatecast.models.cells.base import ACTIVATIONS
 from gatecast.models.choices import one_of
@@ -26,7 +27,6 @@ from gatecast.models.decoders import DECODERS, DecoderSettings
 from gatecast.models.decoders.autoregressive import Autoregressive
 from gatecast.models.decoders.direct import Direct
 from gatecast.models.decoders.seq2seq import Seq2Seq
-from gatecast.models.events import Threshold
 from gatecast.models.heads import HEADS, HeadSettings, is_distribution
 from gatecast.models.heads.event import Event
 from gatecast.models.heads.negative_binomial import NegativeBinomial
@@ -200,7 +200,10 @@ class Recurrent(_Window):
         head = self.head.name
         if isinstance(self.decoder, Autoregressive) and not is_distribution(self.head):
             names = ", ".join(_name(s) for s in HEADS if is_distribution(s()))
-            what = f"`decoder: autoregressive` samples from a distribution, `head: {head}` is none of {names}."
+            what = (
+                "`decoder: autoregressive` samples from a distribution:"
+                f" `head` is {head}, but must be one of {names}."
+            )
             raise refuse("COMBINATION", what)
         if isinstance(self.head, Event) and isinstance(self.decoder, Seq2Seq):
             what = (

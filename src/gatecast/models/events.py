@@ -2,30 +2,11 @@
 
 from __future__ import annotations
 
-import math
-from typing import Annotated, Any
-
 import torch
-from pydantic import BeforeValidator
 from torch import Tensor
 
 from gatecast.models.inputs import InputSpec
 from gatecast.models.normalisation import Frame, to_space
-
-
-def _one_threshold(event: Any) -> Any:
-    """Refuse anything but no event, or one finite threshold."""
-    if event == {}:
-        return event
-    one = isinstance(event, dict) and len(event) == 1 and event.keys() <= {"above", "below"}
-    limits: list[Any] = [*event.values()] if one else [""]
-    if not all(type(limit) in (int, float) and math.isfinite(limit) for limit in limits):
-        raise ValueError("one finite threshold: {above: …} or {below: …}")
-    return event
-
-
-Threshold = Annotated[dict[str, float], BeforeValidator(_one_threshold)]
-"""An event: ``{above: …}`` or ``{below: …}`` in units of the target; empty: none."""
 
 
 def labels(y: Tensor, known: Tensor, event: dict[str, float]) -> tuple[Tensor, Tensor]:

@@ -10,13 +10,15 @@ ensemble, what stands beside ``members`` is a default for each member that has s
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from typing import Any
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
 
 from gatecast.core.errors import ConfigError, did_you_mean
-from gatecast.core.schema import explain
+from gatecast.core.schema import COMMAND_LINE, explain, no_choice
 from gatecast.models.config import (
     KINDS,
     OF_ENSEMBLES,
@@ -32,41 +34,60 @@ from gatecast.models.config import (
 from gatecast.models.renamed import with_new_names
 
 
-def read_model(content: Mapping[str, Any], where: str) -> Model:
+@dataclass(frozen=True)
+class Where:
+    """Where the settings of a recipe come from, for the messages.
+
+    Attributes:
+        file: of the recipe; "…, member 2" in an ensemble.
+        overridden: settings that the command line has set.
+    """
+
+    file: str
+    overridden: frozenset[str] = frozenset()
+
+    def of(self, *keys: str) -> str:
+        """The file, the command line if it has set all of these settings, or both."""
+        names = {COMMAND_LINE if key in self.overridden else self.file for key in keys}
+        return " and ".join(sorted(names, key=COMMAND_LINE.__eq__))
+
+    def key(self, key: str) -> str:
+        """A setting as it is written there."""
+        return f"model.{key}" if key in self.overridden else key
+
+
+def read_model(content: Mapping[str, Any], where: str, overridden: Collection[str] = ()) -> Model:
     """Read a model recipe; the only way to make a :data:`Model`.
 
     Args:
         content: flat settings, as YAML has them.
         where: file for the messages.
+        overridden: settings that the command line has set; a fault in one of them is the command line's.
 
     Raises:
         ConfigError: UNKNOWN-KEY, VALUE, CHOICE, RANGE; COMBINATION for settings that do not go together.
     """
-    content = with_new_names(content, where)
-    kind = _chosen(content, "kind", KINDS, "recurrent", where)
-    return _ensemble(content, where) if kind == "ensemble" else _single(content, where)
+    content = with_new_names(content, where, overridden)
+    place = Where(where, frozenset(overridden))
+    kind = _chosen(content, "kind", KINDS, "recurrent", place)
+    return _ensemble(content, place) if kind == "ensemble" else _single(content, place)
 
 
 def _chosen(
     content: Mapping[str, Any],
     key: str,
-    names: Mapping[str, Any] | tuple[str, ...],
+    names: Collection[str],
     usual: str,
-    where: str,
+    where: Where,
 ) -> str:
     name = content.get(key, usual)
     if name not in tuple(names):
-        raise ConfigError(
-            "CHOICE",
-            f"{where}: `{key}` is {name!r}, which is none of {', '.join(names)}."
-            f"{did_you_mean(str(name), tuple(names))}",
-            f"Correct `{key}` in {where}.",
-        )
+        raise no_choice(where.key(key), name, names, where.of(key))
     return str(name)
 
 
-def _single(content: Mapping[str, Any], where: str) -> Single:
-    """Read a recipe that is no ensemble."""
+def _single(content: Mapping[str, Any], where: Where) -> Single:
+    """Read a recipe that is not an ensemble."""
     kind = _chosen(content, "kind", tuple(SINGLE), "recurrent", where)
     _same_forecast(kind, content, where)
     schema = SINGLE[kind]
@@ -88,17 +109,30 @@ def _single(content: Mapping[str, Any], where: str) -> Single:
     return _validated(schema, nested | parts, where)
 
 
-def _validated(schema: Any, nested: dict[str, Any], where: str) -> Any:
+def _validated(schema: Any, nested: dict[str, Any], where: Where) -> Any:
     try:
         return schema.model_validate(nested)
     except ValidationError as error:
         fault = error.errors(include_url=False)[0]
     # a recipe is flat: the message names the setting alone, not the part that holds it
-    keys = [key for key in fault["loc"] if key in all_fields(nested["kind"])]
-    raise explain(schema, fault | {"loc": tuple(keys[-1:])}, where, "")  # type: ignore[arg-type, operator]
+    keys = [str(key) for key in fault["loc"] if key in all_fields(nested["kind"])][-1:]
+    raise _explained(schema, fault, keys, where)
 
 
-def _same_forecast(kind: str, content: Mapping[str, Any], where: str) -> None:
+def _explained(
+    schema: type[BaseModel], fault: ErrorDetails, keys: list[str], where: Where
+) -> ConfigError:
+    """A fault in a setting, or in how settings go together."""
+    fault = {**fault, "loc": tuple(keys)}
+    named = keys or list(filter(None, [fault.get("ctx", {}).get("key")]))
+    if not named:
+        both = where.overridden and f"{where.file} and {COMMAND_LINE}"
+        return explain(schema, fault, both or where.file, "")
+    prefix = "model." if named[0] in where.overridden else ""
+    return explain(schema, fault, where.of(named[0]), prefix)
+
+
+def _same_forecast(kind: str, content: Mapping[str, Any], where: Where) -> None:
     """A closed form forecasts what it forecasts, whatever ``head`` says."""
     head = content.get("head")
     if (kind, head == "event") == ("linear", True):
@@ -107,10 +141,11 @@ def _same_forecast(kind: str, content: Mapping[str, Any], where: str) -> None:
         what = f"`kind: logistic` forecasts an event, there is `head: {head}`"
     else:
         return
-    raise ConfigError("COMBINATION", f"{where}: {what}.", f"Change one of them in {where}.")
+    at = where.of("kind", "head")
+    raise ConfigError("COMBINATION", f"{at}: {what}.", f"Change one of them in {at}.")
 
 
-def _stray(key: str, kind: str, parts: dict[str, str], where: str) -> ConfigError:
+def _stray(key: str, kind: str, parts: dict[str, str], where: Where) -> ConfigError:
     """A setting that the recipe does not have: of another part, of another kind of model, or of none."""
     owners = [
         (part, name)
@@ -125,36 +160,40 @@ def _stray(key: str, kind: str, parts: dict[str, str], where: str) -> ConfigErro
         known = all_fields(kind)
         return ConfigError(
             "UNKNOWN-KEY",
-            f"{where}: there is no setting `{key}`.{did_you_mean(key, known)}",
+            f"{where.of(key)}: there is no setting `{where.key(key)}`.{did_you_mean(key, known)}",
             f"Known here: {', '.join(sorted(known))}.",
         )
     of = " or ".join(f"`{part}: {name}`" for part, name in owners)
     chosen = {"kind": kind} | parts
     have = ", ".join(f"`{part}: {chosen[part]}`" for part in dict.fromkeys(p for p, _ in owners))
+    at = where.of(key)
     return ConfigError(
         "COMBINATION",
-        f"{where}: `{key}` is a setting of {of}, but there is {have}.",
-        f"Change one of them in {where}.",
+        f"{at}: `{where.key(key)}` is a setting of {of}, but there is {have}.",
+        f"Leave it out of {at}, or choose what has it.",
     )
 
 
-def _ensemble(content: Mapping[str, Any], where: str) -> Ensemble:
+def _ensemble(content: Mapping[str, Any], where: Where) -> Ensemble:
     """Read an ensemble: what stands beside ``members`` is a default for each member that has such a setting."""
     changes = content.get("members")
     if not isinstance(changes, list) or not changes:
         raise ConfigError(
             "RANGE",
-            f"{where}: `members` is {changes!r}, but must be a list of at least one recipe for `kind: ensemble`.",
-            f"Correct `members` in {where}.",
+            f"{where.of('members')}: `members` is {changes!r}, but must be a list of at least one recipe"
+            " for `kind: ensemble`.",
+            f"Correct `members` in {where.of('members')}.",
         )
     defaults = {k: v for k, v in content.items() if k not in ("kind", *OF_ENSEMBLES)}
     unused = set(defaults)
     members = []
     for k, own in enumerate(changes, 1):
-        here = f"{where}, member {k}"
+        file = f"{where.file}, member {k}"
         if not isinstance(own, Mapping):
-            raise ConfigError("VALUE", f"{here}: {own!r} is no recipe.", "Write its settings.")
-        own = with_new_names(own, here)
+            fix = "Write its settings: {cell: lstm}."
+            raise ConfigError("VALUE", f"{file}: {own!r} is not a mapping.", fix)
+        own = with_new_names(own, file)
+        here = Where(file, where.overridden - own.keys())
         kind = _chosen(own, "kind", tuple(SINGLE), "recurrent", here)
         chosen = defaults | own
         for part, choices in PARTS.items():
@@ -172,16 +211,16 @@ def _ensemble(content: Mapping[str, Any], where: str) -> Ensemble:
         if key not in known:
             raise ConfigError(
                 "UNKNOWN-KEY",
-                f"{where}: there is no setting `{key}`.{did_you_mean(key, known)}",
+                f"{where.of(key)}: there is no setting `{where.key(key)}`.{did_you_mean(key, known)}",
                 f"Known here: {', '.join(sorted(known))}.",
             )
         raise ConfigError(
             "COMBINATION",
-            f"{where}: `{key}` beside `members` is a setting of none of them.",
-            f"Leave it out of {where}, or choose a member that has it.",
+            f"{where.of(key)}: `{where.key(key)}` beside `members` is a setting of none of them.",
+            f"Leave it out of {where.of(key)}, or choose a member that has it.",
         )
     try:
         return Ensemble.model_validate({"kind": "ensemble", "members": members})
     except ValidationError as error:
         fault = error.errors(include_url=False)[0]
-    raise explain(Ensemble, fault | {"loc": fault["loc"][-1:]}, where, "")  # type: ignore[arg-type, operator]
+    raise _explained(Ensemble, fault, [str(key) for key in fault["loc"][-1:]], where)

@@ -1,8 +1,11 @@
-"""Names that settings had before: recipes with them work for one more version, packages for good."""
+"""Names that settings had before.
+
+Recipes, spaces of a search and overrides with them work for one more version, packages for good.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from gatecast.core.errors import ConfigError
@@ -40,19 +43,41 @@ def renamed(content: Mapping[str, Any]) -> dict[str, Any]:
     return new
 
 
-def with_new_names(content: Mapping[str, Any], where: str) -> dict[str, Any]:
-    """The settings of a recipe with the names of today, and a printed remark on each that had another.
+def remark(where: str, new_names: Mapping[str, str]) -> None:
+    """Print what settings with old names or values are called now."""
+    if new_names:
+        pairs = ", ".join(f"`{old}` is now `{new}`" for old, new in new_names.items())
+        print(f"remark: {where}: {pairs}; the old names work until the next version", flush=True)
+
+
+def with_new_names(
+    content: Mapping[str, Any], where: str, overridden: Collection[str] = ()
+) -> dict[str, Any]:
+    """The settings of a recipe with the names and values of today, and a printed remark on each that had another.
+
+    Args:
+        content: settings.
+        where: file for the messages.
+        overridden: settings that the command line has set: each replaces the recipe's, whatever it is called there;
+            of a range, it replaces the ends that it names.
 
     Raises:
         ConfigError: COMBINATION if a setting is there by both names.
     """
-    old = [key for key in content if key in NEW_NAMES]
-    for key in old:
-        new = NEW_NAMES[key]
-        if new in content:
-            what = f"{where}: `{key}` is the old name of `{new}`, and both are there."
-            raise ConfigError("COMBINATION", what, f"Leave `{key}` out of {where}.")
-    if old:
-        pairs = ", ".join(f"`{key}` is now `{NEW_NAMES[key]}`" for key in old)
-        print(f"remark: {where}: {pairs}; the old names work until the next version", flush=True)
-    return renamed(content) if old else dict(content)
+    content = dict(content)
+    for old, new in NEW_NAMES.items():
+        if old in content and new in content:
+            if new in overridden:
+                before, after = content.pop(old), content[new]
+                if isinstance(before, dict) and isinstance(after, dict):
+                    content[new] = before | after
+                continue
+            what = f"{where}: `{old}` is the old name of `{new}`, and both are there."
+            raise ConfigError("COMBINATION", what, f"Leave `{old}` out of {where}.")
+    new_names = {key: NEW_NAMES[key] for key in content if key in NEW_NAMES}
+    for key, values in _NEW_VALUES.items():
+        value = content.get(key)
+        if isinstance(value, str) and value in values:
+            new_names[f"{key}: {value}"] = f"{key}: {values[value]}"
+    remark(where, new_names)
+    return renamed(content)

@@ -24,19 +24,19 @@ class Promote(Schema):
     """Bounds of the share of values inside the 95 % interval."""
 
     margin: float = Field(default=0.01, ge=0, lt=1)
-    """Better than the champion by this share of its score …"""
+    """Better than the champion by this share of its score."""
 
     confidence: float = Field(default=0.95, ge=0.5, lt=1)
-    """… with this confidence (one-sided, paired resamples of series and origins)."""
+    """Confidence in that margin (one-sided, paired resamples of series and origins)."""
 
     max_segment_loss: float = Field(default=0.05, ge=0)
     """Most that a segment may lose against the champion."""
 
     min_segment_series: int = Field(default=10, ge=1)
-    """Series in a segment at least."""
+    """Smallest number of series that counts as a segment."""
 
     replace_incomparable: bool = False
-    """Replace a champion that cannot be compared (another horizon, other columns, forecasts that are no number)."""
+    """Replace a champion that cannot be compared (another horizon, other columns, forecasts that are not numbers)."""
 
     @field_validator("coverage_95")
     @classmethod
@@ -53,4 +53,4 @@ class Registry(Schema):
     """Newest versions that stay whole."""
 
     days: int = Field(default=90, ge=1)
-    """And those that forecasts of the last days were written by."""
+    """Versions that wrote forecasts in this many days stay whole, too."""

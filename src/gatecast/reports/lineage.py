@@ -75,10 +75,16 @@ def of_digest(
     name = store.model_name(source, task)
     versions = store.client().search_model_versions(f"name = '{name}'")
     matching = [v for v in versions if v.tags.get("gatecast.digest", "").startswith(digest)]
-    if len(matching) != 1:
+    if not matching:
         raise RegistryError(
             "NO-VERSION",
-            f"{len(matching)} versions of {name} have a package {digest}.",
+            f"no version of {name} has a package whose digest begins with {digest}.",
+            "Check the digest, or give `version=…`; `event=true` looks among models of events.",
+        )
+    if len(matching) > 1:
+        raise RegistryError(
+            "NO-VERSION",
+            f"{len(matching)} versions of {name} have a package whose digest begins with {digest}.",
             "Give more of the digest, or `version=…`.",
         )
     return of_version(source, int(matching[0].version), sink, task)

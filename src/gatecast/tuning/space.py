@@ -74,7 +74,7 @@ class Space:
             if key not in own:
                 raise ConfigError(
                     "UNKNOWN-KEY",
-                    f"{where}: `space.{key}` is no setting that can be searched.{did_you_mean(key, own)}",
+                    f"{where}: `space.{key}` is not a setting that can be searched.{did_you_mean(key, own)}",
                     f"Of a model recipe: {', '.join(_MODEL)}; of a trainer recipe: {', '.join(_FIT)}.",
                 )
         base: dict[str, Any] = {}

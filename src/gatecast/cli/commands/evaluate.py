@@ -38,8 +38,8 @@ def main(config: Config, _: NoOptions) -> None:
         baselines.seasonal_naive(meta.horizon, meta.season_length),
     ]
     loaded = [package.load(folder, digests[name]) for name, folder in folders.items()]
-    asked = [variant for variant in loaded if variant.spec.event]
-    elsewhere = [variant.name for variant in asked]
+    event_models = [variant for variant in loaded if variant.spec.event]
+    event_names = [variant.name for variant in event_models]
     predictors += [variant for variant in loaded if not variant.spec.event]
     results = []
     with backtest_table.opened(REPORTS / "backtest.parquet", backtest) as forecasts:
@@ -51,7 +51,7 @@ def main(config: Config, _: NoOptions) -> None:
                 flush=True,
             )
     table = leaderboard.leaderboard(results, metric)
-    leaderboard.write(REPORTS, results, table, panel, backtest, metric, digests, elsewhere)
+    leaderboard.write(REPORTS, results, table, panel, backtest, metric, digests, event_names)
     plots.error_by_step(results, metric, REPORTS / "error_by_step.png")
     plots.calibration(results, REPORTS / "calibration.png")
     winner = leaderboard.winner(table)
@@ -60,8 +60,8 @@ def main(config: Config, _: NoOptions) -> None:
     for predictor, result in zip(predictors, results, strict=True):
         path = REPORTS / "forecasts" / f"{result.name}.png"
         plots.fans(backtest, predictor, result, chosen, path)
-    events = event_board.compare(panel, asked)
-    event_board.write(REPORTS, events, panel, {name: digests[name] for name in elsewhere})
+    events = event_board.compare(panel, event_models)
+    event_board.write(REPORTS, events, panel, {name: digests[name] for name in event_names})
     with atomic.folder(REPORTS / "cards") as cards:
         for result in results:
             pictures = [REPORTS / "error_by_step.png", REPORTS / "calibration.png"]

@@ -23,13 +23,13 @@ class Options(Schema):
     """Whose lineage, and how it is printed."""
 
     run_key: Text | None = None
-    """Of these forecasts: the key of a run, or its folder."""
+    """Run key or folder."""
 
     version: int | None = Field(default=None, ge=1)
-    """Of this registered version."""
+    """Registered version."""
 
     digest: Text | None = None
-    """Of this package: its digest, or how it begins."""
+    """Digest of a package, or a prefix of it."""
 
     event: bool = False
     """The version, or package, forecasts an event."""

@@ -2,7 +2,7 @@
 
 python pipelines/monitor.py
 python pipelines/monitor.py source=m4_hourly        the competition's test file holds the actuals
-python pipelines/monitor.py as_of=2025-04-12T23:00   play another day
+python pipelines/monitor.py as_of=2025-04-12T23:00   the feed as of this time
 """
 
 from __future__ import annotations

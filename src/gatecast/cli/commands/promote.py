@@ -1,7 +1,8 @@
 """Promote the best variant in the registry if it passes the gate; else say why not.
 
 Variants that forecast an event are compared by themselves, and have a champion of their own.
-mode=rollback makes the previous champion the champion again (reason="…" is noted in the ledger); twice returns.
+mode=rollback makes the previous champion the champion again (reason="…" is noted in the ledger); a second
+rollback undoes it.
 mode=rollback event=true does so with the champion of events.
 """
 
@@ -26,16 +27,16 @@ class Options(Schema):
     """Judge the best variant, or go back to the previous champion."""
 
     reason: Text = ""
-    """Of a rollback: noted in the ledger."""
+    """Why a rollback is made; noted in the ledger."""
 
     event: bool = False
-    """Of a rollback: the champion that forecasts an event."""
+    """Roll back the champion that forecasts an event."""
 
     @model_validator(mode="after")
     def _of_rollback(self) -> Self:
         for key in ("reason", "event"):
             if getattr(self, key) and self.mode != "rollback":
-                what = f"`{key}` is of `mode=rollback`"
+                what = f"`{key}` only applies to mode=rollback"
                 raise refuse("COMBINATION", what, "Add mode=rollback.")
         return self
 

@@ -2,7 +2,7 @@
 
 python pipelines/score.py
 python pipelines/score.py source=m4_hourly
-python pipelines/score.py as_of=2025-04-08T23:00    play another day
+python pipelines/score.py as_of=2025-04-08T23:00    the feed as of this time
 python pipelines/score.py score.workers=8 score.min_success_fraction=0.99
 
 python pipelines/score.py mode=due                  every slot of `schedule` that is due and missing; safe to repeat
@@ -46,11 +46,17 @@ class Options(Schema):
         backfill = self.mode == "backfill"
         for key, value in {"from": self.begin, "to": self.end}.items():
             if (value is None) == backfill:
-                what = f"`{key}` and `mode=backfill` need each other"
+                what = (
+                    f"mode=backfill requires `{key}`"
+                    if backfill
+                    else f"`{key}` requires mode=backfill"
+                )
                 fix = "Write mode=backfill from=2025-03-01 to=2025-03-07."
                 raise refuse("COMBINATION", what, fix)
         if self.hindcast and not backfill:
-            raise refuse("COMBINATION", "`hindcast` is of `mode=backfill`", "Add mode=backfill.")
+            raise refuse(
+                "COMBINATION", "`hindcast` only applies to mode=backfill", "Add mode=backfill."
+            )
         return self
 
 

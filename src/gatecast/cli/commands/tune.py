@@ -4,8 +4,8 @@ python pipelines/tune.py model=lstm
 python pipelines/tune.py model=lstm search.trials=50 search.minutes=60
 python pipelines/tune.py model=gru '+search.space.n_layers={low: 1, high: 3}' '~search.space.context_multiple'
 
-Trials are compared by `promote.metric` on the validation span, the recipe's own values first. The same command goes on
-where it was stopped. What is searched: conf/tune/default.yaml.
+Trials are compared by `promote.metric` on the validation span, the recipe's own values first. Run it again to resume.
+What is searched: conf/tune/default.yaml.
 """
 
 from __future__ import annotations
@@ -64,7 +64,9 @@ def main(config: Config, _: NoOptions) -> None:
             f"tune: {variant} on {meta.source}, study {job.name}, MLflow run {run_id} in {display(store.uri())}"
         )
         for key, value in space.kept.items():
-            print(f"tune: `{key}` stays {value}: it is no single number here; list `choices`")
+            print(
+                f"tune: `{key}` stays {value}: it is not a single number; give `choices` to search it"
+            )
         found = study.tune(job, run_id)
         paths = recipe.write(meta.source, variant, settings.trainer, found)
         picture = REPORTS / f"{variant}.png"

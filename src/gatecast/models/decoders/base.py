@@ -68,7 +68,7 @@ class Decoder(nn.Module):
 
         Args:
             origins: what is known.
-            truth: (B, K, H) targets in normalised n_state, NaN where unknown, which training may show to later steps.
+            truth: (B, K, H) targets in normalised units, NaN where unknown, which training may show to later steps.
 
         Returns:
             (B, K, H, P') parameters of the head.
@@ -76,7 +76,7 @@ class Decoder(nn.Module):
         raise NotImplementedError
 
     def quantiles(self, origins: Origins) -> Tensor:
-        """(B, K, H, Q) in normalised n_state."""
+        """(B, K, H, Q) in normalised units."""
         return self.head.quantiles(self(origins))
 
 

@@ -16,7 +16,8 @@ from torch.nn.functional import softplus
 
 from gatecast.core.errors import ConfigError
 from gatecast.core.schema import Schema
-from gatecast.models.events import Threshold, labels, limit
+from gatecast.core.threshold import Threshold
+from gatecast.models.events import labels, limit
 from gatecast.models.heads.base import Head
 from gatecast.models.inputs import InputSpec
 from gatecast.models.normalisation import Frame
