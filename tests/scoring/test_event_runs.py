@@ -308,15 +308,40 @@ def test_probabilities_are_judged_when_values_arrive(both: Feed) -> None:
     score_all(both, "2024-05-15")  # four of seven days are known
     quantiles, event = monitor.monitor(both)["runs"]
     assert (quantiles["task"], event["task"]) == ("quantile", "event")
-    assert event["scores"]["values"] == 4 * 4
+    scores = event["scores"]
+    assert (scores["values"], scores["brier"], scores["values_of_steps"]) == (0, None, 4 * 4)
     table = read_forecasts("sales", kind="event").query("step <= 4")
     known = pd.read_csv("sales.csv", parse_dates=["ds"])
     table = table.merge(known, on=["unique_id", "ds"]).sort_values(["unique_id", "step"])
     label = (table["y"] > 75).groupby(table["unique_id"]).cummax()
     brier = ((table["probability"] - label) ** 2).mean()
-    assert event["scores"]["brier"] == pytest.approx(brier, abs=1e-5)
-    assert event["scores"]["base_rate"] == pytest.approx(label.mean(), abs=1e-5)
-    assert "Brier score" in monitor.line(json.loads(monitor.REPORT.read_text()))
+    assert scores["brier_of_steps"] == pytest.approx(brier, abs=1e-5)
+    said = monitor.line(json.loads(monitor.REPORT.read_text()))
+    assert "16 of 28 forecasts can be judged, Brier score 0." in said
+    assert "above 75 happened in - of 0 complete horizons" in said
+
+
+def test_events_are_scored_at_the_end_of_complete_horizons(both: Feed) -> None:
+    score_all(both, "2024-05-10")
+    scores = monitor.monitor(both)["runs"][1]["scores"]
+    table = read_forecasts("sales", kind="event")
+    table = table.merge(pd.read_csv("sales.csv", parse_dates=["ds"]), on=["unique_id", "ds"])
+    label = (table["y"] > 75).groupby(table["unique_id"]).any()
+    last = table.query("step == 7").set_index("unique_id")["probability"]
+    assert (scores["values"], scores["values_of_steps"]) == (4, 4 * 7)
+    assert scores["brier"] == pytest.approx(((last - label) ** 2).mean(), abs=1e-5)
+    assert scores["base_rate"] == label.mean()
+
+
+def test_a_value_that_follows_gaps_judges_no_probability(both: Feed) -> None:
+    score_all(both, "2024-05-15")
+    known = pd.read_csv("sales.csv", parse_dates=["ds"])
+    gone = (known["ds"] > "2024-05-15") & ((known["ds"] != "2024-05-18") | (known["y"] > 75))
+    known[~gone].to_csv("sales.csv", index=False)
+    content = monitor.monitor(both)
+    event = content["runs"][1]
+    assert (event["actuals"] > 0, event["scores"]) == (True, None)
+    assert "0 of 28 forecasts can be judged" in monitor.line(content)
 
 
 def test_status_and_lineage_know_runs_of_events(both: Feed) -> None:
