@@ -232,7 +232,7 @@ def publish(
             },
         )
         failpoints.reach("scoring: begin noted")
-        _make_room(spec, sink, before, rules.snapshots)
+        _clean_up(spec, sink, before, rules.snapshots)
         engine = engines.engine(rules, device)
         files = list(_watched(engine(spec, range(spec.shards)), current.n_series))
         failpoints.reach("scoring: parts complete")
@@ -267,7 +267,7 @@ def _waiting(source: str, snapshot: Path) -> Callable[[str], None]:
     return look
 
 
-def _make_room(spec: RunSpec, sink: Sink, published: list[dict[str, Any]], most: int) -> None:
+def _clean_up(spec: RunSpec, sink: Sink, published: list[dict[str, Any]], most: int) -> None:
     """Remove what earlier runs left, before this run writes: runs that never publish must not fill the disk either."""
     keys = {m["run_key"] for m in published}
     shard_files.discard(open_storage(spec.address), keys, lambda key: sink.find(spec.source, key))
