@@ -10,14 +10,16 @@ import time
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from gatecast.cli.commands import score as command
+from gatecast.config import Config, Settings
 from gatecast.core import failpoints
-from gatecast.core.errors import RegistryError, ScoringError
+from gatecast.core.errors import GatecastError, RegistryError, ScoringError
 from gatecast.core.forecast import EventForecast
 from gatecast.core.ledger import Ledger
 from gatecast.data.config import Feed
@@ -456,3 +458,15 @@ def test_a_snapshot_is_marked_as_used_when_the_second_champion_begins(
     score_all(both)
     assert len(ages) == 2
     assert max(ages) < 60
+
+
+@pytest.mark.parametrize("mode", ["now", "due"])
+def test_the_command_draws_the_page_of_what_was_published_before_it_fails(
+    mode: Literal["now", "due"], both: Feed, refused: Callable[..., None]
+) -> None:
+    refused("gatecast-sales-event")
+    settings = Settings(variants=["lstm"], schedule=Schedule(cron="* * * * *"))
+    called = Config(settings, {"source": both, "sink": Recipe()}, {})
+    with pytest.raises(GatecastError, match="SLOTS" if mode == "due" else "DIGEST"):
+        command.main.body(called, command.Options(mode=mode))
+    assert [path.name for path in Path("reports/scoring").glob("*.html")] == ["sales.html"]
