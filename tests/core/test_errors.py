@@ -17,6 +17,13 @@ def test_an_error_prints_its_code_what_happened_and_the_way_out() -> None:
     )
 
 
+def test_the_full_text_of_a_fault_in_the_program_is_its_traceback() -> None:
+    with pytest.raises(KeyError) as caught:
+        {}["task"]
+    assert errors.full_text(caught.value).startswith("Traceback (most recent call last):")
+    assert errors.full_text(ConfigError("RANGE", "too small.")) == "ConfigError[RANGE]: too small."
+
+
 def test_an_error_without_a_way_out_is_one_line() -> None:
     assert str(ConfigError("RANGE", "too small.")) == "ConfigError[RANGE]: too small."
 

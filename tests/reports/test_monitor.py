@@ -87,3 +87,21 @@ def test_actuals_without_stamps_follow_each_series_own_end(
     )
     assert run["scores"]["mase"] == pytest.approx(expected, rel=1e-4)
     assert feed.model_copy(update={"actuals": None}).actuals is None
+
+
+def test_actuals_are_read_by_the_rules_of_the_recipe(
+    daily_feed: Feed, promote: Callable[[Feed], Any]
+) -> None:
+    promote(daily_feed)
+    score(daily_feed)
+    assert isinstance(daily_feed, FileFeed)
+    Path("later.csv").write_text("unique_id,ds,y\ns0,2024-05-20,50\ns0,2024-05-20,60\ns0,never,1\n")
+    rules = {
+        "actuals": RawFile(path="later.csv"),
+        "duplicates": "mean",
+        "bad_rows": "quarantine",
+    }
+    (run,) = monitor.monitor(daily_feed.model_copy(update=rules))["runs"]
+    assert run["actuals"] == 1
+    table = read_forecasts("sales").query("unique_id == 's0' and step == 1")
+    assert run["scores"]["wape"] == pytest.approx(abs(55 - table["gatecast"].item()) / 55, abs=1e-5)

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import sqlite3
+import time
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from gatecast.cli.commands import score as command
+from gatecast.config import Config, Settings
 from gatecast.core import failpoints
-from gatecast.core.errors import RegistryError, ScoringError
+from gatecast.core.errors import GatecastError, RegistryError, ScoringError
 from gatecast.core.forecast import EventForecast
 from gatecast.core.ledger import Ledger
 from gatecast.data.config import Feed
@@ -87,13 +91,29 @@ def broken(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     return make
 
 
+@pytest.fixture
+def refused(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Make no run of some models publishable."""
+    real = run.publish
+
+    def make(*models: str) -> None:
+        def refuse(snapshot: Any, best: Any, *rest: Any) -> Any:
+            if best.model in models:
+                raise RegistryError("DIGEST", f"not the package of {best.model}")
+            return real(snapshot, best, *rest)
+
+        monkeypatch.setattr(run, "publish", refuse)
+
+    return make
+
+
 def keys() -> dict[str, str]:
     return {store.task_of(m): m["run_key"] for m in store.runs("sales")}
 
 
 def test_one_command_publishes_a_run_of_each_task_on_one_snapshot(both: Feed) -> None:
     (quantiles, event), errors = score_all(both)
-    assert errors == []
+    assert errors == {}
     assert "task" not in quantiles.manifest  # as before there were runs of events
     assert (event.manifest["task"], event.manifest["event"]) == ("event", {"above": 75.0})
     assert event.manifest["data_hash"] == quantiles.manifest["data_hash"]
@@ -126,7 +146,7 @@ def test_without_a_champion_of_events_its_table_is_missed_by_name(
 ) -> None:
     promote(daily_feed)
     (done,), errors = score_all(daily_feed)
-    assert errors == []
+    assert errors == {}
     assert done.manifest.keys().isdisjoint({"task", "event"})
     with pytest.raises(ScoringError, match=r"NO-FORECASTS.*kind event(?s:.*)kind='quantile'"):
         read_forecasts("sales", kind="event")
@@ -137,7 +157,7 @@ def test_a_source_whose_only_champion_forecasts_events_is_scored(
 ) -> None:
     promote_event(daily_feed)
     (done,), errors = score_all(daily_feed)
-    assert errors == []
+    assert errors == {}
     assert done.manifest["task"] == "event"
 
 
@@ -148,17 +168,11 @@ def test_without_any_champion_nothing_is_scored(daily_feed: Feed) -> None:
 
 @pytest.mark.parametrize("fails", ["gatecast-sales", "gatecast-sales-event"])
 def test_a_champion_that_fails_does_not_withhold_the_other(
-    fails: str, both: Feed, monkeypatch: pytest.MonkeyPatch
+    fails: str, both: Feed, refused: Callable[..., None]
 ) -> None:
-    real = run.publish
-
-    def refuse(snapshot: Any, best: Any, *rest: Any) -> Any:
-        if best.model == fails:
-            raise RegistryError("DIGEST", "not the package")
-        return real(snapshot, best, *rest)
-
-    monkeypatch.setattr(run, "publish", refuse)
-    (done,), (error,) = score_all(both)
+    refused(fails)
+    (done,), errors = score_all(both)
+    (error,) = errors.values()
     assert done.manifest["model"] != fails
     assert isinstance(error, RegistryError)
 
@@ -184,7 +198,8 @@ def test_too_few_probabilities_publish_nothing_of_events(
     both: Feed, broken: Callable[..., None]
 ) -> None:
     broken("s2")
-    done, (error,) = score_all(both)
+    done, errors = score_all(both)
+    error = errors["event"]
     assert [store.task_of(summary.manifest) for summary in done] == ["quantile"]
     assert "TOO-FEW" in str(error)
     assert "mode=rollback event=true" in str(error)
@@ -268,7 +283,7 @@ def test_a_database_made_before_there_were_events_takes_them(
     score_all(both, "2024-05-15", None, recipe, champions | {"event": None})
     execute(recipe.address, "ALTER TABLE gatecast_forecasts DROP COLUMN event", "SELECT 1")
     (_, done), errors = score_all(both, None, None, recipe, champions)
-    assert errors == []
+    assert errors == {}
     in_files, _ = score_all(both, champions=champions)
     wanted = read_forecasts("sales", in_files[1].manifest["run_key"])
     table = read_forecasts("sales", sink=sink, kind="event")
@@ -308,15 +323,40 @@ def test_probabilities_are_judged_when_values_arrive(both: Feed) -> None:
     score_all(both, "2024-05-15")  # four of seven days are known
     quantiles, event = monitor.monitor(both)["runs"]
     assert (quantiles["task"], event["task"]) == ("quantile", "event")
-    assert event["scores"]["values"] == 4 * 4
+    scores = event["scores"]
+    assert (scores["values"], scores["brier"], scores["values_of_steps"]) == (0, None, 4 * 4)
     table = read_forecasts("sales", kind="event").query("step <= 4")
     known = pd.read_csv("sales.csv", parse_dates=["ds"])
     table = table.merge(known, on=["unique_id", "ds"]).sort_values(["unique_id", "step"])
     label = (table["y"] > 75).groupby(table["unique_id"]).cummax()
     brier = ((table["probability"] - label) ** 2).mean()
-    assert event["scores"]["brier"] == pytest.approx(brier, abs=1e-5)
-    assert event["scores"]["base_rate"] == pytest.approx(label.mean(), abs=1e-5)
-    assert "Brier score" in monitor.line(json.loads(monitor.REPORT.read_text()))
+    assert scores["brier_of_steps"] == pytest.approx(brier, abs=1e-5)
+    said = monitor.line(json.loads(monitor.REPORT.read_text()))
+    assert "16 of 28 forecasts can be judged, Brier score 0." in said
+    assert "above 75 happened in - of 0 complete horizons" in said
+
+
+def test_events_are_scored_at_the_end_of_complete_horizons(both: Feed) -> None:
+    score_all(both, "2024-05-10")
+    scores = monitor.monitor(both)["runs"][1]["scores"]
+    table = read_forecasts("sales", kind="event")
+    table = table.merge(pd.read_csv("sales.csv", parse_dates=["ds"]), on=["unique_id", "ds"])
+    label = (table["y"] > 75).groupby(table["unique_id"]).any()
+    last = table.query("step == 7").set_index("unique_id")["probability"]
+    assert (scores["values"], scores["values_of_steps"]) == (4, 4 * 7)
+    assert scores["brier"] == pytest.approx(((last - label) ** 2).mean(), abs=1e-5)
+    assert scores["base_rate"] == label.mean()
+
+
+def test_a_value_that_follows_gaps_judges_no_probability(both: Feed) -> None:
+    score_all(both, "2024-05-15")
+    known = pd.read_csv("sales.csv", parse_dates=["ds"])
+    gone = (known["ds"] > "2024-05-15") & ((known["ds"] != "2024-05-18") | (known["y"] > 75))
+    known[~gone].to_csv("sales.csv", index=False)
+    content = monitor.monitor(both)
+    event = content["runs"][1]
+    assert (event["actuals"] > 0, event["scores"]) == (True, None)
+    assert "0 of 28 forecasts can be judged" in monitor.line(content)
 
 
 def test_status_and_lineage_know_runs_of_events(both: Feed) -> None:
@@ -338,3 +378,95 @@ def test_a_slot_and_a_backfill_score_both(both: Feed) -> None:
     hindcast = backfill.Span("2024-05-10", "2024-05-11", hindcast=True)
     assert backfill.run_span(hindcast, both, schedule).slots == {backfill.SCORED: 2}
     assert len(store.runs("sales", kind="event")) == len(store.runs("sales", kind="quantile")) == 3
+
+
+DAILY = Schedule(cron="0 6 * * *")
+NOON = pd.Timestamp("2024-05-19 12:00", tz="UTC").to_pydatetime()
+
+
+def test_a_slot_is_noted_without_the_run_of_events_that_failed(
+    both: Feed, refused: Callable[..., None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    refused("gatecast-sales-event")
+    tick = clock.run_due(both, DAILY, NOON)
+    assert tick.run_keys == [keys()["quantile"]]
+    (row,) = tick.done
+    assert (row.facts["failed"], row.facts["run_key"]) == (["event"], keys()["quantile"])
+    assert "not the package of gatecast-sales-event" in capsys.readouterr().err
+    with pytest.raises(ScoringError, match="SLOTS"):
+        tick.check()
+    later = clock.run_due(both, DAILY, NOON)
+    assert (later.done, later.failed) == ([], {})
+
+
+def test_a_slot_without_its_run_of_quantiles_stays_missing_while_that_of_events_is_published(
+    both: Feed, refused: Callable[..., None]
+) -> None:
+    refused("gatecast-sales")
+    tick = clock.run_due(both, DAILY, NOON)
+    assert (tick.done, tick.run_keys) == ([], [keys()["event"]])
+    refused()
+    (row,) = clock.run_due(both, DAILY, NOON).done
+    assert row.facts.keys().isdisjoint({"failed"})
+    assert row.facts["event"]["run_key"] == keys()["event"]
+
+
+def test_all_errors_of_a_slot_are_printed(
+    both: Feed, refused: Callable[..., None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    refused("gatecast-sales", "gatecast-sales-event")
+    tick = clock.run_due(both, DAILY, NOON)
+    said = capsys.readouterr().err
+    assert "not the package of gatecast-sales\n" in said
+    assert "not the package of gatecast-sales-event\n" in said
+    assert (tick.done, tick.run_keys, list(map(len, tick.failed.values()))) == ([], [], [2])
+
+
+def test_a_backfill_publishes_what_it_can_and_carries_the_errors(
+    both: Feed, refused: Callable[..., None]
+) -> None:
+    refused("gatecast-sales-event")
+    span = backfill.Span("2024-05-10", "2024-05-11", hindcast=True)
+    done = backfill.run_span(span, both, DAILY)
+    assert [str(error)[:13] for errors in done.failed.values() for error in errors] == [
+        "RegistryError",
+        "RegistryError",
+    ]
+    assert len(store.runs("sales", kind="quantile")) == 2
+    with pytest.raises(ScoringError, match="SLOTS"):
+        done.check()
+
+
+def test_a_feed_that_cannot_be_read_is_said_once(both: Feed) -> None:
+    Path("sales.csv").write_text("unique_id,ds\n")
+    done, errors = score_all(both)
+    assert (done, list(errors)) == ([], ["quantile"])
+
+
+def test_a_snapshot_is_marked_as_used_when_the_second_champion_begins(
+    both: Feed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, ages = run.publish, []
+
+    def publish(snapshot: Path, *rest: Any) -> Any:
+        ages.append(time.time() - snapshot.stat().st_mtime)
+        summary = real(snapshot, *rest)
+        os.utime(snapshot, (0, 0))  # as if the run had taken hours
+        return summary
+
+    monkeypatch.setattr(run, "publish", publish)
+    score_all(both)
+    assert len(ages) == 2
+    assert max(ages) < 60
+
+
+@pytest.mark.parametrize("mode", ["now", "due"])
+def test_the_command_draws_the_page_of_what_was_published_before_it_fails(
+    mode: Literal["now", "due"], both: Feed, refused: Callable[..., None]
+) -> None:
+    refused("gatecast-sales-event")
+    settings = Settings(variants=["lstm"], schedule=Schedule(cron="* * * * *"))
+    called = Config(settings, {"source": both, "sink": Recipe()}, {})
+    with pytest.raises(GatecastError, match="SLOTS" if mode == "due" else "DIGEST"):
+        command.main.body(called, command.Options(mode=mode))
+    assert [path.name for path in Path("reports/scoring").glob("*.html")] == ["sales.html"]

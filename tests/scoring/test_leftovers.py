@@ -146,3 +146,15 @@ def test_manifests_are_read_of_the_few_folders_that_hold_more_than_they_should()
         wanted = folders[key] if key in ("swept", "old") else [manifest, part]
         assert names(Path("forecasts/demo", key)) == sorted(wanted)
     assert not Path("forecasts/demo/lost").exists()
+
+
+def test_a_damaged_manifest_of_another_run_stops_no_run(
+    daily_feed: Feed, promote: Callable[[Feed], Any]
+) -> None:
+    promote(daily_feed)
+    damaged = Path(score(daily_feed, DAYS[0]).where)
+    (damaged / "manifest.json").write_text("{")
+    (damaged / "part-00000.99.json").write_text("{}")
+    aged(damaged, days=2)
+    assert score(daily_feed, DAYS[1]).fresh
+    assert "part-00000.99.json" in names(damaged)

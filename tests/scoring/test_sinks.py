@@ -301,3 +301,22 @@ def test_a_process_that_holds_a_run_without_end_is_named_not_waited_for_without_
         sleeper.rollback()
     sink.publish("demo", "k2", manifest)
     assert sink.find("demo", "k2") == manifest
+
+
+@pytest.mark.parametrize("recipe", [POSTGRES], indirect=True)
+def test_a_table_that_is_read_while_it_needs_a_column_is_named_with_the_statement(
+    recipe: Recipe, sink: Sink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import psycopg
+
+    publish(sink, "k1")
+    execute(recipe.address, "ALTER TABLE gatecast_forecasts DROP COLUMN event", "SELECT 1")
+    manifest = stage(sink, "k2", event=True)
+    monkeypatch.setattr("gatecast.scoring.sinks.postgres._ALTER", 1)
+    with psycopg.connect(recipe.address.replace("+psycopg", "")) as reader:
+        reader.execute("SELECT count(*) FROM gatecast_forecasts")
+        with pytest.raises(ScoringError, match=r"BUSY.*in use") as caught:
+            sink.publish("demo", "k2", manifest)
+        assert "ALTER TABLE gatecast_forecasts ADD COLUMN" in caught.value.fix
+    sink.publish("demo", "k2", manifest)
+    assert sink.find("demo", "k2") == manifest

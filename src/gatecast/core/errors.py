@@ -11,6 +11,7 @@ The code in brackets never changes its meaning, so that it can be searched for.
 from __future__ import annotations
 
 import difflib
+import traceback
 from collections.abc import Iterable
 
 
@@ -32,6 +33,13 @@ class GatecastError(Exception):
     def __str__(self) -> str:
         head = f"{type(self).__name__}[{self.code}]: {self.what}"
         return f"{head}\n  {self.fix}" if self.fix else head
+
+
+def full_text(error: Exception) -> str:
+    """An error for the terminal: its paragraph if it has a code, else (a fault in the program) the traceback."""
+    if isinstance(error, GatecastError):
+        return str(error)
+    return "".join(traceback.format_exception(error)).rstrip()
 
 
 class ConfigError(GatecastError):

@@ -14,7 +14,7 @@ from gatecast.core.forecast import PROBABILITY, QuantileForecast
 from gatecast.core.numbers import finite
 from gatecast.data import ingest, sources
 from gatecast.data.build_panel import build_panel
-from gatecast.data.config import Feed, FileFeed
+from gatecast.data.config import Covariates, Feed, FileFeed
 from gatecast.data.panel import Panel
 from gatecast.data.sources.files import start_axis
 from gatecast.data.windows import Windows, targets
@@ -79,20 +79,14 @@ def monitor(feed: Feed, as_of: str | None = None, sink: Sink | None = None) -> d
 
 
 def _actuals(feed: Feed, known: pd.DataFrame) -> pd.DataFrame | None:
-    """The recipe's actuals; those of a feed without stamps follow each series' last value."""
+    """The recipe's actuals, read by its rules; those of a feed without stamps follow each series' last value."""
     from gatecast.data import contract
 
     raw = sources.read_actuals(feed)
     if raw is None:
         return None
-    bare = Feed(
-        name=feed.name,
-        frequency=feed.frequency,
-        timezone=feed.timezone,
-        time_format=feed.time_format,
-        time=feed.time,
-        target=feed.target,
-    )
+    # only the values count here, not what they are forecast from
+    bare = feed.model_copy(update={"covariates": Covariates(), "holidays": None})
     rows = contract.check(raw, bare).observations
     if not isinstance(feed, FileFeed) or feed.start is None:
         return rows[["unique_id", "ds", "y"]]
@@ -123,7 +117,9 @@ def _scores(now: Panel, table: pd.DataFrame, run: dict[str, Any]) -> dict[str, A
     out: dict[str, Any] = {"forecasts": len(table), "actuals": arrived, "scores": None}
     if arrived and store.task_of(run) == "event":
         probability = table[PROBABILITY].to_numpy(np.float64).reshape(-1, horizon)[there]
-        out["scores"] = finite(_event_scores(probability, y, run["event"]), 6)
+        scores = _event_scores(probability, y, run["event"])
+        if scores["values_of_steps"]:
+            out["scores"] = finite(scores, 6)
     elif arrived:
         forecast = QuantileForecast(from_table(table, horizon)[there], windows)
         out["scores"] = finite(_quantile_scores(now, forecast, y), 6)
@@ -140,7 +136,10 @@ def _quantile_scores(now: Panel, forecast: QuantileForecast, y: np.ndarray) -> d
 
 
 def _event_scores(p: np.ndarray, y: np.ndarray, event: events.Event) -> dict[str, float]:
-    """Scores by name, of all steps up to each series' newest value: a step that is still to come counts nowhere.
+    """Scores by name, as on the board: of the last step, so of the horizons that are complete.
+
+    ``brier_of_steps`` and ``values_of_steps`` are of all steps up to each series' newest value: a step that is still
+    to come counts nowhere.
 
     Args:
         p: (n, H) probabilities that the event has happened by each step.
@@ -149,7 +148,10 @@ def _event_scores(p: np.ndarray, y: np.ndarray, event: events.Event) -> dict[str
     """
     to_come = np.isnan(y)[:, ::-1].cumprod(1)[:, ::-1] > 0
     label = np.where(to_come, np.nan, events.outcome(y, event))
-    return events.scores(p.ravel(), label.ravel())
+    return events.scores(p[:, -1], label[:, -1]) | {
+        "brier_of_steps": events.brier(p.ravel(), label.ravel()),
+        "values_of_steps": float((~np.isnan(label)).sum()),
+    }
 
 
 def line(content: dict[str, Any]) -> str:
@@ -157,20 +159,22 @@ def line(content: dict[str, Any]) -> str:
     lines = []
     for run in content["runs"]:
         event = run["task"] == "event"
+        s = run["scores"]
+        known = (s["values_of_steps"] if s else 0) if event else run["actuals"]
         text = (
             f"{run['model']} v{run['version']} ({run['variant']}) from {run['cutoff']}:"
-            f" {run['actuals']:,} of {run['forecasts']:,} forecasts {'can be judged' if event else 'have come true'}"
+            f" {known:,.0f} of {run['forecasts']:,} forecasts {'can be judged' if event else 'have come true'}"
         )
-        s = run["scores"]
         if s and event:
             text += (
-                f"; {events.say(run['event'])} happened for {100 * s['base_rate']:.1f} % of them,"
+                f", Brier score {_show(s['brier_of_steps'])}; {events.say(run['event'])} happened in"
+                f" {_percent(s['base_rate'])} of {s['values']:,.0f} complete horizons,"
                 f" Brier score {_show(s['brier'])}, AUROC {_show(s['auroc'])}"
             )
         elif s:
             text += (
                 f"; sMAPE {_show(s['smape'], 2)}, MASE {_show(s['mase'])}, WAPE {_show(s['wape'])},"
-                f" 95 % interval holds {100 * s['coverage_95']:.1f} %"
+                f" 95 % interval holds {_percent(s['coverage_95'])}"
             )
         lines.append(text)
     return "\n".join(lines)
@@ -178,3 +182,7 @@ def line(content: dict[str, Any]) -> str:
 
 def _show(value: float | None, digits: int = 3) -> str:
     return "-" if value is None else f"{value:.{digits}f}"
+
+
+def _percent(share: float | None) -> str:
+    return "-" if share is None else f"{100 * share:.1f} %"

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 import sys
-import traceback
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -16,7 +15,7 @@ from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from gatecast.core import terminal
-from gatecast.core.errors import ConfigError, GatecastError, ScoringError
+from gatecast.core.errors import ConfigError, ScoringError, full_text
 from gatecast.core.forecast import TASKS, Task
 from gatecast.core.ledger import Ledger
 from gatecast.data import calendar, stamps
@@ -54,14 +53,14 @@ class Done:
     Attributes:
         first, last: of its slots.
         slots: their number by outcome.
-        failed: slots that could not be scored.
+        failed: the errors of each slot that a champion, or all, could not score; they have been printed.
     """
 
     kind: str
     first: datetime
     last: datetime
     slots: Counter[str] = field(default_factory=Counter)
-    failed: list[datetime] = field(default_factory=list)
+    failed: dict[datetime, list[Exception]] = field(default_factory=dict)
 
     def text(self) -> str:
         """A line for the terminal."""
@@ -70,6 +69,15 @@ class Done:
         total = self.slots.total() + len(self.failed)
         span = f"{stamp(self.first)} to {stamp(self.last)}"
         return f"{self.kind} of {total:,} slots, {span}: {', '.join(counts)}"
+
+    def check(self) -> None:
+        """Raise SLOTS if a champion, or all, could not score a slot."""
+        if self.failed:
+            raise ScoringError(
+                "SLOTS",
+                f"{self.text()}.",
+                "The lines above say what each of them needs; the same command tries them again.",
+            )
 
 
 def run_span(
@@ -91,7 +99,7 @@ def run_span(
 
     Raises:
         ConfigError: SPAN if there is no slot in it.
-        ScoringError: NO-CHAMPION; SLOTS if slots could not be scored: the same command tries them again.
+        ScoringError: NO-CHAMPION.
         RegistryError: LEDGER, STORE.
     """
     slots = list(past_slots(span, feed, schedule, horizon))
@@ -106,32 +114,27 @@ def run_span(
     zone = clock_zone(feed, schedule)
     with terminal.bar(len(slots), "slot", kind) as bar:
         for slot in slots:
+            errors: list[Exception] = []
             try:
                 champions = models.at(slot)
                 outcome = NOBODY
                 if any(champions.values()):
                     as_of = feed_clock(feed, zone, slot)
-                    runs, errors = run.score_all(feed, as_of, rules, recipe, champions, kind)
-                    if errors:
-                        raise errors[0]
+                    runs, failed = run.score_all(feed, as_of, rules, recipe, champions, kind)
+                    errors += failed.values()
                     outcome = SCORED if any(one.fresh for one in runs) else BEFORE
             # an unforeseen error must not hold up the other slots
             except Exception as error:
-                done.failed.append(slot)
-                known = isinstance(error, GatecastError)
-                text = str(error) if known else traceback.format_exc()
-                bar.write(f"slot {stamp(slot)}: {text}", file=sys.stderr)
+                errors.append(error)
+            for one in errors:
+                bar.write(f"slot {stamp(slot)}: {full_text(one)}", file=sys.stderr)
+            if errors:
+                done.failed[slot] = errors
             else:
                 done.slots[outcome] += 1
                 if outcome == NOBODY:
                     bar.write(f"slot {stamp(slot)}: no model was champion then; left out")
             bar.update()
-    if done.failed:
-        raise ScoringError(
-            "SLOTS",
-            f"{done.text()}.",
-            "The lines above say what each of them needs; the same command tries them again.",
-        )
     return done
 
 

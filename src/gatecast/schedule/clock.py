@@ -10,20 +10,22 @@ leaves the slot missing. The next call scores it again, which is a no-op where t
 from __future__ import annotations
 
 import sys
-import traceback
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gatecast.core import failpoints
 from gatecast.core import ledger as ledgers
-from gatecast.core.errors import GatecastError, RegistryError, ScoringError
+from gatecast.core.errors import RegistryError, ScoringError, full_text
 from gatecast.core.ledger import Entry, Ledger, who
 from gatecast.data.config import Feed
 from gatecast.schedule.config import Schedule
 from gatecast.schedule.slots import Timetable, stamp
 from gatecast.scoring.config import Score, Sink
+
+if TYPE_CHECKING:
+    from gatecast.scoring.run import Summary
 
 # Kinds of ledger rows.
 SLOT, MISSED = "slot", "slots-missed"
@@ -39,17 +41,15 @@ class Tick:
         done: ledger rows of the slots that were scored.
         busy: who scores, if another process does; None otherwise.
         next: the next slot.
+        run_keys: of the runs of the newest slot of which one was published.
+        failed: the errors of each slot that a champion, or all, could not score; they have been printed.
     """
 
     done: list[Entry]
     busy: str | None
     next: datetime
-
-    @property
-    def run_keys(self) -> list[str]:
-        """Keys of the runs of the newest slot that was scored."""
-        facts = self.done[-1].facts if self.done else {}
-        return [run["run_key"] for run in (facts, facts.get("event", {})) if "run_key" in run]
+    run_keys: list[str] = field(default_factory=list)
+    failed: dict[datetime, list[Exception]] = field(default_factory=dict)
 
     def text(self) -> str:
         """A line for the terminal."""
@@ -57,6 +57,18 @@ class Tick:
             return f"{self.busy.rstrip('.')}; nothing to do here"
         done = f"{len(self.done)} slots scored" if self.done else "nothing was due"
         return f"{done}; the next slot is {stamp(self.next)}"
+
+    def check(self) -> None:
+        """Raise SLOTS if a champion, or all, could not score a slot."""
+        slots = list(self.failed)
+        if slots:
+            raise ScoringError(
+                "SLOTS",
+                f"{len(slots)} slots could not be scored, or not by every champion: {', '.join(map(stamp, slots[:5]))}"
+                f"{' …' if len(slots) > 5 else ''}.",
+                "The lines above say what each of them needs. `mode=due` tries again those that are not noted, as long"
+                " as schedule.catchup and schedule.window allow; `mode=backfill` scores what is missing later.",
+            )
 
 
 def due(table: Timetable, schedule: Schedule, ledger: Ledger, now: datetime) -> list[datetime]:
@@ -101,7 +113,6 @@ def run_due(
 
     Raises:
         ConfigError: SCHEDULE if there is no schedule.
-        ScoringError: SLOTS if a slot could not be scored: it stays missing, and the next call tries it again.
         RegistryError: LEASE if another call took longer than the window (``overlap: queue``); LEDGER.
     """
     table, ledger = Timetable.of(feed, schedule), Ledger()
@@ -120,25 +131,18 @@ def run_due(
         moment = now or datetime.now(UTC)
         settled = (moment - span(schedule)).replace(second=0, microsecond=0)
         _record_missed(table, ledger, settled)
-        done, failed = [], []
+        tick = Tick([], None, table.after(moment))
         for slot in due(table, schedule, ledger, moment):
             try:
-                done.append(_score(table, ledger, slot, settled, rules, recipe))
+                errors = _score(tick, table, ledger, slot, settled, rules, recipe)
             # an unforeseen error must not hold up the other slots
             except Exception as error:
-                failed.append(slot)
-                known = isinstance(error, GatecastError)
-                text = str(error) if known else traceback.format_exc()
-                print(f"slot {stamp(slot)}: {text}", file=sys.stderr)
-    if failed:
-        raise ScoringError(
-            "SLOTS",
-            f"{len(failed)} of {len(failed) + len(done)} slots could not be scored:"
-            f" {', '.join(map(stamp, failed[:5]))}{' …' if len(failed) > 5 else ''}.",
-            "The lines above say what each of them needs. `mode=due` tries again, as long as schedule.catchup and"
-            " schedule.window allow; `mode=backfill` scores them later.",
-        )
-    return Tick(done, None, table.after(moment))
+                errors = [error]
+            if errors:
+                tick.failed[slot] = errors
+            for one in errors:
+                print(f"slot {stamp(slot)}: {full_text(one)}", file=sys.stderr)
+    return tick
 
 
 def standing(feed: Feed, schedule: Schedule) -> str:
@@ -166,21 +170,28 @@ def standing(feed: Feed, schedule: Schedule) -> str:
 
 
 def _score(
+    tick: Tick,
     table: Timetable,
     ledger: Ledger,
     slot: datetime,
     settled: datetime,
     rules: Score | None,
     recipe: Sink | None,
-) -> Entry:
-    """Score one slot with every champion, and note it once all their runs are published."""
-    from gatecast.evaluation.events import say
-    from gatecast.scoring import run, store
+) -> list[Exception]:
+    """Score one slot with every champion, add to the tick what was done, and return the errors.
+
+    The slot is noted unless the run of quantiles fails, or that of events where it is the only one: a champion of
+    events that fails for good must not keep the slot missing for good.
+    """
+    from gatecast.scoring import run
 
     as_of = table.as_of(slot)
     runs, errors = run.score_all(table.feed, as_of, rules, recipe)
-    if errors:
-        raise errors[0]
+    if runs:
+        tick.run_keys[:] = [summary.manifest["run_key"] for summary in runs]
+    _say(slot, runs)
+    if not runs or "quantile" in errors:
+        return list(errors.values())
     failpoints.reach("clock: slot scored")
     manifest, *others = [summary.manifest for summary in runs]
     facts: dict[str, Any] = {
@@ -195,10 +206,21 @@ def _score(
     }
     if others:  # the run of events, beside that of quantiles
         facts["event"] = {name: others[0][name] for name in ("run_key", "version")}
+    if errors:
+        facts["failed"] = list(errors)
     key = table.key(slot)
     entry = ledger.append(SLOT, table.feed.name, facts, key=key) or ledger.find(key)
     assert entry is not None
+    tick.done.append(entry)
     failpoints.reach("clock: slot noted")
+    return list(errors.values())
+
+
+def _say(slot: datetime, runs: list[Summary]) -> None:
+    """Print one line per run of a slot."""
+    from gatecast.evaluation.events import say
+    from gatecast.scoring import store
+
     for summary in runs:
         made = summary.manifest
         again = "" if summary.fresh else ", which was published before"
@@ -207,7 +229,6 @@ def _score(
             f"slot {stamp(slot)}: {made['series']:,} series from {made['cutoff']} by"
             f" v{made['version']}{event} -> run {made['run_key']}{again}"
         )
-    return entry
 
 
 def _record_missed(table: Timetable, ledger: Ledger, settled: datetime) -> None:

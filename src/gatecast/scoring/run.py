@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from gatecast.core import failpoints, terminal
-from gatecast.core.errors import ScoringError
+from gatecast.core.errors import IngestError, ScoringError
 from gatecast.core.forecast import TASKS, Task
 from gatecast.core.ledger import Ledger
 from gatecast.core.version import __version__
@@ -88,7 +88,7 @@ def score_all(
     recipe: Recipe | None = None,
     champions: Mapping[Task, Champion | None] | None = None,
     kind: str = "live",
-) -> tuple[list[Summary], list[Exception]]:
+) -> tuple[list[Summary], dict[Task, Exception]]:
     """Score every series of a feed with each of its champions, of quantiles and of events, on the same snapshot.
 
     Args:
@@ -96,7 +96,7 @@ def score_all(
         champions: the versions that score; None: the champions of now.
 
     Returns:
-        The runs, of quantiles first, and the errors of champions whose run was not published: one that fails does not
+        The runs, of quantiles first, and the errors of tasks whose run was not published: one that fails does not
         withhold the other.
 
     Raises:
@@ -104,14 +104,21 @@ def score_all(
     """
     scorer = _Scorer(feed, as_of, rules, recipe, kind)
     done: list[Summary] = []
-    errors: list[Exception] = []
+    errors: dict[Task, Exception] = {}
     for task in TASKS:
         try:
-            best = registry.champion(feed.name, task=task) if champions is None else champions[task]
+            best = (
+                registry.champion(feed.name, task=task)
+                if champions is None
+                else champions.get(task)
+            )
             if best is not None:
                 done.append(scorer.score(best))
         except Exception as error:
-            errors.append(error)
+            errors[task] = error
+            # the feed is at fault: the next champion would say the same
+            if isinstance(error, IngestError):
+                break
     if not done and not errors:
         raise no_champion(feed.name)
     return done, errors
@@ -147,12 +154,19 @@ class _Scorer:
     def score(self, best: Champion) -> Summary:
         start = time.perf_counter()
         failpoints.reach("scoring: champion resolved")
+        snapshot = self._snapshot(best)
+        failpoints.reach("scoring: snapshot written")
+        return publish(snapshot, best, self.asked, start, self.rules, self.recipe)
+
+    def _snapshot(self, best: Champion) -> Path:
+        """The snapshot that a champion scores; marked as used, for the run before may have taken hours."""
         meta = best.predictor.meta
         size = meta.horizon, meta.season_length
-        if size not in self.snapshots:
+        if size in self.snapshots:
+            snapshots.touch(self.snapshots[size])
+        else:
             self.snapshots[size] = snapshots.take(self.feed, best, self.as_of)
-        failpoints.reach("scoring: snapshot written")
-        return publish(self.snapshots[size], best, self.asked, start, self.rules, self.recipe)
+        return self.snapshots[size]
 
 
 def publish(
@@ -232,7 +246,7 @@ def publish(
             },
         )
         failpoints.reach("scoring: begin noted")
-        _make_room(spec, sink, before, rules.snapshots)
+        _clean_up(spec, sink, before, rules.snapshots)
         engine = engines.engine(rules, device)
         files = list(_watched(engine(spec, range(spec.shards)), current.n_series))
         failpoints.reach("scoring: parts complete")
@@ -267,7 +281,7 @@ def _waiting(source: str, snapshot: Path) -> Callable[[str], None]:
     return look
 
 
-def _make_room(spec: RunSpec, sink: Sink, published: list[dict[str, Any]], most: int) -> None:
+def _clean_up(spec: RunSpec, sink: Sink, published: list[dict[str, Any]], most: int) -> None:
     """Remove what earlier runs left, before this run writes: runs that never publish must not fill the disk either."""
     keys = {m["run_key"] for m in published}
     shard_files.discard(open_storage(spec.address), keys, lambda key: sink.find(spec.source, key))

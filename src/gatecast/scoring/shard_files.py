@@ -83,15 +83,15 @@ def write(where: Storage, table: pa.Table, name: str) -> dict[str, Any]:
     """
     out = pa.BufferOutputStream()
     values = {*QuantileForecast.columns, *EventForecast.columns}
-    repeated = [name for name in table.column_names if name not in values]
-    split = {name: "BYTE_STREAM_SPLIT" for name in table.column_names if name not in repeated}
+    labels = [name for name in table.column_names if name not in values]
+    split = {name: "BYTE_STREAM_SPLIT" for name in table.column_names if name not in labels}
     pq.write_table(
         table,
         out,
         compression="snappy",
-        use_dictionary=repeated,
+        use_dictionary=labels,
         column_encoding=split,
-        write_statistics=repeated,
+        write_statistics=labels,
     )
     data = memoryview(out.getvalue())
     try:
@@ -147,7 +147,8 @@ def discard(
     if not isinstance(where, Folder):
         return
     for folder in where.path.parent.glob("*"):
-        with suppress(OSError):
+        # a damaged manifest of another run is no reason not to begin this one
+        with suppress(OSError, ScoringError):
             old = time.time() - folder.stat().st_mtime > _MONTH
             if folder == where.path or (old and folder.name in published):
                 continue

@@ -22,7 +22,7 @@ from pydantic import Field, model_validator
 
 from gatecast.cli.frame import command
 from gatecast.config import Config
-from gatecast.core.errors import ConfigError
+from gatecast.core.errors import ConfigError, full_text
 from gatecast.core.schema import Schema, Text, refuse
 
 
@@ -82,12 +82,14 @@ def main(config: Config, options: Options) -> None:
 
             for key in tick.run_keys:
                 print(page.after(feed.name, key, storage, rules.show))
+        tick.check()
     elif options.mode == "backfill":
         from gatecast.schedule import backfill
 
         span = backfill.Span(str(options.begin), str(options.end), options.hindcast)
         done = backfill.run_span(span, feed, schedule, settings.horizon, rules, storage)
         print(f"score: {done.text()}")
+        done.check()
     else:
         from gatecast.reports import page
         from gatecast.reports import scoring as report
@@ -98,7 +100,8 @@ def main(config: Config, options: Options) -> None:
             print(report.text(scored, settings.horizon))
             if scored.fresh:
                 print(page.after(feed.name, scored.manifest["run_key"], storage, rules.show))
-        for error in errors[1:]:
-            print(f"\n{error}", file=sys.stderr)
         if errors:
-            raise errors[0]
+            first, *others = errors.values()
+            for error in others:
+                print(f"\n{full_text(error)}", file=sys.stderr)
+            raise first

@@ -1,7 +1,7 @@
 """Sinks: where forecasts are published. What is published is whole, and never changes.
 
     sink = sinks.sink(recipe)
-    sink.shard_address(source, key)                 # workers write its shard files there
+    sink.shard_address(source, key)         # workers write its shard files there
     sink.publish(source, key, manifest)     # one atomic step: the run is visible
     sink.read(manifest)                     # its table
 

@@ -48,7 +48,8 @@ COLUMNS: dict[str, pa.DataType] = {  # of a shard file; times have the source's 
     "data_hash": TEXT,
     "run_key": TEXT,
     "scored_at": INSTANT,
-    "event": TEXT,  # of runs of events: which
+    # Which event the probabilities are of; null in runs of quantiles.
+    "event": TEXT,
 }
 _LATER = ("event",)  # columns that tables of earlier versions lack; added when a run has them
 _SQL = {
@@ -93,7 +94,8 @@ class DatabaseSink(ABC):
     """A sink whose runs are rows; see the module's docstring."""
 
     indexes: tuple[str, ...] = ()  # statements that make them
-    alone: str | None = None  # the statement after which only this transaction makes tables
+    # A statement that locks the creation of tables until the transaction ends; None: not needed.
+    creation_lock: str | None = None
 
     @abstractmethod
     def begin(self, write: bool = False) -> AbstractContextManager[Database]:
@@ -114,6 +116,14 @@ class DatabaseSink(ABC):
     def returned(self, text: str) -> str:
         """A text that was stored, as it was before."""
         return text
+
+    def add_column(self, database: Database, statement: str) -> None:
+        """Run the statement that adds a column to a table of an earlier version.
+
+        Raises:
+            ScoringError: BUSY if others use the table.
+        """
+        database.rows(statement)
 
     def shard_address(self, source: str, key: str) -> str:
         return str(STAGED / source / key)
@@ -198,14 +208,15 @@ class DatabaseSink(ABC):
             ScoringError: SCHEMA.
         """
         missing = [table for table in TABLES if not _columns(database, table)]
-        if missing and self.alone:
-            database.rows(self.alone)
+        if missing and self.creation_lock:
+            database.rows(self.creation_lock)
         for table, wanted in TABLES.items():
             if found := _columns(database, table):
                 self._same(table, found)
                 for name in (n for n in _LATER if n in wanted and n in manifest and n not in found):
-                    database.rows(
-                        f"ALTER TABLE {table} ADD COLUMN IF NOT EXISTS {name} {wanted[name]}"
+                    self.add_column(
+                        database,
+                        f"ALTER TABLE {table} ADD COLUMN IF NOT EXISTS {name} {wanted[name]}",
                     )
             else:
                 database.rows(_definition(table, wanted))

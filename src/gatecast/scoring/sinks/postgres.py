@@ -20,12 +20,22 @@ import pyarrow.csv as csv
 
 from gatecast.core.errors import ScoringError
 from gatecast.scoring import shard_files
-from gatecast.scoring.sinks.database import COLUMNS, FORECASTS, INSTANT, RUNS, TEXT, DatabaseSink
+from gatecast.scoring.sinks.database import (
+    COLUMNS,
+    FORECASTS,
+    INSTANT,
+    RUNS,
+    TEXT,
+    Database,
+    DatabaseSink,
+)
 
 if TYPE_CHECKING:
     import psycopg
 
 PATIENCE = 600  # seconds to wait for another process that is loading the same run
+# Seconds to wait for readers of a table that gets a new column: while this process waits, so do all that come later.
+_ALTER = 10
 _CONNECT = 10  # seconds to wait for the server
 _SETTINGS = (
     "SET LOCAL TimeZone = 'UTC'; SET LOCAL DateStyle = 'ISO'; SET LOCAL lock_timeout = '{}s'"
@@ -45,7 +55,7 @@ class PostgresSink(DatabaseSink):
         f"CREATE UNIQUE INDEX IF NOT EXISTS {FORECASTS}_key ON {FORECASTS}"
         " (source, run_key, (CAST(md5(unique_id) AS uuid)), step)",
     )
-    alone = "SELECT pg_advisory_xact_lock(hashtext('gatecast tables'))"
+    creation_lock = "SELECT pg_advisory_xact_lock(hashtext('gatecast tables'))"
 
     def __init__(self, address: str) -> None:
         self.address = address.replace("postgresql+psycopg://", "postgresql://", 1)
@@ -62,6 +72,21 @@ class PostgresSink(DatabaseSink):
 
     def returned(self, text: str) -> str:
         return _returned(text)
+
+    def add_column(self, database: Database, statement: str) -> None:
+        import psycopg
+
+        database.rows(f"SET LOCAL lock_timeout = '{_ALTER}s'")
+        try:
+            database.rows(statement)
+        except psycopg.errors.LockNotAvailable:
+            what = (
+                f"a table in {self.name()} needs a new column, but has been in use for {_ALTER} seconds."
+                " Nothing was published."
+            )
+            fix = f"End what reads it (SELECT * FROM pg_stat_activity) and score again, or run by hand: {statement};"
+            raise ScoringError("BUSY", what, fix) from None
+        database.rows(f"SET LOCAL lock_timeout = '{PATIENCE}s'")
 
     @contextmanager
     def begin(self, write: bool = False) -> Iterator[_Transaction]:
