@@ -70,7 +70,7 @@ def test_a_mistake_on_the_command_line_is_one_coded_paragraph(
 @pytest.mark.parametrize(
     ("command", "args", "said"),
     [
-        ("score", ["mode=rollback"], "none of now, due, backfill"),
+        ("score", ["mode=rollback"], "one of now, due, backfill"),
         ("score", ["to=2025-03-01"], "`to` requires mode=backfill"),
         ("serve", [], "`schedule.cron` is null"),
     ],
