@@ -205,6 +205,13 @@ def test_a_source_with_a_time_zone_answers_in_that_zone(make_panel: Panels) -> N
     pd.testing.assert_frame_equal(found, expected, rtol=1e-4)
 
 
+def test_ids_may_be_numbers_as_in_a_feed(make_panel: Panels) -> None:
+    panel = make_panel({"7": np.arange(20.0)}, horizon=2)
+    ds = pd.date_range("2025-01-01", periods=5, freq=panel.meta.frequency)
+    read = panel_of(pd.DataFrame({"unique_id": 7, "ds": ds, "y": np.arange(5.0)}), panel.meta)
+    assert list(read.ids) == ["7"]
+
+
 def test_a_missing_column_is_named(demo_panel: Panel, demo_frame: pd.DataFrame) -> None:
     with pytest.raises(IngestError, match=r"COLUMN-MISSING.*'temperature'.*mean 'temprature'"):
         panel_of(demo_frame.rename(columns={"temperature": "temprature"}), demo_panel.meta)

@@ -122,9 +122,15 @@ def command(
 
 @contextmanager
 def report_errors() -> Iterator[None]:
-    """Print an error that has a code as one paragraph, and end with 2; with 130 after Ctrl-C."""
+    """Print an error that has a code as one paragraph, and end with 2; with 130 after Ctrl-C.
+
+    Ends quietly where the reader of the output has gone (``| head``).
+    """
     try:
         yield
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(141) from None
     except GatecastError as error:
         print(f"\n{error}", file=sys.stderr)
         raise SystemExit(2) from None
@@ -141,7 +147,8 @@ def _run(command: Command, root: Path) -> None:
     from omegaconf import DictConfig, OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
-    failed: list[GatecastError] = []  # raised outside Hydra, which would print a line of its own
+    # raised outside Hydra, which would print a line of its own
+    failed: list[GatecastError | BrokenPipeError] = []
 
     def task(cfg: DictConfig) -> None:
         try:
@@ -152,7 +159,7 @@ def _run(command: Command, root: Path) -> None:
             words = list(HydraConfig.get().overrides.task)
             config, options = judge(command, {str(k): v for k, v in content.items()}, names, words)
             command.body(config, options)
-        except GatecastError as error:
+        except (GatecastError, BrokenPipeError) as error:
             failed.append(error)
 
     try:

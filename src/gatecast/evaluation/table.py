@@ -136,6 +136,8 @@ def panel_of(frame: pd.DataFrame, meta: PanelMeta, cutoff: str | None = None) ->
     if frame.empty:
         raise _nothing_known()
     raw = frame[wanted].reset_index(drop=True).assign(file="input", line=np.arange(len(frame)))
+    # as in a feed: 7 and "7" are one series
+    raw["unique_id"] = raw["unique_id"].astype("str").where(raw["unique_id"].notna())
     checked = contract.check(raw, feed, cutoff)
     if checked.observations.empty:
         raise _nothing_known()

@@ -44,7 +44,7 @@ def render(runs: list[dict[str, Any]]) -> str:
         [run["when"][:16], *(_cell(c, run.get(c)) for c in columns[1:-1]), run["run_key"]]
         for run in runs
     ]
-    return terminal.table("scoring runs, newest first", columns, rows, _NUMBERS, width=160)
+    return terminal.table("scoring runs, newest first", columns, rows, _NUMBERS, width=200)
 
 
 def _cell(name: str, value: Any) -> str:
