@@ -213,8 +213,8 @@ def _under_way(study: optuna.Study) -> list[FrozenTrial]:
 
 
 def _lost(trial: FrozenTrial) -> bool:
-    process = trial.user_attrs["process"]
-    return process["gatecast.host"] == socket.gethostname() and process.gone(process)
+    tags = trial.user_attrs["process"]
+    return tags["gatecast.host"] == socket.gethostname() and process.gone(tags)
 
 
 def _again(
