@@ -37,7 +37,7 @@ import psutil
 from benchmarks.common import fresh, say, write_panel, write_result
 from benchmarks.recipes import model_of
 from benchmarks.training import peers_net
-from gatecast.scoring.config import Score, Sink
+from gatecast.scoring.config import Score, SinkSettings
 
 POINTS, HORIZON, PROCESSES = 500, 48, 2
 MODELS = {"segment": model_of(), "lstm_2x128": peers_net(2, 128)}
@@ -191,7 +191,7 @@ def run(model: str, series: int) -> dict[str, float]:
         subprocess.run(["rm", "-rf", left], check=True)
     begin, cpu = time.perf_counter(), _cpu()
     asked: dict[str, Any] = {"feed": {}, "as_of": None, "kind": "live"}
-    done = protocol.publish(Path(str(series)), best, asked, begin, rules, Sink())
+    done = protocol.publish(Path(str(series)), best, asked, begin, rules, SinkSettings())
     seconds, used = time.perf_counter() - begin, _cpu() - cpu
     assert done.manifest["rows"] == series * HORIZON
     return {"seconds": seconds, "cpu_seconds": used}

@@ -22,7 +22,7 @@ from gatecast.core.forecast import MEDIAN, QUANTILES
 from gatecast.core.schema import read
 from gatecast.data.config import data_dir
 from gatecast.data.sources import read_feed
-from gatecast.scoring.config import Sink
+from gatecast.scoring.config import SinkSettings
 from gatecast.training.config import Fit
 from gatecast.tuning.config import Search
 
@@ -43,7 +43,7 @@ READERS: dict[str, Callable[..., Any]] = {
     "feed": read_feed,
     "fit": partial(read, Fit),
     "search": partial(read, Search),
-    "storage": partial(read, Sink),
+    "storage": partial(read, SinkSettings),
 }
 FILES = {
     "params": "params.yaml",

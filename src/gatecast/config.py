@@ -10,11 +10,11 @@ from pydantic import Field, field_validator
 
 from gatecast.core.schema import Schema, Text, read, require
 from gatecast.data.config import SourceRecipe
-from gatecast.evaluation.config import BASELINES, PERSISTENCE, Backtest
+from gatecast.evaluation.config import BASELINES, PERSISTENCE, BacktestSettings
 from gatecast.models.renamed import with_new_names
 from gatecast.registry.config import Promote, Registry
 from gatecast.schedule.config import Schedule
-from gatecast.scoring.config import Score, Sink
+from gatecast.scoring.config import Score, SinkSettings
 from gatecast.training.config import Fit
 from gatecast.tuning.config import Search
 
@@ -49,7 +49,7 @@ class Settings(Schema):
     variants: list[str] = Field(min_length=1)
     """Recipes in conf/model/, trained and compared."""
 
-    backtest: Backtest = Backtest()
+    backtest: BacktestSettings = BacktestSettings()
     """Rolling origins of the comparison."""
 
     promote: Promote = Promote()
@@ -138,7 +138,7 @@ GROUPS = {
     "model": Group("model", _recurrent, _model),
     "trainer": Group("fit", lambda: Fit, _schema(Fit)),
     "tune": Group("search", lambda: Search, _search),
-    "sink": Group("storage", lambda: Sink, _schema(Sink)),
+    "sink": Group("storage", lambda: SinkSettings, _schema(SinkSettings)),
 }
 
 
@@ -184,6 +184,6 @@ class Config:
         return recipe
 
     @property
-    def storage(self) -> Sink:
-        recipe: Sink = self.recipes["sink"]
+    def storage(self) -> SinkSettings:
+        recipe: SinkSettings = self.recipes["sink"]
         return recipe

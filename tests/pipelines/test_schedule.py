@@ -27,7 +27,7 @@ def place(belt: Any, tmp_path: Path) -> tuple[Any, Path]:
 
 
 def published(folder: Path) -> list[dict[str, Any]]:
-    return sinks.sink(config.Sink(address=str(folder / "forecasts"))).manifests("demo")
+    return sinks.sink(config.SinkSettings(address=str(folder / "forecasts"))).manifests("demo")
 
 
 def wait_for(what: Callable[[], Any], seconds: float = 300) -> None:

@@ -19,7 +19,7 @@ FACTS: dict[str, Any] = {
 
 
 def runs() -> list[tuple[str, str]]:
-    sink = sinks.sink(config.Sink())
+    sink = sinks.sink(config.SinkSettings())
     return [(run["run_key"], run["state"]) for run in history.last("demo", sink, Ledger())]
 
 
@@ -40,7 +40,7 @@ def test_a_run_is_published_failed_or_not_finished(
 def test_the_table_holds_every_number_of_a_run(publish: Callable[..., Any]) -> None:
     publish("k1", pd.DataFrame({"unique_id": ["a"]}), **FACTS)
     publish("before-there-were-kinds", pd.DataFrame({"unique_id": ["a"]}), series=3, version=1)
-    table = history.render(history.last("demo", sinks.sink(config.Sink()), Ledger()))
+    table = history.render(history.last("demo", sinks.sink(config.SinkSettings()), Ledger()))
     row = next(line for line in table.splitlines() if "k1" in line).split()
     numbers = ["live", "2025-01-01", "12,345", "7", "2", "v4", "2", "3.5", "published", "k1"]
     assert row == ["2025-01-01T00:00", *numbers]

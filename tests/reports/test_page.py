@@ -79,7 +79,7 @@ def published(project: Path) -> Publish:
         moved: dict[str, float] | None = None,
         cut: int = 1,
     ) -> dict[str, Any]:
-        sink = sinks.sink(config.Sink())
+        sink = sinks.sink(config.SinkSettings())
         level = np.arange(1.0, built.n_series + 1)
         for name, by in (moved or {}).items():
             level[built.ids == name] += by
@@ -108,7 +108,7 @@ def published(project: Path) -> Publish:
 
 
 def looked_at(manifest: dict[str, Any], *show: str) -> Any:
-    return review(manifest, sinks.sink(config.Sink()), show)
+    return review(manifest, sinks.sink(config.SinkSettings()), show)
 
 
 def names(seen: Any, kind: str) -> list[str]:
@@ -117,7 +117,7 @@ def names(seen: Any, kind: str) -> list[str]:
 
 def drawn(manifest: dict[str, Any], *show: str) -> Path:
     path = Path("reports/scoring/shops.html")
-    return page.draw(manifest, sinks.sink(config.Sink()), list(show), path).absolute()
+    return page.draw(manifest, sinks.sink(config.SinkSettings()), list(show), path).absolute()
 
 
 def elements(text: str) -> list[tuple[str, list[tuple[str, str]]]]:

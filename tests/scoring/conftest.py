@@ -27,7 +27,7 @@ from gatecast.registry.config import Promote
 from gatecast.registry.mlflow import store
 from gatecast.schedule.config import Schedule
 from gatecast.scoring import config, shard_files, sinks
-from gatecast.scoring.config import Sink as Recipe
+from gatecast.scoring.config import SinkSettings
 from gatecast.scoring.sinks import Sink
 from gatecast.scoring.storage import open_storage
 from gatecast.training import trainer
@@ -83,7 +83,7 @@ def publish() -> Callable[..., Sink]:
     """Publish a frame as the one part of a run, in a sink (by default Parquet in ``forecasts/``)."""
 
     def run(key: str, frame: pd.DataFrame, sink: Sink | None = None, **facts: Any) -> Sink:
-        sink = sink or sinks.sink(config.Sink())
+        sink = sink or sinks.sink(config.SinkSettings())
         base = {"source": "demo", "scored_at": "2025-01-01T00:00:00+00:00", "cutoff": "2025-01-01"}
         manifest = base | {"run_key": key} | facts
         where = open_storage(sink.shard_address(manifest["source"], key))
@@ -249,24 +249,24 @@ def s3() -> Iterator[str]:
 
 
 @pytest.fixture
-def recipe(request: pytest.FixtureRequest, tmp_path: Path) -> Recipe:
+def recipe(request: pytest.FixtureRequest, tmp_path: Path) -> SinkSettings:
     """An empty sink of the kind that the test names, or a Parquet one in the store that it names."""
     name = f"sink_{uuid4().hex[:12]}"
     if request.param == "s3":
-        return Recipe(kind="parquet", address=f"{request.getfixturevalue('s3')}/{name}")
+        return SinkSettings(kind="parquet", address=f"{request.getfixturevalue('s3')}/{name}")
     if request.param == "postgres":
         database = request.getfixturevalue("database")
         execute(database, f"CREATE SCHEMA {name}")
-        return Recipe(kind="postgres", address=f"{database}?options=-csearch_path%3D{name}")
+        return SinkSettings(kind="postgres", address=f"{database}?options=-csearch_path%3D{name}")
     if request.param == "duckdb":
-        return Recipe(kind="duckdb", address=str(tmp_path / f"{name}.duckdb"))
+        return SinkSettings(kind="duckdb", address=str(tmp_path / f"{name}.duckdb"))
     if request.param == "memory":
-        return Recipe(kind="parquet", address=f"memory://{name}/f")
+        return SinkSettings(kind="parquet", address=f"memory://{name}/f")
     if request.param == "file":
-        return Recipe(kind="parquet", address=f"file://{tmp_path}/{name}")
-    return Recipe(kind=request.param, address=name)
+        return SinkSettings(kind="parquet", address=f"file://{tmp_path}/{name}")
+    return SinkSettings(kind=request.param, address=name)
 
 
 @pytest.fixture
-def sink(recipe: Recipe) -> Sink:
+def sink(recipe: SinkSettings) -> Sink:
     return sinks.sink(recipe)

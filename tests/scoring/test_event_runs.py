@@ -34,8 +34,7 @@ from gatecast.reports import scoring as report
 from gatecast.schedule import backfill, clock
 from gatecast.schedule.config import Schedule
 from gatecast.scoring import config, read_forecasts, run, shards, sinks, store
-from gatecast.scoring.config import Score
-from gatecast.scoring.config import Sink as Recipe
+from gatecast.scoring.config import Score, SinkSettings
 from gatecast.scoring.run import score_all
 from gatecast.scoring.sinks import Sink
 from tests.scoring.conftest import sales
@@ -277,7 +276,7 @@ def test_a_shard_file_that_changed_is_corrupt(both: Feed) -> None:
 
 @pytest.mark.parametrize("recipe", DATABASES, indirect=True)
 def test_a_database_made_before_there_were_events_takes_them(
-    recipe: Recipe, sink: Sink, both: Feed
+    recipe: SinkSettings, sink: Sink, both: Feed
 ) -> None:
     champions = {task: run.registry.champion("sales", task=task) for task in ("quantile", "event")}
     score_all(both, "2024-05-15", None, recipe, champions | {"event": None})
@@ -361,7 +360,9 @@ def test_a_value_that_follows_gaps_judges_no_probability(both: Feed) -> None:
 
 def test_status_and_lineage_know_runs_of_events(both: Feed) -> None:
     score_all(both)
-    rows = history.render(history.last("sales", sinks.sink(config.Sink()), Ledger())).splitlines()
+    rows = history.render(
+        history.last("sales", sinks.sink(config.SinkSettings()), Ledger())
+    ).splitlines()
     tasks = [row.split()[1] for row in rows if row.strip().startswith("20")]
     assert sorted(tasks) == ["event", "quantile"]
     facts = lineage.of_forecast("sales", keys()["event"])
@@ -466,7 +467,7 @@ def test_the_command_draws_the_page_of_what_was_published_before_it_fails(
 ) -> None:
     refused("gatecast-sales-event")
     settings = Settings(variants=["lstm"], schedule=Schedule(cron="* * * * *"))
-    called = Config(settings, {"source": both, "sink": Recipe()}, {})
+    called = Config(settings, {"source": both, "sink": SinkSettings()}, {})
     with pytest.raises(GatecastError, match="SLOTS" if mode == "due" else "DIGEST"):
         command.main.body(called, command.Options(mode=mode))
     assert [path.name for path in Path("reports/scoring").glob("*.html")] == ["sales.html"]

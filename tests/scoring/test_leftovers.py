@@ -13,7 +13,7 @@ import pytest
 from gatecast.core.errors import ScoringError
 from gatecast.data.config import Feed
 from gatecast.scoring import read_forecasts, shard_files
-from gatecast.scoring.config import Score, Sink
+from gatecast.scoring.config import Score, SinkSettings
 from gatecast.scoring.run import score
 from gatecast.scoring.storage import open_storage
 
@@ -21,7 +21,7 @@ DAYS = ("2024-05-08", "2024-05-10", "2024-05-12")
 TOO_MANY = Score().model_copy(update={"min_success_fraction": 2.0})  # no run has as many
 
 
-def fails(feed: Feed, day: str, sink: Sink | None = None) -> None:
+def fails(feed: Feed, day: str, sink: SinkSettings | None = None) -> None:
     with pytest.raises(ScoringError, match="TOO-FEW"):
         score(feed, day, TOO_MANY, sink)
 
@@ -40,13 +40,13 @@ def names(folder: Path) -> list[str]:
 @pytest.mark.parametrize(
     ("sink", "folder"),
     [
-        (Sink(), Path("forecasts/sales")),
-        (Sink(kind="duckdb", address="f.duckdb"), Path("data/scoring/parts/sales")),
+        (SinkSettings(), Path("forecasts/sales")),
+        (SinkSettings(kind="duckdb", address="f.duckdb"), Path("data/scoring/parts/sales")),
     ],
     ids=["parquet", "duckdb"],
 )
 def test_parts_of_runs_that_never_publish_go_after_a_day(
-    daily_feed: Feed, promote: Callable[[Feed], Any], sink: Sink, folder: Path
+    daily_feed: Feed, promote: Callable[[Feed], Any], sink: SinkSettings, folder: Path
 ) -> None:
     promote(daily_feed)
     fails(daily_feed, DAYS[0], sink)

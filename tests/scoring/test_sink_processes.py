@@ -19,7 +19,7 @@ import pytest
 from gatecast.core.errors import ScoringError
 from gatecast.core.failpoints import DIED, LOADING
 from gatecast.scoring import read_forecasts, store
-from gatecast.scoring.config import Sink as Recipe
+from gatecast.scoring.config import SinkSettings
 from gatecast.scoring.sinks import Sink
 from tests.scoring.staging import (
     DATABASES,
@@ -36,7 +36,7 @@ OF_PROCESSES = [S3, "duckdb", POSTGRES]  # beside Parquet in a folder: test_run.
 
 PUBLISH = textwrap.dedent("""
     import json, sys, time
-    from gatecast.scoring.config import Sink
+    from gatecast.scoring.config import SinkSettings
     from gatecast.core.errors import ScoringError
     from gatecast.scoring import sinks
     kind, address, begin = sys.argv[1:]
@@ -45,14 +45,18 @@ PUBLISH = textwrap.dedent("""
     while time.time() < float(begin):
         time.sleep(0.01)
     try:
-        sinks.sink(Sink(kind=kind, address=address)).publish(manifest["source"], manifest["run_key"], manifest)
+        sinks.sink(SinkSettings(kind=kind, address=address)).publish(manifest["source"], manifest["run_key"], manifest)
     except ScoringError as error:
         sys.exit(str(error))
 """)
 
 
 def start(
-    recipe: Recipe, manifest: dict[str, Any], begin: float = 0.0, largest: int = -1, **env: str
+    recipe: SinkSettings,
+    manifest: dict[str, Any],
+    begin: float = 0.0,
+    largest: int = -1,
+    **env: str,
 ) -> Any:
     """Start a process that publishes a staged run at a time, and can write no file beyond a size."""
     Path("manifest.json").write_text(json.dumps(manifest))
@@ -74,7 +78,7 @@ def listed(sink: Sink) -> list[dict[str, Any] | None]:
 @pytest.mark.parametrize("recipe", DATABASES, indirect=True)
 @pytest.mark.parametrize("point", LOADING)
 def test_a_process_killed_while_it_publishes_shows_all_or_nothing(
-    recipe: Recipe, sink: Sink, point: str
+    recipe: SinkSettings, sink: Sink, point: str
 ) -> None:
     before = publish(sink, "k0", cutoff="2025-03-29")
     manifest = stage(sink, "k1", HOSTILE)
@@ -89,7 +93,9 @@ def test_a_process_killed_while_it_publishes_shows_all_or_nothing(
 
 
 @pytest.mark.parametrize("recipe", OF_PROCESSES, indirect=True)
-def test_processes_that_publish_a_run_at_once_publish_it_once(recipe: Recipe, sink: Sink) -> None:
+def test_processes_that_publish_a_run_at_once_publish_it_once(
+    recipe: SinkSettings, sink: Sink
+) -> None:
     manifest = stage(sink, "k1", [f"s{k}" for k in range(500)])
     wanted = staged_as_one(sink, manifest)
     begin = time.time() + 3
@@ -100,7 +106,7 @@ def test_processes_that_publish_a_run_at_once_publish_it_once(recipe: Recipe, si
 
 
 @pytest.mark.parametrize("recipe", ["duckdb"], indirect=True)
-def test_a_full_disk_publishes_nothing_and_loses_nothing(recipe: Recipe, sink: Sink) -> None:
+def test_a_full_disk_publishes_nothing_and_loses_nothing(recipe: SinkSettings, sink: Sink) -> None:
     before = publish(sink, "k0", cutoff="2025-03-29")
     manifest = stage(sink, "k1", [f"s{k}" for k in range(3000)])
     process = start(recipe, manifest, largest=Path(recipe.address).stat().st_size + 4096)
@@ -122,7 +128,7 @@ HOLD = textwrap.dedent("""
 
 @pytest.mark.parametrize("recipe", ["duckdb"], indirect=True)
 def test_a_file_that_another_process_has_open_is_waited_for_then_refused(
-    recipe: Recipe, sink: Sink, monkeypatch: pytest.MonkeyPatch
+    recipe: SinkSettings, sink: Sink, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     manifest = publish(sink, "k1")
     command, pipe = [sys.executable, "-c", HOLD, recipe.address], subprocess.PIPE

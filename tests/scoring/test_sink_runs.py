@@ -20,7 +20,7 @@ from gatecast.core.ledger import Ledger
 from gatecast.data.config import Feed
 from gatecast.reports import lineage, monitor
 from gatecast.scoring import read_forecasts, store
-from gatecast.scoring.config import Sink as Recipe
+from gatecast.scoring.config import SinkSettings
 from gatecast.scoring.run import score
 from gatecast.scoring.sinks import Sink
 from tests.scoring.staging import DATABASES
@@ -31,17 +31,17 @@ SCORE = textwrap.dedent("""
     from pathlib import Path
     from gatecast.core import ledger
     from gatecast.data.config import FileFeed
-    from gatecast.scoring.config import Sink
+    from gatecast.scoring.config import SinkSettings
     from gatecast.scoring.run import score
     ledger.SECONDS = 1.0
     feed = FileFeed.model_validate_json(Path("feed.json").read_text())
-    score(feed, recipe=Sink(kind=sys.argv[1], address=sys.argv[2]))
+    score(feed, recipe=SinkSettings(kind=sys.argv[1], address=sys.argv[2]))
 """)
 
 
 @pytest.mark.parametrize("recipe", DATABASES, indirect=True)
 def test_a_corrected_feed_is_a_new_revision_and_the_old_one_stays(
-    recipe: Recipe, sink: Sink, daily_feed: Feed, promote: Callable[[Feed], Any]
+    recipe: SinkSettings, sink: Sink, daily_feed: Feed, promote: Callable[[Feed], Any]
 ) -> None:
     promote(daily_feed)
     first, again = score(daily_feed, recipe=recipe), score(daily_feed, recipe=recipe)
@@ -68,7 +68,7 @@ def test_a_corrected_feed_is_a_new_revision_and_the_old_one_stays(
 @pytest.mark.slow
 @pytest.mark.parametrize("recipe", ["duckdb", "postgres"], indirect=True)
 def test_a_run_killed_before_it_publishes_is_published_from_its_parts_by_the_next(
-    recipe: Recipe, sink: Sink, daily_feed: Feed, promote: Callable[[Feed], Any]
+    recipe: SinkSettings, sink: Sink, daily_feed: Feed, promote: Callable[[Feed], Any]
 ) -> None:
     promote(daily_feed)
     Path("feed.json").write_text(daily_feed.model_dump_json())
@@ -86,7 +86,7 @@ def test_a_run_killed_before_it_publishes_is_published_from_its_parts_by_the_nex
 @pytest.mark.slow
 @pytest.mark.parametrize("recipe", ["postgres"], indirect=True)
 def test_a_database_that_goes_away_costs_no_forecast(
-    recipe: Recipe,
+    recipe: SinkSettings,
     sink: Sink,
     daily_feed: Feed,
     promote: Callable[[Feed], Any],

@@ -15,7 +15,7 @@ from gatecast.core.errors import ScoringError
 from gatecast.data.config import DemoFeed, Task
 from gatecast.reports import lineage, status
 from gatecast.scoring import read_forecasts, sinks, store
-from gatecast.scoring.config import Sink as Recipe
+from gatecast.scoring.config import SinkSettings
 from gatecast.scoring.sinks import DETAIL, Sink, facts
 from tests.scoring.staging import (
     DATABASES,
@@ -63,7 +63,9 @@ def test_a_list_of_runs_holds_what_does_not_grow_with_the_series(sink: Sink) -> 
 
 
 @pytest.mark.parametrize("recipe", DATABASES, indirect=True)
-def test_what_grows_with_the_series_lies_in_a_column_of_its_own(recipe: Recipe, sink: Sink) -> None:
+def test_what_grows_with_the_series_lies_in_a_column_of_its_own(
+    recipe: SinkSettings, sink: Sink
+) -> None:
     manifest = publish(sink, "k1")
     query = "SELECT CAST(manifest AS text), CAST(detail AS text) FROM gatecast_runs"
     ((kept, detail),) = execute(recipe.address, query)
@@ -159,7 +161,7 @@ def test_a_staged_part_that_changed_is_refused(sink: Sink) -> None:
     "table",
     ["gatecast_forecasts (unique_id integer)", "gatecast_runs (source text, run_key text)"],
 )
-def test_a_table_of_another_shape_is_refused(recipe: Recipe, sink: Sink, table: str) -> None:
+def test_a_table_of_another_shape_is_refused(recipe: SinkSettings, sink: Sink, table: str) -> None:
     execute(recipe.address, f"CREATE TABLE {table}")
     with pytest.raises(ScoringError) as caught:
         publish(sink, "k1")
@@ -175,7 +177,9 @@ def test_a_table_of_another_shape_is_refused(recipe: Recipe, sink: Sink, table: 
 
 
 @pytest.mark.parametrize("recipe", DATABASES, indirect=True)
-def test_rows_without_their_run_are_not_read_and_not_doubled(recipe: Recipe, sink: Sink) -> None:
+def test_rows_without_their_run_are_not_read_and_not_doubled(
+    recipe: SinkSettings, sink: Sink
+) -> None:
     manifest = publish(sink, "k1")
     execute(recipe.address, "DELETE FROM gatecast_runs")
     assert store.runs("demo", sink) == []
@@ -187,7 +191,7 @@ def test_rows_without_their_run_are_not_read_and_not_doubled(recipe: Recipe, sin
 
 
 @pytest.mark.parametrize("recipe", DATABASES, indirect=True)
-def test_rows_that_somebody_took_away_are_missed(recipe: Recipe, sink: Sink) -> None:
+def test_rows_that_somebody_took_away_are_missed(recipe: SinkSettings, sink: Sink) -> None:
     publish(sink, "k1")
     execute(recipe.address, "DELETE FROM gatecast_forecasts WHERE unique_id = 'a' AND step = 2")
     with pytest.raises(ScoringError) as caught:
@@ -196,7 +200,7 @@ def test_rows_that_somebody_took_away_are_missed(recipe: Recipe, sink: Sink) -> 
 
 
 @pytest.mark.parametrize("recipe", DATABASES, indirect=True)
-def test_sql_sees_times_as_instants_and_quantiles_by_name(recipe: Recipe, sink: Sink) -> None:
+def test_sql_sees_times_as_instants_and_quantiles_by_name(recipe: SinkSettings, sink: Sink) -> None:
     publish(sink, "k1", zone="Europe/Berlin")
     query = """SELECT CAST(min(f.ds) AS text), count(f."gatecast-lo-95"), min(r.timezone) FROM gatecast_forecasts f
         JOIN gatecast_runs r USING (source, run_key) WHERE r.cutoff = '2025-03-30'"""
@@ -207,7 +211,7 @@ def test_sql_sees_times_as_instants_and_quantiles_by_name(recipe: Recipe, sink: 
 
 @pytest.mark.parametrize("recipe", DATABASES, indirect=True)
 def test_what_reads_forecasts_reads_them_from_the_sink(
-    sink: Sink, recipe: Recipe, empty_store: Path
+    sink: Sink, recipe: SinkSettings, empty_store: Path
 ) -> None:
     shutil.copy(empty_store, "mlflow.db")
     publish(sink, "k1")
@@ -220,7 +224,7 @@ def test_what_reads_forecasts_reads_them_from_the_sink(
 
 
 @pytest.mark.parametrize("recipe", DATABASES, indirect=True)
-def test_the_sql_of_the_docs_finds_the_last_revision(recipe: Recipe, sink: Sink) -> None:
+def test_the_sql_of_the_docs_finds_the_last_revision(recipe: SinkSettings, sink: Sink) -> None:
     publish(sink, "old", cutoff="2025-03-29")
     publish(sink, "wrong", seed=1)
     publish(sink, "right", ["a", "site-007"], seed=2, revision=2)
@@ -239,7 +243,7 @@ def test_the_sql_of_the_docs_finds_the_last_revision(recipe: Recipe, sink: Sink)
 
 
 @pytest.mark.parametrize("recipe", ["duckdb"], indirect=True)
-def test_a_file_of_something_else_is_refused(recipe: Recipe, sink: Sink) -> None:
+def test_a_file_of_something_else_is_refused(recipe: SinkSettings, sink: Sink) -> None:
     Path(recipe.address).write_text("text" * 9999)
     with pytest.raises(ScoringError) as caught:
         store.runs(sink=sink)
@@ -285,7 +289,7 @@ def test_a_store_that_does_not_answer_is_a_coded_error(monkeypatch: pytest.Monke
 
 @pytest.mark.parametrize("recipe", [POSTGRES], indirect=True)
 def test_a_process_that_holds_a_run_without_end_is_named_not_waited_for_without_end(
-    recipe: Recipe, sink: Sink, monkeypatch: pytest.MonkeyPatch
+    recipe: SinkSettings, sink: Sink, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import psycopg
 
@@ -305,7 +309,7 @@ def test_a_process_that_holds_a_run_without_end_is_named_not_waited_for_without_
 
 @pytest.mark.parametrize("recipe", [POSTGRES], indirect=True)
 def test_a_table_that_is_read_while_it_needs_a_column_is_named_with_the_statement(
-    recipe: Recipe, sink: Sink, monkeypatch: pytest.MonkeyPatch
+    recipe: SinkSettings, sink: Sink, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import psycopg
 

@@ -25,7 +25,7 @@ def table(ids: list[str]) -> pd.DataFrame:
 
 @pytest.mark.parametrize("address", ["forecasts", "memory://what-is-read/forecasts"])
 def test_what_was_published_is_what_is_read(publish: Publish, address: str) -> None:
-    sink = publish("k1", table(["a", "b"]), sinks.sink(config.Sink(address=address)))
+    sink = publish("k1", table(["a", "b"]), sinks.sink(config.SinkSettings(address=address)))
     pd.testing.assert_frame_equal(
         read_forecasts("demo", sink=sink), table(["a", "b"]).astype({"step": "int64"})
     )
@@ -78,7 +78,7 @@ def test_several_sources_must_be_named(publish: Publish) -> None:
 
 @pytest.mark.parametrize("address", ["forecasts", "memory://never-overwritten/forecasts"])
 def test_a_run_is_never_overwritten(publish: Publish, address: str) -> None:
-    sink = sinks.sink(config.Sink(address=address))
+    sink = sinks.sink(config.SinkSettings(address=address))
     publish("k1", table(["a"]), sink, by="first")
     sink.publish("demo", "k1", {"by": "second", "parts": []})
     (manifest,) = sink.manifests("demo")

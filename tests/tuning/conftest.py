@@ -67,25 +67,29 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, empty_store: Path) 
 
 
 @pytest.fixture
-def search(make_panel: Callable[..., Panel]) -> Callable[..., study.Found]:
+def search(make_panel: Callable[..., Panel]) -> Callable[..., study.SearchResult]:
     """Tune a small GRU in so many trials: what was found."""
 
-    def run(trials: int, space: dict[str, Range] = UNITS, fit: Fit = FIT) -> study.Found:
-        found = job(make_panel(), trials, space, fit)
+    def run(trials: int, space: dict[str, Range] = UNITS, fit: Fit = FIT) -> study.SearchResult:
+        goal = objective(make_panel(), trials, space, fit)
         with runs.training_run("tiny", "gru tuning", {}, {}) as parent:
-            return study.tune(found, parent)
+            return study.tune(goal, parent)
 
     return run
 
 
-def job(data: Panel, trials: int = 1, space: dict[str, Range] = UNITS, fit: Fit = FIT) -> study.Job:
+def objective(
+    data: Panel, trials: int = 1, space: dict[str, Range] = UNITS, fit: Fit = FIT
+) -> study.Objective:
     wanted = Search(trials=trials, space=space)
-    return study.Job("gru", data, Space.of(wanted, "gru", GRU, fit, "here"), wanted, "mase", 1)
+    return study.Objective(
+        "gru", data, Space.of(wanted, "gru", GRU, fit, "here"), wanted, "mase", 1
+    )
 
 
 @pytest.fixture(scope="session")
-def make_job() -> Callable[..., study.Job]:
-    return job
+def make_objective() -> Callable[..., study.Objective]:
+    return objective
 
 
 @pytest.fixture
@@ -93,9 +97,9 @@ def trial_runs() -> Callable[[], list[Any]]:
     """The MLflow runs of the trials, oldest first."""
 
     def runs() -> list[Any]:
-        found = store.client().search_runs(
+        result = store.client().search_runs(
             [store.experiment("tiny")], order_by=["attributes.start_time ASC"]
         )
-        return [run for run in found if "mlflow.parentRunId" in run.data.tags]
+        return [run for run in result if "mlflow.parentRunId" in run.data.tags]
 
     return runs

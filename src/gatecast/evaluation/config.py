@@ -19,7 +19,7 @@ Metric = Literal["mase", "smape", "rmsse", "wape", "wql", "msis"]
 METRICS: tuple[Metric, ...] = get_args(Metric)
 
 
-class Backtest(Schema):
+class BacktestSettings(Schema):
     """Rolling origins of the comparison."""
 
     stride: int | None = Field(default=None, ge=1)

@@ -132,8 +132,8 @@ def _errors(net: EnsembleForecaster, batch: Batch) -> Tensor:
     rows, everyone = net.spec.lookback, list(range(len(net.counts)))
     y, known = batch.target[:, rows:], batch.mask[:, rows:]
     if net.spec.event:
-        happened, sure = labels(y, known, net.spec.event)
-        error = net.each(batch, everyone) - happened
+        outcomes, sure = labels(y, known, net.spec.event)
+        error = net.each(batch, everyone) - outcomes
         return error.nan_to_num(torch.inf).masked_fill(sure == 0, torch.nan)
     past = batch.target[:, :rows], batch.mask[:, :rows]
     scale = location_scale(*past, rows, 1)[1][:, 0]  # (B, 1)

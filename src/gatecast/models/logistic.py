@@ -127,7 +127,7 @@ def fit(
     Returns:
         Validation log loss of each penalty.
     """
-    features, happened, known_steps = _training_data(net, training())
+    features, outcomes, known_steps = _training_data(net, training())
     spread, centre = torch.std_mean(features.double(), 0, correction=0)
     net.centre.copy_(centre)
     net.spread.copy_(torch.where(spread > 1e-6 * (1 + centre.abs()), spread, 1.0))
@@ -137,7 +137,7 @@ def fit(
     scores: dict[float, float] = {}
     chosen = weights
     for penalty in sorted(penalties, reverse=True):
-        weights = regress(x, happened, known_steps, penalty, weights)
+        weights = regress(x, outcomes, known_steps, penalty, weights)
         net.weight.copy_(weights[:-1])
         net.bias.copy_(weights[-1])
         loss, count = 0.0, 0.0
@@ -165,12 +165,12 @@ def _training_data(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """(n, F) inputs, (n, H) labels, (n, H) where they are known."""
     rows = [(net.inputs(batch), *_labels(net, batch)) for batch in batches]
-    features, happened, known = (torch.cat(column) for column in zip(*rows, strict=True))
-    return features, happened, known
+    features, outcomes, known = (torch.cat(column) for column in zip(*rows, strict=True))
+    return features, outcomes, known
 
 
 def regress(
-    x: Tensor, happened: Tensor, known: Tensor, penalty: float, start: Tensor | None = None
+    x: Tensor, outcomes: Tensor, known: Tensor, penalty: float, start: Tensor | None = None
 ) -> Tensor:
     """Weights of ridge-penalised logistic regressions on the same inputs.
 
@@ -179,7 +179,7 @@ def regress(
 
     Args:
         x: (n, F) inputs, about as large as 1.
-        happened: (n, H) labels, 1 or 0.
+        outcomes: (n, H) 1 or 0.
         known: (n, H) 1 where a label counts.
         penalty: half of it times the squared weights is added to the mean loss; the bias is free.
         start: (F + 1, H) to begin from.
@@ -188,7 +188,7 @@ def regress(
         (F + 1, H) float64 weights, the bias last.
     """
     x = torch.cat([x, torch.ones_like(x[:, :1])], 1).double()
-    n, y, count = len(x), happened.double(), known.double() / len(x)
+    n, y, count = len(x), outcomes.double(), known.double() / len(x)
     ridge = torch.full((x.shape[1], 1), penalty, dtype=torch.float64)
     ridge[-1] = 1e-6  # one class alone would send the bias to infinity
     curved = torch.linalg.cholesky(x.T @ x / (4 * n) + torch.diag(ridge[:, 0]))

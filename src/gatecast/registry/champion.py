@@ -55,8 +55,8 @@ def champion(source: str, alias: str = CHAMPION, task: Task = "quantile") -> Cha
     Raises:
         RegistryError: STORE, FOREIGN, ARTIFACT, DIGEST, PACKAGE-…
     """
-    found = version_at(store.model_name(source, task), alias)
-    return None if found is None else _load(found)
+    version = version_at(store.model_name(source, task), alias)
+    return None if version is None else _load(version)
 
 
 def numbered(source: str, number: int, task: Task = "quantile") -> Champion:
@@ -81,24 +81,24 @@ def numbered(source: str, number: int, task: Task = "quantile") -> Champion:
     )
 
 
-def _load(found: Any) -> Champion:
+def _load(version: Any) -> Champion:
     """Load a registered version; its digest is checked."""
-    name = found.name
-    digest = found.tags.get("gatecast.digest")
+    name = version.name
+    digest = version.tags.get("gatecast.digest")
     if not digest:
         raise RegistryError(
             "FOREIGN",
-            f"{name} version {found.version} was not registered by gatecast.",
+            f"{name} version {version.version} was not registered by gatecast.",
             "Point the alias at a version that was.",
         )
-    with _downloaded(name, int(found.version)) as folder:
+    with _downloaded(name, int(version.version)) as folder:
         predictor = package.load(folder, digest)
     return Champion(
         name,
-        int(found.version),
+        int(version.version),
         digest,
-        str(found.run_id),
-        str(found.tags.get("gatecast.variant")),
+        str(version.run_id),
+        str(version.tags.get("gatecast.variant")),
         predictor,
     )
 
@@ -138,13 +138,13 @@ def keep(best: Champion, folder: Path) -> None:
     """
     if _kept(best, folder):
         return
-    with _downloaded(best.model, best.version) as found:
-        if package.digest(found) != best.digest:
-            raise package.tampered(found)
+    with _downloaded(best.model, best.version) as downloaded:
+        if package.digest(downloaded) != best.digest:
+            raise package.tampered(downloaded)
         broken = folder.exists() and not _kept(best, folder)
         with atomic.folder(folder, replace=broken) as out:
             for name in package.FILES:
-                shutil.copyfile(found / name, out / name)
+                shutil.copyfile(downloaded / name, out / name)
 
 
 def _kept(best: Champion, folder: Path) -> bool:

@@ -162,7 +162,7 @@ def recently_used(
 def _published(source: str | None, sink: Sink | None) -> list[dict[str, Any]]:
     """Manifests of all scoring runs, those whose folder was deleted included, oldest first."""
     recorded = {e.facts["run_key"]: e.facts for e in Ledger().entries("scoring", source)}
-    sink = sink or sinks.sink(config.Sink())
+    sink = sink or sinks.sink(config.SinkSettings())
     there = {m["run_key"]: m for m in sink.manifests(source)}
     every = [
         manifest

@@ -21,7 +21,7 @@ from gatecast.data.windows import Windows, history
 from gatecast.evaluation.events import Event, say
 from gatecast.reports.review import BANDS, CHANGED, CHOSEN, LARGEST, MIDDLE, Fan, Review, review
 from gatecast.scoring import sinks, store
-from gatecast.scoring.config import Sink as Recipe
+from gatecast.scoring.config import SinkSettings
 from gatecast.scoring.sinks import Sink
 
 PAGES = Path("reports/scoring")
@@ -29,7 +29,9 @@ _LONGEST = 96  # characters of an id that are shown
 _BLUE, _GREY, _RED = "#2563eb", "#374151", "#dc2626"
 
 
-def after(source: str, run_key: str, recipe: Recipe | None = None, show: Sequence[str] = ()) -> str:
+def after(
+    source: str, run_key: str, recipe: SinkSettings | None = None, show: Sequence[str] = ()
+) -> str:
     """Draw the run that has just been published, and say where. A page that cannot be drawn is a warning, no error."""
     try:
         path = of_run(source, run_key, newest=True, recipe=recipe, show=show)
@@ -45,7 +47,7 @@ def of_run(
     source: str,
     run_key: str | None = None,
     newest: bool = False,
-    recipe: Recipe | None = None,
+    recipe: SinkSettings | None = None,
     show: Sequence[str] = (),
 ) -> Path:
     """Draw a published run.
@@ -60,7 +62,7 @@ def of_run(
     Raises:
         ScoringError: NO-RUN, SNAPSHOT, CORRUPT.
     """
-    sink = sinks.sink(recipe or Recipe())
+    sink = sinks.sink(recipe or SinkSettings())
     key = run_key or _newest(sink.manifests(source))
     manifest = sink.find(source, key) if key else None
     if manifest is None:

@@ -27,7 +27,7 @@ from gatecast.scoring import config, sinks
 _DECISIONS = 5
 
 
-def report(feed: Feed, as_of: str | None = None, recipe: config.Sink | None = None) -> str:
+def report(feed: Feed, as_of: str | None = None, recipe: config.SinkSettings | None = None) -> str:
     """The lines for the terminal. What is missing is a line, too, never an error."""
     lines: dict[str, Callable[[], str]] = {
         "source": lambda: _source(feed, as_of),
@@ -35,7 +35,7 @@ def report(feed: Feed, as_of: str | None = None, recipe: config.Sink | None = No
         "leaderboard": lambda: _leaderboard(feed),
         "champion": lambda: _champion(feed, "quantile"),
         "event": lambda: _champion(feed, "event"),
-        "forecasts": lambda: _forecasts(feed, recipe or config.Sink()),
+        "forecasts": lambda: _forecasts(feed, recipe or config.SinkSettings()),
         "store": lambda: _store(feed),
         "free disk": lambda: f"{shutil.disk_usage('.').free / 2**30:.1f} GiB",
     }
@@ -145,7 +145,7 @@ def _history(past: list[Entry]) -> str:
     return terminal.table("decisions, newest first", columns, rows, wrap=("why",), width=150)
 
 
-def _forecasts(feed: Feed, recipe: config.Sink) -> str:
+def _forecasts(feed: Feed, recipe: config.SinkSettings) -> str:
     sink = sinks.sink(recipe)
     published = sink.manifests(feed.name)
     text = "none yet: run `python pipelines/score.py`"

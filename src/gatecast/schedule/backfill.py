@@ -27,7 +27,7 @@ from gatecast.registry.mlflow import store
 from gatecast.schedule.config import Schedule
 from gatecast.schedule.slots import Timetable, clock_zone, feed_clock, stamp
 from gatecast.scoring import run
-from gatecast.scoring.config import Score, Sink
+from gatecast.scoring.config import Score, SinkSettings
 
 SCORED, BEFORE, NOBODY = "scored", "published before", "without a champion then"
 
@@ -86,7 +86,7 @@ def run_span(
     schedule: Schedule,
     horizon: int | None = None,
     rules: Score | None = None,
-    recipe: Sink | None = None,
+    recipe: SinkSettings | None = None,
 ) -> Done:
     """Score every slot of a span, oldest first.
 

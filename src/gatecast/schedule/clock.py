@@ -22,7 +22,7 @@ from gatecast.core.ledger import Entry, Ledger, who
 from gatecast.data.config import Feed
 from gatecast.schedule.config import Schedule
 from gatecast.schedule.slots import Timetable, stamp
-from gatecast.scoring.config import Score, Sink
+from gatecast.scoring.config import Score, SinkSettings
 
 if TYPE_CHECKING:
     from gatecast.scoring.run import Summary
@@ -101,7 +101,7 @@ def run_due(
     schedule: Schedule,
     now: datetime | None = None,
     rules: Score | None = None,
-    recipe: Sink | None = None,
+    recipe: SinkSettings | None = None,
 ) -> Tick:
     """Score every slot that is due and missing, and print one line per slot.
 
@@ -176,7 +176,7 @@ def _score(
     slot: datetime,
     settled: datetime,
     rules: Score | None,
-    recipe: Sink | None,
+    recipe: SinkSettings | None,
 ) -> list[Exception]:
     """Score one slot with every champion, add to the tick what was done, and return the errors.
 

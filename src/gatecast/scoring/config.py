@@ -37,7 +37,7 @@ class Score(Schema):
     """How many snapshots of ingested feeds are kept in data/scoring, of each source."""
 
 
-class Sink(Schema):
+class SinkSettings(Schema):
     """A sink recipe: where forecasts are published."""
 
     kind: Literal["parquet", "duckdb", "postgres"] = "parquet"

@@ -29,8 +29,7 @@ from gatecast.registry import aliases
 from gatecast.registry import champion as registry
 from gatecast.registry.champion import Champion
 from gatecast.scoring import engines, shard_files, sinks, snapshots, store
-from gatecast.scoring.config import Score
-from gatecast.scoring.config import Sink as Recipe
+from gatecast.scoring.config import Score, SinkSettings
 from gatecast.scoring.run_spec import RunSpec, ShardFile, number_of_shards
 from gatecast.scoring.sinks import Sink
 from gatecast.scoring.storage import open_storage
@@ -57,7 +56,7 @@ def score(
     feed: Feed,
     as_of: str | None = None,
     rules: Score | None = None,
-    recipe: Recipe | None = None,
+    recipe: SinkSettings | None = None,
     champion: Champion | None = None,
     kind: str = "live",
 ) -> Summary:
@@ -85,7 +84,7 @@ def score_all(
     feed: Feed,
     as_of: str | None = None,
     rules: Score | None = None,
-    recipe: Recipe | None = None,
+    recipe: SinkSettings | None = None,
     champions: Mapping[Task, Champion | None] | None = None,
     kind: str = "live",
 ) -> tuple[list[Summary], dict[Task, Exception]]:
@@ -141,12 +140,12 @@ class _Scorer:
         feed: Feed,
         as_of: str | None,
         rules: Score | None,
-        recipe: Recipe | None,
+        recipe: SinkSettings | None,
         kind: str,
     ) -> None:
         self.feed = feed
         self.rules = rules or Score()
-        self.recipe = recipe or Recipe()
+        self.recipe = recipe or SinkSettings()
         self.as_of = as_of
         self.asked = {"feed": feed.model_dump(), "as_of": as_of, "kind": kind}
         self.snapshots: dict[tuple[int, int], Path] = {}
@@ -175,7 +174,7 @@ def publish(
     asked: dict[str, Any],
     start: float,
     rules: Score,
-    recipe: Recipe,
+    recipe: SinkSettings,
 ) -> Summary:
     """Forecast every series of a snapshot's panel and publish the run, unless it is published.
 

@@ -99,5 +99,7 @@ def age(manifest: dict[str, Any]) -> tuple[pd.Timestamp, bool, int, str]:
 def opened(sink: Sink | str | None) -> Sink:
     """A sink, or the one at an address; None: as for :func:`runs`."""
     return (
-        sinks.at(sink or config.Sink().address) if sink is None or isinstance(sink, str) else sink
+        sinks.at(sink or config.SinkSettings().address)
+        if sink is None or isinstance(sink, str)
+        else sink
     )

@@ -62,7 +62,7 @@ _OF_THE_TRIAL = (
 
 
 @dataclass(frozen=True)
-class Job:
+class Objective:
     """What is tuned, on what, and by which score of the validation span."""
 
     variant: str
@@ -111,7 +111,7 @@ class Job:
 
 
 @dataclass(frozen=True)
-class Found:
+class SearchResult:
     """What a study has found so far. ``values``: the best; ``scores``: (trial, score, state) in order."""
 
     study: str
@@ -131,11 +131,11 @@ class Found:
         return self.base is None or self.best < self.base
 
 
-def tune(job: Job, parent: str) -> Found:
+def tune(objective: Objective, parent: str) -> SearchResult:
     """Run the trials that the study still lacks.
 
     Args:
-        job: what is tuned.
+        objective: what is tuned.
         parent: MLflow run under which the trials' runs are nested.
 
     Raises:
@@ -144,28 +144,30 @@ def tune(job: Job, parent: str) -> Found:
         SystemExit: 143 after SIGTERM, 130 after Ctrl-C; the trial is tried again by the next command.
     """
     try:
-        return _tune(job, parent)
+        return _tune(objective, parent)
     except optuna.exceptions.StorageInternalError as error:
-        raise _unusable(job, error) from None
+        raise _unusable(objective, error) from None
 
 
-def _tune(job: Job, parent: str) -> Found:
-    study = _open(job)
-    end = time.monotonic() + 60 * (job.search.minutes or math.inf)
-    while (todo := job.search.trials - len(_counted(study))) > 0:
+def _tune(objective: Objective, parent: str) -> SearchResult:
+    study = _open(objective)
+    end = time.monotonic() + 60 * (objective.search.minutes or math.inf)
+    while (todo := objective.search.trials - len(_counted(study))) > 0:
         if len(_under_way(study)) >= todo:
             print("tune: what is left is under way in other processes")
             break
         if time.monotonic() > end:
-            print(f"tune: {job.search.minutes:g} minutes are over; run again for what is left")
+            print(
+                f"tune: {objective.search.minutes:g} minutes are over; run again for what is left"
+            )
             break
-        _trial(job, study, parent)
+        _trial(objective, study, parent)
     if not _under_way(study):
-        trainer.discard_checkpoints(f"tune/{job.name}")
-    return _found(job, study)
+        trainer.discard_checkpoints(f"tune/{objective.name}")
+    return _result(objective, study)
 
 
-def _open(job: Job) -> optuna.Study:
+def _open(objective: Objective) -> optuna.Study:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     try:
         with _alone():
@@ -173,19 +175,22 @@ def _open(job: Job) -> optuna.Study:
                 f"sqlite:///{STORE.absolute()}", engine_kwargs={"connect_args": {"timeout": 60}}
             )
             study = optuna.create_study(
-                storage=storage, study_name=job.name, direction="minimize", load_if_exists=True
+                storage=storage,
+                study_name=objective.name,
+                direction="minimize",
+                load_if_exists=True,
             )
             before = len(study.trials)
             # another seed after every resume: the same would draw the same trials again
-            study.sampler = optuna.samplers.TPESampler(seed=job.seed + before)
-            spared = max(1, job.space.fit.max_epochs // _SPARED)
+            study.sampler = optuna.samplers.TPESampler(seed=objective.seed + before)
+            spared = max(1, objective.space.fit.max_epochs // _SPARED)
             study.pruner = optuna.pruners.MedianPruner(_STARTUP, spared)
             if not before:
-                study.enqueue_trial(job.space.base, user_attrs={"base": True})
+                study.enqueue_trial(objective.space.base, user_attrs={"base": True})
             for trial in filter(_lost, _under_way(study)):
-                _again(job, study, trial, died=True)
+                _again(objective, study, trial, died=True)
     except (OSError, RuntimeError, SQLAlchemyError) as error:  # of another Optuna, or no database
-        raise _unusable(job, error) from None
+        raise _unusable(objective, error) from None
     if before:
         print(f"tune: going on with {len(_counted(study))} finished trials of {STORE}")
     return study
@@ -199,8 +204,8 @@ def _alone() -> Iterator[None]:
         yield
 
 
-def _unusable(job: Job, error: Exception) -> TuneError:
-    what = f"the study {job.name} in {STORE} cannot be used: {' '.join(str(error).split())}"
+def _unusable(objective: Objective, error: Exception) -> TuneError:
+    what = f"the study {objective.name} in {STORE} cannot be used: {' '.join(str(error).split())}"
     return TuneError(
         "STUDY", what, f"See that the disk is not full, or move {STORE} away to begin anew."
     )
@@ -218,7 +223,7 @@ def _lost(trial: FrozenTrial) -> bool:
 
 
 def _again(
-    job: Job, study: optuna.Study, trial: FrozenTrial | optuna.Trial, died: bool = False
+    objective: Objective, study: optuna.Study, trial: FrozenTrial | optuna.Trial, died: bool = False
 ) -> None:
     """Fail a trial that did not end by itself; its values are tried again from its checkpoint, unless they kill."""
     study.tell(trial.number, state=TrialState.FAIL)
@@ -229,7 +234,7 @@ def _again(
         return
     base = {"base": True} if "base" in attrs else {}
     first = {"again": attrs.get("again", trial.number), "deaths": deaths}
-    study.enqueue_trial(job.space.base if base else trial.params, user_attrs=base | first)
+    study.enqueue_trial(objective.space.base if base else trial.params, user_attrs=base | first)
 
 
 def _counted(study: optuna.Study) -> list[FrozenTrial]:
@@ -237,77 +242,79 @@ def _counted(study: optuna.Study) -> list[FrozenTrial]:
     return [t for t in study.trials if t.state.is_finished() and "seconds" in t.user_attrs]
 
 
-def _trial(job: Job, study: optuna.Study, parent: str) -> None:
+def _trial(objective: Objective, study: optuna.Study, parent: str) -> None:
     """Run one trial, whatever becomes of it, and say so in a line."""
-    trial = study.ask(job.space.distributions)
+    trial = study.ask(objective.space.distributions)
     trial.set_user_attr("process", process.this_process())
     start = time.perf_counter()
     value, state = None, TrialState.FAIL
     try:
-        value, state, said = _known(job, study, trial) or _run(job, trial, parent)
+        value, state, said = _known(objective, study, trial) or _run(objective, trial, parent)
     except (GatecastError, torch.OutOfMemoryError) as error:
         if isinstance(error, GatecastError) and error.code not in _OF_THE_TRIAL:
-            _again(job, study, trial)
+            _again(objective, study, trial)
             raise
         said = f"failed: {str(error).splitlines()[0]}"
     except BaseException:  # the process is stopped, or there is a bug
-        _again(job, study, trial)
+        _again(objective, study, trial)
         raise
     seconds = time.perf_counter() - start
     trial.set_user_attr("seconds", round(seconds, 1))
     trial.set_user_attr("said", said)
     study.tell(trial, value, state)
-    trainer.discard_checkpoints(_place(job, trial))
+    trainer.discard_checkpoints(_place(objective, trial))
     ended = [t for t in study.trials if t.state == TrialState.COMPLETE]
     best = min(ended, key=lambda t: t.value or 0.0, default=None)
     so_far = f"best {best.value:.4f} (trial {best.number})" if best else "none has ended yet"
     own = " (the recipe itself)" if "base" in trial.user_attrs else ""
     print(
-        f"tune: trial {trial.number}{own}, {len(_counted(study))} of {job.search.trials}: {said}; {so_far};"
+        f"tune: trial {trial.number}{own}, {len(_counted(study))} of {objective.search.trials}: {said}; {so_far};"
         f" {_listed(trial.params)}; {seconds:.0f} s",
         flush=True,
     )
 
 
-def _place(job: Job, trial: optuna.Trial) -> str:
+def _place(objective: Objective, trial: optuna.Trial) -> str:
     """Of the checkpoints: those of the trial that is tried again."""
-    return f"tune/{job.name}/{trial.user_attrs.get('again', trial.number)}"
+    return f"tune/{objective.name}/{trial.user_attrs.get('again', trial.number)}"
 
 
 _Ended = tuple[float | None, TrialState, str]
 
 
-def _known(job: Job, study: optuna.Study, trial: optuna.Trial) -> _Ended | None:
+def _known(objective: Objective, study: optuna.Study, trial: optuna.Trial) -> _Ended | None:
     """How a trial with the same values ended: another training would end the same."""
     for twin in study.get_trials(states=[TrialState.COMPLETE]):
         if twin.params == trial.params:
-            said = f"{job.metric} {twin.value:.4f}, as trial {twin.number}"
+            said = f"{objective.metric} {twin.value:.4f}, as trial {twin.number}"
             return twin.value, TrialState.COMPLETE, said
     return None
 
 
-def _run(job: Job, trial: optuna.Trial, parent: str) -> _Ended:
+def _run(objective: Objective, trial: optuna.Trial, parent: str) -> _Ended:
     """Train with the trial's values, in an MLflow run of its own."""
-    source, metric = job.panel.meta.source, f"validation_{job.metric}"
+    source, metric = objective.panel.meta.source, f"validation_{objective.metric}"
     tags = {
         "mlflow.parentRunId": parent,
         "mlflow.source.name": "pipelines/tune.py",
-        "gatecast.variant": job.variant,
-        "gatecast.data_hash": job.panel.meta.data_hash,
-        "gatecast.study": job.name,
+        "gatecast.variant": objective.variant,
+        "gatecast.data_hash": objective.panel.meta.data_hash,
+        "gatecast.study": objective.name,
     }
     params = {"trial": trial.number} | trial.params
-    with runs.training_run(source, f"{job.variant} trial {trial.number}", params, tags) as run_id:
-        model, fit = job.space.recipe(trial.params)
-        spec = input_spec(job.panel, model)
-        watch = Watch(trial, partial(job.score, spec), metric)
+    with runs.training_run(
+        source, f"{objective.variant} trial {trial.number}", params, tags
+    ) as run_id:
+        model, fit = objective.space.recipe(trial.params)
+        spec = input_spec(objective.panel, model)
+        watch = Watch(trial, partial(objective.score, spec), metric)
         try:
             trained = trainer.train(
-                _place(job, trial),
-                job.panel,
+                _place(objective, trial),
+                objective.panel,
                 model,
                 fit,
-                job.seed,
+                objective.seed,
                 lambda: runs.lightning_logger(source, run_id),
                 [watch],
                 label=f"trial {trial.number}: ",
@@ -316,18 +323,18 @@ def _run(job: Job, trial: optuna.Trial, parent: str) -> _Ended:
             store.client().set_tag(run_id, "gatecast.trial", "pruned")
             runs.log_metrics(run_id, {metric: watch.last})
             epoch = f"pruned after epoch {watch.epoch + 1}"
-            return None, TrialState.PRUNED, f"{epoch} at {job.metric} {watch.last:.4f}"
-        score = job.score(spec, trained.net)
+            return None, TrialState.PRUNED, f"{epoch} at {objective.metric} {watch.last:.4f}"
+        score = objective.score(spec, trained.net)
         if not math.isfinite(score):
-            what = f"the {job.metric} of the validation span is {score}."
+            what = f"the {objective.metric} of the validation span is {score}."
             raise TuneError("NAN-FORECAST", what, "Choose another `promote.metric` in params.yaml.")
         outcome = {f"train_{k}": float(v) for k, v in trained.outcome.items()}
         runs.log_metrics(run_id, {metric: score} | outcome | trained.cost)
         store.client().set_tag(run_id, "gatecast.trial", "complete")
-    return score, TrialState.COMPLETE, f"{job.metric} {score:.4f}"
+    return score, TrialState.COMPLETE, f"{objective.metric} {score:.4f}"
 
 
-def _found(job: Job, study: optuna.Study) -> Found:
+def _result(objective: Objective, study: optuna.Study) -> SearchResult:
     trials = _counted(study)
     complete = [t for t in trials if t.state == TrialState.COMPLETE]
     if not complete:
@@ -335,10 +342,10 @@ def _found(job: Job, study: optuna.Study) -> Found:
         raise TuneError(
             "NO-TRIAL",
             f"none of {len(trials)} trials ended with a score{f'; the last {said[-1]}' if said else ''}.",
-            f"See that the recipe itself trains: python pipelines/train.py model={job.variant}",
+            f"See that the recipe itself trains: python pipelines/train.py model={objective.variant}",
         )
     best = min(complete, key=lambda t: t.value or 0.0)
-    model, fit = job.space.recipe(best.params)
+    model, fit = objective.space.recipe(best.params)
     own = [t.value for t in complete if "base" in t.user_attrs]
     words = {
         TrialState.COMPLETE: "complete",
@@ -346,12 +353,12 @@ def _found(job: Job, study: optuna.Study) -> Found:
         TrialState.FAIL: "failed",
     }
     states = [words[t.state] for t in trials]
-    return Found(
-        study=job.name,
-        metric=job.metric,
+    return SearchResult(
+        study=objective.name,
+        metric=objective.metric,
         model=model,
         fit=fit,
-        values=job.space.values(best.params),
+        values=objective.space.values(best.params),
         best=float(best.value or 0.0),
         base=own[0] if own else None,
         finished=f"{best.datetime_complete:%Y-%m-%d}",

@@ -30,12 +30,12 @@ def main(config: Config, _: NoOptions) -> None:
     predictors = {name: package.load(folder) for name, folder in folders.items()}
     lookback = max(predictor.spec.lookback for predictor in predictors.values())
     window = memory.typical(panel, windows, lookback)
-    found, left_out = [], {}
+    measured, left_out = [], {}
     with atomic.folder(REPORTS) as out:
         for name, predictor in predictors.items():
             begin = time.perf_counter()
             try:
-                found.append(memory.sensitivity(predictor, panel, windows))
+                measured.append(memory.sensitivity(predictor, panel, windows))
             except EvaluationError as error:
                 left_out[name] = error.what
                 print(f"  {name}: left out: {error.what}", flush=True)
@@ -47,17 +47,21 @@ def main(config: Config, _: NoOptions) -> None:
                 memory_plots.gates(name, seen, part.spec, panel, window, path)
             shown = "" if part else "; no recurrent layer, so no gates to show"
             seconds = time.perf_counter() - begin
-            print(f"  {name}: {found[-1].windows:,} windows in {seconds:.1f} s{shown}", flush=True)
-        if found:
-            memory_plots.sensitivity(found, season, out / "sensitivity.png")
-        memory.write(out, found, left_out, panel)
-    for each in found:
+            print(
+                f"  {name}: {measured[-1].windows:,} windows in {seconds:.1f} s{shown}", flush=True
+            )
+        if measured:
+            memory_plots.sensitivity(measured, season, out / "sensitivity.png")
+        memory.write(out, measured, left_out, panel)
+    for each in measured:
         run_id = runs.ensure(folders[each.name])
         names = ("sensitivity.png", f"gates_{each.name}.png")
         pictures = [REPORTS / name for name in names if (REPORTS / name).is_file()]
         runs.log_pictures(run_id, pictures)
         runs.log_metrics(run_id, each.horizons)
     task = f"{source}, {len(windows):,} validation windows"
-    print(memory.render(found, f"{task}: {memory.SHARE:.0%} of the sensitivity lies within"))
-    print(f"\nexplain: {len(found)} variants -> {REPORTS} in {time.perf_counter() - start:.1f} s")
+    print(memory.render(measured, f"{task}: {memory.SHARE:.0%} of the sensitivity lies within"))
+    print(
+        f"\nexplain: {len(measured)} variants -> {REPORTS} in {time.perf_counter() - start:.1f} s"
+    )
     print("explain: how to read it, and what each cell can remember at most: docs/models.md")

@@ -42,13 +42,15 @@ def main(config: Config, _: NoOptions) -> None:
         recipe.target(group, variant)
     panel = Panel.load(PANEL)
     meta = panel.meta
-    job = study.Job(variant, panel, space, search, settings.promote.metric, settings.seed)
+    objective = study.Objective(
+        variant, panel, space, search, settings.promote.metric, settings.seed
+    )
     runs.close_dead_runs(meta.source)
     params = {
         "variant": variant,
         "seed": settings.seed,
         "source": meta.source,
-        "metric": job.metric,
+        "metric": objective.metric,
         "search": search.model_dump(),
         "model": flat(model),
         "fit": fit.model_dump(),
@@ -57,33 +59,33 @@ def main(config: Config, _: NoOptions) -> None:
         "mlflow.source.name": "pipelines/tune.py",
         "gatecast.variant": variant,
         "gatecast.data_hash": meta.data_hash,
-        "gatecast.study": job.name,
+        "gatecast.study": objective.name,
     }
     with runs.training_run(meta.source, f"{variant} tuning", params, tags) as run_id:
         print(
-            f"tune: {variant} on {meta.source}, study {job.name}, MLflow run {run_id} in {display(store.uri())}"
+            f"tune: {variant} on {meta.source}, study {objective.name}, MLflow run {run_id} in {display(store.uri())}"
         )
         for key, value in space.kept.items():
             print(
                 f"tune: `{key}` stays {value}: it is not a single number; give `choices` to search it"
             )
-        found = study.tune(job, run_id)
-        paths = recipe.write(meta.source, variant, settings.trainer, found)
+        result = study.tune(objective, run_id)
+        paths = recipe.write(meta.source, variant, settings.trainer, result)
         picture = REPORTS / f"{variant}.png"
         plots.search(
-            found.scores, found.importances, found.base, f"{found.metric} of {variant}", picture
+            result.scores, result.importances, result.base, f"{result.metric} of {variant}", picture
         )
-        atomic.write_json(REPORTS / f"{variant}.json", recipe.summary(meta.source, variant, found))
-        runs.log_metrics(run_id, {f"validation_{found.metric}": found.best})
+        atomic.write_json(REPORTS / f"{variant}.json", recipe.summary(meta.source, variant, result))
+        runs.log_metrics(run_id, {f"validation_{result.metric}": result.best})
         for path in (*paths, picture):
             store.client().log_artifact(run_id, str(path), "tune")
     own = (
-        f"the recipe itself has {found.base:.4f}"
-        if found.base is not None
+        f"the recipe itself has {result.base:.4f}"
+        if result.base is not None
         else "its own trial failed"
     )
     print(
-        f"tune: {found.metric} {found.best:.4f} ({own}) -> {', '.join(map(str, paths))}, {picture}"
+        f"tune: {result.metric} {result.best:.4f} ({own}) -> {', '.join(map(str, paths))}, {picture}"
         f" in {time.perf_counter() - start:.1f} s"
     )
     if len(paths) > 1:
@@ -92,6 +94,6 @@ def main(config: Config, _: NoOptions) -> None:
         )
     print(
         f"tune: add `{variant}_tuned` to `variants` in params.yaml, then dvc repro"
-        if found.improved
+        if result.improved
         else f"tune: nothing better than {variant} was found: {paths[0]} repeats it"
     )

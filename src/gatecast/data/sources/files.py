@@ -34,49 +34,53 @@ class FileSource:
         self.feed = feed
 
     def read(self, as_of: str | None = None) -> pd.DataFrame:
-        parts = [_read_one(found, self.feed) for file in self.feed.files for found in locate(file)]
+        parts = [
+            _read_one(located, self.feed) for file in self.feed.files for located in locate(file)
+        ]
         return pd.concat(parts, ignore_index=True) if len(parts) > 1 else parts[0]
 
     def read_actuals(self) -> pd.DataFrame | None:
         if self.feed.actuals is None:
             return None
-        parts = [_read_one(found, self.feed) for found in locate(self.feed.actuals)]
+        parts = [_read_one(located, self.feed) for located in locate(self.feed.actuals)]
         return pd.concat(parts, ignore_index=True)
 
     def fingerprint(self) -> list[dict[str, Any]]:
         """Name, size and sha256 of every file."""
         entries: list[dict[str, Any]] = []
         for file in self.feed.files:
-            for found in locate(file):
-                with open_raw(found.address) as handle:
+            for located in locate(file):
+                with open_raw(located.address) as handle:
                     size = handle.seek(0, 2)
-                entries.append({"name": found.name, "bytes": size, "sha256": sha256(found.address)})
+                entries.append(
+                    {"name": located.name, "bytes": size, "sha256": sha256(located.address)}
+                )
         return entries
 
 
-def _read_one(found: Located, feed: FileFeed) -> pd.DataFrame:
+def _read_one(located: Located, feed: FileFeed) -> pd.DataFrame:
     wanted = _wanted(feed)
-    table, line = _parquet(found, feed) if found.is_parquet else _csv(found, feed)
+    table, line = _parquet(located, feed) if located.is_parquet else _csv(located, feed)
     if table.empty:
         raise IngestError(
             "EMPTY-FILE",
-            f"{found.name} has no rows.",
+            f"{located.name} has no rows.",
             "Deliver a file with data, or correct `files` in the recipe.",
         )
     missing = [c for c in wanted if c not in table.columns]
     if missing:
         raise IngestError(
             "COLUMN-MISSING",
-            f"{found.name} has no column '{missing[0]}'.{did_you_mean(missing[0], map(str, table.columns))}",
+            f"{located.name} has no column '{missing[0]}'.{did_you_mean(missing[0], map(str, table.columns))}",
             f"Its columns: {', '.join(map(str, table.columns[:20]))}."
             f"{_separator_hint(table)} Correct the recipe or the file.",
         )
     shape = {"long": _from_long, "wide": _from_wide, "wide_rows": _from_wide_rows}[feed.layout]
-    out = shape(table, feed, line, found.name)
+    out = shape(table, feed, line, located.name)
     # 7 and "7" are one series, "007" is another
     ids = out["unique_id"]
     out["unique_id"] = ids.astype("str").where(ids.notna())
-    out["file"] = pd.Categorical([found.name] * len(out))
+    out["file"] = pd.Categorical([located.name] * len(out))
     return out
 
 
@@ -108,17 +112,17 @@ def _wanted(feed: FileFeed) -> list[str]:
     return wanted
 
 
-def _parquet(found: Located, feed: FileFeed) -> tuple[pd.DataFrame, np.ndarray]:
+def _parquet(located: Located, feed: FileFeed) -> tuple[pd.DataFrame, np.ndarray]:
     """The table, and the row number of each row (from 1)."""
     import pyarrow as pa
 
     try:
-        with open_raw(found.address) as handle:
+        with open_raw(located.address) as handle:
             table = pd.read_parquet(handle)
     except (pa.ArrowInvalid, OSError) as error:
         raise IngestError(
             "FILE-READ",
-            f"{found.name} is no readable Parquet file: {error}",
+            f"{located.name} is no readable Parquet file: {error}",
             "Deliver the file again.",
         ) from None
     if table.index.names != [None]:
@@ -127,13 +131,13 @@ def _parquet(found: Located, feed: FileFeed) -> tuple[pd.DataFrame, np.ndarray]:
     return table, np.arange(len(table)) + 1
 
 
-def _csv(found: Located, feed: FileFeed) -> tuple[pd.DataFrame, np.ndarray]:
+def _csv(located: Located, feed: FileFeed) -> tuple[pd.DataFrame, np.ndarray]:
     """The table, and the line of each row in the file (the header is line 1)."""
     text = [c for c in (feed.id, feed.known_at) if c]
     text += [*feed.time, *feed.covariates.categorical]
     shape = "Correct the line, or `separator` and `decimal` in the recipe."
     try:
-        with open_raw(found.address, decompress=True) as handle:
+        with open_raw(located.address, decompress=True) as handle:
             first = pd.read_csv(
                 handle,
                 sep=feed.separator,
@@ -147,10 +151,10 @@ def _csv(found: Located, feed: FileFeed) -> tuple[pd.DataFrame, np.ndarray]:
         twice = sorted({name for name in header if header.count(name) > 1})
         if twice:
             raise IngestError(
-                "CSV-SHAPE", f"{found.name} has two columns called '{twice[0]}'.", "Rename one."
+                "CSV-SHAPE", f"{located.name} has two columns called '{twice[0]}'.", "Rename one."
             )
         missing = NA + feed.na_values
-        with open_raw(found.address, decompress=True) as handle, warnings.catch_warnings():
+        with open_raw(located.address, decompress=True) as handle, warnings.catch_warnings():
             # cells that pandas would drop or shift
             warnings.simplefilter("error", pd.errors.ParserWarning)
             table = pd.read_csv(
@@ -173,26 +177,28 @@ def _csv(found: Located, feed: FileFeed) -> tuple[pd.DataFrame, np.ndarray]:
     except pd.errors.EmptyDataError:
         raise IngestError(
             "EMPTY-FILE",
-            f"{found.name} is empty.",
+            f"{located.name} is empty.",
             "Deliver a file with a header line and data.",
         ) from None
     except pd.errors.ParserWarning:
-        what = f"{found.name}: its rows have more cells than its header has names ({len(header)})."
+        what = (
+            f"{located.name}: its rows have more cells than its header has names ({len(header)})."
+        )
         raise IngestError("CSV-SHAPE", what, shape) from None
     except pd.errors.ParserError as error:
         raise IngestError(
             "CSV-SHAPE",
-            f"{found.name} is no regular CSV file: {' '.join(str(error).split())}.",
+            f"{located.name} is no regular CSV file: {' '.join(str(error).split())}.",
             shape,
         ) from None
     except UnicodeDecodeError as error:
         raise IngestError(
-            "ENCODING", f"{found.name} is not UTF-8 text ({error}).", "Save it as UTF-8."
+            "ENCODING", f"{located.name} is not UTF-8 text ({error}).", "Save it as UTF-8."
         ) from None
     except (OSError, EOFError, BadZipFile, LZMAError, zlib.error) as error:
         raise IngestError(
             "FILE-READ",
-            f"{found.name} cannot be read: {error}.",
+            f"{located.name} cannot be read: {error}.",
             "Check the file and its permissions.",
         ) from None
     blank = (table.isna() | (table == "")).all(axis=1).to_numpy()

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from gatecast.scoring.config import Sink as Recipe
+from gatecast.scoring.config import SinkSettings
 from gatecast.scoring.sinks.base import DETAIL, Sink, facts
 from gatecast.scoring.sinks.duckdb import DuckdbSink
 from gatecast.scoring.sinks.parquet import ParquetSink
@@ -28,7 +28,7 @@ SINKS: dict[str, Callable[[str], Sink]] = {
 }
 
 
-def sink(recipe: Recipe) -> Sink:
+def sink(recipe: SinkSettings) -> Sink:
     """The sink of a recipe."""
     return SINKS[recipe.kind](recipe.address)
 

@@ -149,13 +149,13 @@ class DatabaseSink(ABC):
 
     def find(self, source: str, key: str) -> dict[str, Any] | None:
         where = "WHERE source = $1 AND run_key = $2"
-        found = self._manifests(("manifest", "detail"), where, source, key)
-        return found[0] if found else None
+        manifests = self._manifests(("manifest", "detail"), where, source, key)
+        return manifests[0] if manifests else None
 
     def manifests(self, source: str | None = None) -> list[dict[str, Any]]:
         chosen = ("WHERE source = $1", source) if source else ("",)
-        found = self._manifests(("manifest",), *chosen)
-        return sorted(found, key=lambda m: (m["scored_at"], m["run_key"]))
+        manifests = self._manifests(("manifest",), *chosen)
+        return sorted(manifests, key=lambda m: (m["scored_at"], m["run_key"]))
 
     def read(self, manifest: dict[str, Any]) -> pd.DataFrame:
         return self._frame(manifest)
@@ -191,8 +191,8 @@ class DatabaseSink(ABC):
                 return []
             self._same(RUNS, there)
             texts = ", ".join(f"CAST({name} AS text)" for name in columns)
-            found = database.rows(f"SELECT {texts} FROM {RUNS} {chosen}", *values)
-        return [self._decoded(*row) for row in found]
+            rows = database.rows(f"SELECT {texts} FROM {RUNS} {chosen}", *values)
+        return [self._decoded(*row) for row in rows]
 
     def _encoded(self, content: dict[str, Any]) -> str:
         return json.dumps(_mapped(content, self.stored), allow_nan=False)
@@ -211,9 +211,11 @@ class DatabaseSink(ABC):
         if missing and self.creation_lock:
             database.rows(self.creation_lock)
         for table, wanted in TABLES.items():
-            if found := _columns(database, table):
-                self._same(table, found)
-                for name in (n for n in _LATER if n in wanted and n in manifest and n not in found):
+            if columns := _columns(database, table):
+                self._same(table, columns)
+                for name in (
+                    n for n in _LATER if n in wanted and n in manifest and n not in columns
+                ):
                     self.add_column(
                         database,
                         f"ALTER TABLE {table} ADD COLUMN IF NOT EXISTS {name} {wanted[name]}",
@@ -224,12 +226,12 @@ class DatabaseSink(ABC):
             for index in self.indexes:
                 database.rows(index)
 
-    def _same(self, table: str, found: dict[str, str]) -> None:
+    def _same(self, table: str, columns: dict[str, str]) -> None:
         """Raise SCHEMA unless a table has the columns that it should have."""
         wrong = [
-            f"{name} is {found.get(name, 'not there')}, not {kind}"
+            f"{name} is {columns.get(name, 'not there')}, not {kind}"
             for name, kind in TABLES[table].items()
-            if found.get(name) != kind and (name in found or name not in _LATER)
+            if columns.get(name) != kind and (name in columns or name not in _LATER)
         ]
         if wrong:
             raise ScoringError(
