@@ -109,8 +109,9 @@ def belt(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Clone:
         if (path / ".ready").is_file():
             return Clone(path)
         clone = make_clone(path)
-        clone.edit("params.yaml", "  - linear\n", "  - linear\n  - seggru\n")
-        for command in (["add", "params.yaml"], ["commit", "-qm", "six variants"]):
+        clone.edit("params.yaml", "  - lstm_experts\n  - linear\n", "  - linear\n  - seggru\n")
+        clone.edit("params.yaml", "  - rnn\n", "")
+        for command in (["add", "params.yaml"], ["commit", "-qm", "four variants"]):
             clone.run("git", *command)
         (path / "first.log").write_text(clone.run("dvc", "repro").stdout, encoding="utf-8")
         (path / "score.log").write_text(

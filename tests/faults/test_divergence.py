@@ -4,19 +4,48 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
+from gatecast.core.errors import TrainError
 from gatecast.data.panel import Panel
 from gatecast.feed.sampling import TrainingWindows
 from gatecast.feed.spec import input_spec
+from gatecast.models.forecaster import RecurrentForecaster
+from gatecast.training import trainer
+from gatecast.training.config import Fit
+from tests.recipes import model_of
 
-Jobs = Callable[..., Any]
+MODEL = model_of(cell="gru", hidden_size=8, n_steps=3, n_origins=2)
+FIT = Fit(
+    accelerator="cpu",
+    max_epochs=4,
+    steps_per_epoch=4,
+    batch_size=8,
+    max_validation_windows=16,
+    threads=1,
+    log_every=3,
+)
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Checkpoints go to a folder of the test's own."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def diverges(panel: Panel, **settings: Any) -> str:
+    """The message of a training that diverges."""
+    with pytest.raises(TrainError) as caught:
+        trainer.train("v", panel, MODEL, FIT.model_copy(update=settings), 1)
+    assert caught.value.code == "DIVERGED"
+    return str(caught.value)
 
 
 def absurd(panel: Panel) -> tuple[Panel, str]:
@@ -28,61 +57,56 @@ def absurd(panel: Panel) -> tuple[Panel, str]:
     return replace(panel, values=values), str(panel.ids[2])
 
 
-def test_the_message_names_the_first_step_its_rate_and_its_series(small: Panel, job: Jobs) -> None:
+def test_the_message_names_the_first_step_its_rate_and_its_series(small: Panel) -> None:
     panel, culprit = absurd(small)
-    training = job(batch_size=2, log_every=50, steps_per_epoch=40)
-    panel.save(training.path / "panel")
-    ended = training.run()
-    assert ended.code == 2, ended.err
-    found = re.search(r"DIVERGED\]: the loss of step (\d+) \(epoch 1\) is (\w+) at", ended.err)
-    assert found, ended.err
-    assert f"'{culprit}'" in ended.err
-    rate = re.search(r"learning rate ([\d.e+-]+); its batch holds", ended.err)
+    said = diverges(panel, batch_size=2, log_every=50, steps_per_epoch=40)
+    where = re.search(r"DIVERGED\]: the loss of step (\d+) \(epoch 1\) is (\w+) at", said)
+    assert where, said
+    assert f"'{culprit}'" in said
+    rate = re.search(r"learning rate ([\d.e+-]+); its batch holds", said)
     assert rate
-    step = int(found[1])
+    step = int(where[1])
     cosine = 0.5 * (1 + math.cos(math.pi * step / 160)) + 0.01
     assert float(rate[1]) == pytest.approx(3e-3 * (step + 1) / 50 * cosine, rel=0.01)
-    spec = input_spec(panel, training.model)
+    spec = input_spec(panel, MODEL)
     drawn = [TrainingWindows(panel, spec, 2, 1).draw(0, k).series for k in range(step + 1)]
     first = next(k for k, series in enumerate(drawn) if 2 in series)
     assert first <= step  # the first window of the series need not see the value
 
 
-def test_an_absurd_learning_rate_is_named(job: Jobs) -> None:
-    ended = job(learning_rate=1e30).run()
-    assert ended.code == 2
-    assert "the loss of step 1 (epoch 1) is nan at learning rate 4e+28" in ended.err
-    assert "Lower `learning_rate` in conf/trainer/" in ended.err
+def test_an_absurd_learning_rate_is_named(small: Panel) -> None:
+    said = diverges(small, learning_rate=1e30)
+    assert "the loss of step 1 (epoch 1) is nan at learning rate 4e+28" in said
+    assert "Lower `learning_rate` in conf/trainer/" in said
 
 
-def test_the_last_good_checkpoint_stays(job: Jobs) -> None:
+def test_the_last_good_checkpoint_stays(
+    small: Panel, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Values that overflow come with the third epoch; the weights of the second are kept."""
-    training = job()
-    body = """
-from gatecast.models.forecaster import RecurrentForecaster
-def explode():
-    usual = RecurrentForecaster.loss
-    def loss(*args):
+    draw, usual = TrainingWindows.draw, RecurrentForecaster.loss
+
+    def loss(*args: Any) -> Any:
         error, count = usual(*args)
         return error * 1e30 * 1e30, count
-    RecurrentForecaster.loss = loss
-at(2, 1, explode)
-"""
-    ended = training.run(body)
-    assert ended.code == 2
-    assert "the loss of step 9 (epoch 3) is inf" in ended.err
-    good = training.checkpoint()
+
+    def drawing(self: TrainingWindows, epoch: int, step: int) -> Any:
+        if (epoch, step) == (2, 1):
+            monkeypatch.setattr(RecurrentForecaster, "loss", loss)
+        return draw(self, epoch, step)
+
+    monkeypatch.setattr(TrainingWindows, "draw", drawing)
+    assert "the loss of step 9 (epoch 3) is inf" in diverges(small)
+    (last,) = folder.glob("checkpoints/v/*/last.ckpt")
+    good = torch.load(last, weights_only=True)
     assert good["epoch"] == 1
     assert all(w.isfinite().all() for w in good["state_dict"].values())
 
 
-def test_a_validation_loss_that_is_not_finite_stops_too(small: Panel, job: Jobs) -> None:
-    training, values = job(), np.array(small.values)
+def test_a_validation_loss_that_is_not_finite_stops_too(small: Panel, folder: Path) -> None:
+    values = np.array(small.values)
     row = np.arange(len(values)) - np.repeat(small.indptr[:-1], small.lengths)
     begin, end = (np.repeat(x, small.lengths) for x in small.split_points[:2])
     values[(row >= begin) & (row < end), 0] = np.inf
-    replace(small, values=values).save(training.path / "panel")
-    ended = training.run()
-    assert ended.code == 2, ended.err
-    assert "DIVERGED]: the validation loss after 4 steps is" in ended.err
-    assert not list(Path(training.path).glob("checkpoints/v/*/last.ckpt"))
+    assert "the validation loss after 4 steps is" in diverges(replace(small, values=values))
+    assert not list(folder.glob("checkpoints/v/*/last.ckpt"))

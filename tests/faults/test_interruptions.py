@@ -42,7 +42,10 @@ def test_a_killed_training_ends_as_if_it_had_never_been_killed(epoch: int, job: 
 
 @pytest.mark.parametrize(
     ("which", "code", "said"),
-    [(signal.SIGTERM, 143, "stopped by SIGTERM"), (signal.SIGINT, 130, "interrupted")],
+    [
+        (signal.SIGTERM, 143, "stopped by SIGTERM"),
+        pytest.param(signal.SIGINT, 130, "interrupted", marks=pytest.mark.slow),
+    ],
     ids=["SIGTERM", "Ctrl-C"],
 )
 def test_a_training_that_is_stopped_says_how_to_go_on(

@@ -21,7 +21,7 @@ from gatecast.registry import package
 from gatecast.training.trainer import Trained
 from tests.recipes import model_of
 
-RECURRENT = {"rnn", "lstm", "gru", "lstm_experts", "seggru"}
+RECURRENT = {"lstm", "gru", "seggru"}
 
 
 def logged(folder: Path) -> dict[str, tuple[set[str], dict[str, float]]]:

@@ -23,7 +23,13 @@ def numbers(forecast: EventForecast | QuantileForecast) -> np.ndarray:
     return forecast.probability if is_event else forecast.values
 
 
-RECIPES = sorted(path.stem for path in (CONF / "model").glob("*.yaml"))
+# A member of an ensemble trains in a process of its own: a minute for the eight of `ensemble`.
+RECIPES = [
+    pytest.param(path.stem, marks=pytest.mark.slow)
+    if "kind: ensemble" in path.read_text(encoding="utf-8")
+    else path.stem
+    for path in sorted((CONF / "model").glob("*.yaml"))
+]
 
 
 @pytest.mark.parametrize("name", RECIPES)

@@ -21,14 +21,7 @@ PANEL, REPORTS = Path("data/panel"), Path("reports/tune")
 
 @command(groups=("trainer", "model", "tune"), reads=("seed", "promote.metric"))
 def main(config: Config, _: NoOptions) -> None:
-    from gatecast.core import atomic
-    from gatecast.core.ledger import display
-    from gatecast.data.panel import Panel
-    from gatecast.evaluation import plots
-    from gatecast.models.config import flat
-    from gatecast.registry.mlflow import runs, store
     from gatecast.training import distributed
-    from gatecast.tuning import recipe, study
     from gatecast.tuning.space import Space
 
     start = time.perf_counter()
@@ -38,6 +31,16 @@ def main(config: Config, _: NoOptions) -> None:
     fit = config.fit.model_copy(update={"devices": 1})
     distributed.ranks(fit)
     space = Space.of(search, variant, model, fit, f"conf/tune/{settings.tune}.yaml")
+
+    # What follows takes seconds to import: a wrong setting is told before.
+    from gatecast.core import atomic
+    from gatecast.core.ledger import display
+    from gatecast.data.panel import Panel
+    from gatecast.evaluation import plots
+    from gatecast.models.config import flat
+    from gatecast.registry.mlflow import runs, store
+    from gatecast.tuning import recipe, study
+
     for group in ("model", "trainer"):
         recipe.target(group, variant)
     panel = Panel.load(PANEL)
