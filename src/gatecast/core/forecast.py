@@ -31,11 +31,19 @@ Task = Literal["quantile", "event"]
 
 TASKS: tuple[Task, ...] = ("quantile", "event")
 
+Event: TypeAlias = dict[str, float]
+"""``{"above": …}`` or ``{"below": …}``: what happens when the target crosses a threshold."""
+
 KEYS = ("unique_id", "cutoff", "ds", "step")
 """Columns that name a row of the forecast table, whatever the task."""
 
 MODEL = "gatecast"  # column of the median, and beginning of the other quantile columns
 PROBABILITY = "probability"  # column of an event forecast
+
+
+def say(event: Event) -> str:
+    """``{"above": 150.0}`` as words: above 150."""
+    return " ".join(f"{side} {threshold:g}" for side, threshold in event.items())
 
 
 def _quantile_columns() -> dict[str, int]:

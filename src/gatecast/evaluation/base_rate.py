@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from gatecast.core.forecast import EventForecast, Task
+from gatecast.core.forecast import Event, EventForecast, Task
 from gatecast.data.panel import Panel
 from gatecast.data.windows import Windows, history
-from gatecast.evaluation.events import Event, outcome
+from gatecast.evaluation.events import outcome
 
 _ROWS = 4096  # newest rows of a series that are counted
 

@@ -12,18 +12,21 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
 from gatecast.core import atomic
+from gatecast.core.forecast import say
 from gatecast.core.numbers import finite
 from gatecast.data.panel import Panel
 from gatecast.evaluation import leaderboard, plots
 from gatecast.evaluation.config import EVENT_BASELINES
-from gatecast.evaluation.events import EventBacktest, EventResult, baselines, say
-from gatecast.evaluation.predictor import NetPredictor
+
+if TYPE_CHECKING:
+    from gatecast.evaluation.events import EventResult
+    from gatecast.evaluation.predictor import NetPredictor
 
 COLUMNS = ["event", "auroc", "brier", "skill", "log_loss", "base_rate", "brier_of_steps", "values"]
 SHOWN = COLUMNS[:-1]
@@ -36,6 +39,8 @@ def compare(panel: Panel, variants: list[NetPredictor]) -> list[EventResult]:
     """
     if not variants:
         return []
+    from gatecast.evaluation.events import EventBacktest, baselines
+
     backtest = EventBacktest.of(panel)
     events = {say(variant.spec.event): variant.spec.event for variant in variants}
     results = []

@@ -21,7 +21,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from gatecast.core.forecast import EventForecast, Predictor, Task
+from gatecast.core.forecast import Event, EventForecast, Predictor, Task, say
 from gatecast.data.panel import Panel
 from gatecast.data.windows import Windows, history, rolling_origins, targets
 from gatecast.evaluation.backtest import batches, check_whole, no_origin, not_finite
@@ -39,13 +39,6 @@ from gatecast.training.config import Fit
 _LEVELS = 20
 # windows of a test, and of persistence's training
 _MOST = 100_000
-
-Event = dict[str, float]
-
-
-def say(event: Event) -> str:
-    """``{"above": 150.0}`` as words: above 150."""
-    return " ".join(f"{side} {threshold:g}" for side, threshold in event.items())
 
 
 def outcome(y: np.ndarray, event: Event) -> np.ndarray:

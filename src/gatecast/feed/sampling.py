@@ -7,14 +7,17 @@ would have seen, and each of several processes its share of what one would have.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from gatecast.core.errors import TrainError
 from gatecast.data.panel import Panel
 from gatecast.data.windows import Windows, last_known, next_known, rolling_origins
-from gatecast.feed.panel_feed import PanelFeed
-from gatecast.models.inputs import Batch, InputSpec
+
+if TYPE_CHECKING:
+    from gatecast.feed.panel_feed import PanelFeed
+    from gatecast.models.inputs import Batch, InputSpec
 
 
 class TrainingWindows:

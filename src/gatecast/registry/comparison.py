@@ -15,12 +15,12 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from gatecast.core.forecast import Predictor, Task
+from gatecast.core.forecast import Event, Predictor, Task
 from gatecast.data.panel import Panel
 from gatecast.evaluation import baselines, bootstrap, events, segments
 from gatecast.evaluation.backtest import Backtest
 from gatecast.evaluation.bootstrap import Cells
-from gatecast.evaluation.events import Event, EventBacktest
+from gatecast.evaluation.events import EventBacktest
 from gatecast.registry import gate
 from gatecast.registry.config import Promote
 

@@ -17,11 +17,10 @@ import pandas as pd
 
 from gatecast.core import failpoints
 from gatecast.core.errors import EvaluationError, RegistryError, TrainError
-from gatecast.core.forecast import TASKS, Task
+from gatecast.core.forecast import TASKS, Task, say
 from gatecast.core.ledger import Ledger, who
 from gatecast.core.numbers import finite
 from gatecast.data.panel import Panel
-from gatecast.evaluation.events import say
 from gatecast.evaluation.predictor import NetPredictor
 from gatecast.registry import aliases, comparison, gate, package, retention
 from gatecast.registry.champion import CHAMPION, Champion, champion, version_at

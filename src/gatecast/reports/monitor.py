@@ -10,7 +10,7 @@ import pandas as pd
 
 from gatecast.core import atomic
 from gatecast.core.errors import ScoringError
-from gatecast.core.forecast import PROBABILITY, QuantileForecast
+from gatecast.core.forecast import PROBABILITY, Event, QuantileForecast, say
 from gatecast.core.numbers import finite
 from gatecast.data import ingest, sources
 from gatecast.data.build_panel import build_panel
@@ -135,7 +135,7 @@ def _quantile_scores(now: Panel, forecast: QuantileForecast, y: np.ndarray) -> d
     return {k: float(v) for k, v in pooled.items() if not k.endswith("_z")}
 
 
-def _event_scores(p: np.ndarray, y: np.ndarray, event: events.Event) -> dict[str, float]:
+def _event_scores(p: np.ndarray, y: np.ndarray, event: Event) -> dict[str, float]:
     """Scores by name, as on the board: of the last step, so of the horizons that are complete.
 
     ``brier_of_steps`` and ``values_of_steps`` are of all steps up to each series' newest value: a step that is still
@@ -167,7 +167,7 @@ def line(content: dict[str, Any]) -> str:
         )
         if s and event:
             text += (
-                f", Brier score {_show(s['brier_of_steps'])}; {events.say(run['event'])} happened in"
+                f", Brier score {_show(s['brier_of_steps'])}; {say(run['event'])} happened in"
                 f" {_percent(s['base_rate'])} of {s['values']:,.0f} complete horizons,"
                 f" Brier score {_show(s['brier'])}, AUROC {_show(s['auroc'])}"
             )

@@ -16,9 +16,9 @@ import numpy as np
 
 from gatecast.core import atomic
 from gatecast.core.errors import GatecastError, ScoringError
+from gatecast.core.forecast import Event, say
 from gatecast.data.panel import Panel
 from gatecast.data.windows import Windows, history
-from gatecast.evaluation.events import Event, say
 from gatecast.reports.review import BANDS, CHANGED, CHOSEN, LARGEST, MIDDLE, Fan, Review, review
 from gatecast.scoring import sinks, store
 from gatecast.scoring.config import SinkSettings

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gatecast.evaluation.events import say
+from gatecast.core.forecast import say
 from gatecast.scoring import store
 from gatecast.scoring.run import Summary
 

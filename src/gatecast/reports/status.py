@@ -10,13 +10,12 @@ from pathlib import Path
 
 from gatecast.core import terminal
 from gatecast.core.errors import GatecastError
-from gatecast.core.forecast import Task
+from gatecast.core.forecast import Task, say
 from gatecast.core.ledger import Entry, Ledger, display
 from gatecast.data import sources
 from gatecast.data.config import Feed
 from gatecast.evaluation import event_board, leaderboard
 from gatecast.evaluation.config import PERSISTENCE
-from gatecast.evaluation.events import say
 from gatecast.registry import aliases, gate
 from gatecast.registry.champion import Champion, champion
 from gatecast.registry.mlflow import runs, store

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from gatecast.core import failpoints
 from gatecast.core import ledger as ledgers
 from gatecast.core.errors import RegistryError, ScoringError, full_text
+from gatecast.core.forecast import say
 from gatecast.core.ledger import Entry, Ledger, who
 from gatecast.data.config import Feed
 from gatecast.schedule.config import Schedule
@@ -218,7 +219,6 @@ def _score(
 
 def _say(slot: datetime, runs: list[Summary]) -> None:
     """Print one line per run of a slot."""
-    from gatecast.evaluation.events import say
     from gatecast.scoring import store
 
     for summary in runs:

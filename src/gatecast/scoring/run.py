@@ -18,12 +18,11 @@ from typing import Any
 
 from gatecast.core import failpoints, terminal
 from gatecast.core.errors import IngestError, ScoringError
-from gatecast.core.forecast import TASKS, Task
+from gatecast.core.forecast import TASKS, Task, say
 from gatecast.core.ledger import Ledger
 from gatecast.core.version import __version__
 from gatecast.data.config import Feed
 from gatecast.data.panel import Panel
-from gatecast.evaluation.events import say
 from gatecast.evaluation.table import stamps_of
 from gatecast.registry import aliases
 from gatecast.registry import champion as registry
