@@ -17,15 +17,11 @@ from gatecast.core import atomic
 from gatecast.core.errors import ConfigError, RegistryError
 from gatecast.core.version import __version__
 from gatecast.data.panel import PanelMeta
-from gatecast.evaluation.predictor import NetPredictor
-from gatecast.feed.scaling import Scaling
-from gatecast.models.build import build
-from gatecast.models.config import Model, applicable, flat
-from gatecast.models.inputs import InputSpec
-from gatecast.models.recipe import read_model
-from gatecast.models.renamed import renamed
 
+# What builds a net imports torch, which costs seconds: a digest needs none of it.
 if TYPE_CHECKING:
+    from gatecast.evaluation.predictor import NetPredictor
+    from gatecast.models.config import Model
     from gatecast.training.trainer import Trained
 
 SCHEMA = 4
@@ -43,6 +39,8 @@ def write(
         Its digest.
     """
     from safetensors.torch import save_file
+
+    from gatecast.models.config import flat
 
     content = {
         "schema": SCHEMA,
@@ -130,6 +128,9 @@ def describe(folder: Path) -> dict[str, Any]:
 
 def _with_todays_names(content: dict[str, Any]) -> dict[str, Any]:
     """A package of schema 3 as one of schema 4: other names, and only the settings that the model has."""
+    from gatecast.models.config import applicable
+    from gatecast.models.renamed import renamed
+
     model = renamed(content["model"])
     if model["kind"] == "ensemble":
         members = []
@@ -165,6 +166,12 @@ def load(folder: Path, expected: str | None = None) -> NetPredictor:
     """
     from safetensors import SafetensorError
     from safetensors.torch import load_file
+
+    from gatecast.evaluation.predictor import NetPredictor
+    from gatecast.feed.scaling import Scaling
+    from gatecast.models.build import build
+    from gatecast.models.inputs import InputSpec
+    from gatecast.models.recipe import read_model
 
     if expected is not None and digest(folder) != expected:
         raise tampered(folder)
