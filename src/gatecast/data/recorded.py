@@ -43,9 +43,9 @@ def widened(panel: Panel, meta: PanelMeta, feed: Feed, as_of: str | None) -> Pan
             the feed lacks them, too.
     """
     lacking = {c.key for c in absent(panel.meta.channels, meta.channels) if c.role != TARGET}
-    # a column of the same name and another type has the only seat in the table of series
-    seated = {c.name for c in panel.meta.static}
-    lacking |= {c.key for c in absent(panel.meta.static, meta.static) if c.name not in seated}
+    # the table of series has one column per name: another type of it cannot stand beside it
+    named = {c.name for c in panel.meta.static}
+    lacking |= {c.key for c in absent(panel.meta.static, meta.static) if c.name not in named}
     if not lacking:
         return panel
     if feed.name != panel.meta.source:
