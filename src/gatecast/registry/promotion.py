@@ -215,7 +215,7 @@ def _compare(
     digest: str,
     sitting: Champion | None,
     rules: Promote,
-    panel_for: PanelFor | None,
+    panel_for: PanelFor | None = None,
 ) -> tuple[gate.Verdict, dict[str, float]]:
     """The verdict and the scores by role, all of them measured now on the same origins."""
     test = comparison.compare_on(panel, challenger.spec.event, rules)
