@@ -178,12 +178,11 @@ def run(model: str, series: int) -> dict[str, float]:
     """One scoring run through the whole protocol; its seconds, and those of CPU of all its processes."""
     from gatecast.registry import champion, package
     from gatecast.scoring import run as protocol
-    from gatecast.scoring import snapshots
 
     folder = Path("models", model)
     digest = package.digest(folder)
     best = champion.Champion(f"gatecast-{model}", 1, digest, "", model, package.load(folder))
-    target = snapshots.PACKAGES / digest[:16]
+    target = champion.KEPT / digest[:16]
     target.parent.mkdir(parents=True, exist_ok=True)
     subprocess.run(["cp", "-rT", folder, target], check=True)
     rules = Score(workers=PROCESSES)

@@ -17,7 +17,7 @@ from gatecast.core.errors import ConfigError, TrainError
 from gatecast.data import calendar
 from gatecast.data import windows as windows_module
 from gatecast.data.config import Covariates, Splits
-from gatecast.data.panel import Panel
+from gatecast.data.panel import Channel, Panel
 from gatecast.data.windows import Windows, rolling_origins
 from gatecast.feed.panel_feed import PanelFeed, home_of
 from gatecast.feed.sampling import TrainingWindows, batches, validation_windows
@@ -315,6 +315,39 @@ def test_a_panel_without_a_channel_of_the_model_is_refused(rich: Panel, make_pan
     bare = make_panel({"a": rng().normal(size=60)})
     with pytest.raises(TrainError, match=r"CHANNELS.*stock"):
         PanelFeed(bare, input_spec(rich, RECIPE), fit_scaling(rich), rich.meta)
+
+
+def test_a_panel_may_have_other_columns_in_any_order(rich: Panel) -> None:
+    spec, scaling = input_spec(rich, RECIPE), fit_scaling(rich)
+    order, extra = [0, 3, 4, 2, 1], np.full((len(rich.values), 1), 7.0, np.float32)
+    have = [rich.meta.channels[i] for i in order]
+    # a model finds a column by its name and type: whether it is known ahead is the model's to say
+    channels = [have[0], Channel("new", "future"), *(replace(c, role="past") for c in have[1:])]
+    static = [Channel("stock", "static"), *rich.meta.static[::-1]]
+    wide = Panel(
+        np.concatenate([rich.values[:, :1], extra, rich.values[:, order[1:]]], 1),
+        rich.observed,
+        rich.indptr,
+        rich.series.assign(stock=1.0),
+        replace(rich.meta, channels=channels, static=static),
+    )
+    windows = Windows(np.arange(3), np.array([40, 30, 50]))
+    own, others = (PanelFeed(p, spec, scaling, rich.meta).batch(windows) for p in (rich, wide))
+    assert all(torch.equal(a, b) for a, b in zip(own, others, strict=True))
+
+
+def test_a_column_of_numbers_is_not_taken_for_one_of_names(rich: Panel) -> None:
+    channels = [replace(c, categories=None) for c in rich.meta.channels]
+    other = replace(rich, meta=replace(rich.meta, channels=channels))
+    with pytest.raises(TrainError, match=r"CHANNELS.*state \(past, categorical\), event"):
+        PanelFeed(other, input_spec(rich, RECIPE), fit_scaling(rich), rich.meta)
+
+
+def test_another_target_is_refused(rich: Panel) -> None:
+    channels = [replace(rich.meta.channels[0], name="returns"), *rich.meta.channels[1:]]
+    other = replace(rich, meta=replace(rich.meta, channels=channels))
+    with pytest.raises(TrainError, match=r"CHANNELS.*y \(target\)"):
+        PanelFeed(other, input_spec(rich, RECIPE), fit_scaling(rich), rich.meta)
 
 
 @settings(max_examples=30, deadline=None)

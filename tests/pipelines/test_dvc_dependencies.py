@@ -27,6 +27,7 @@ CANNOT_CHANGE_OUTS = {
     "gatecast.config": JUDGES,
     "gatecast.core.errors": JUDGES,
     "gatecast.core.schema": JUDGES,
+    "gatecast.core.span": JUDGES,
     "gatecast.core.threshold": JUDGES,
     "gatecast.core.failpoints": REPORTS,
     "gatecast.core.ledger": REPORTS,

@@ -294,12 +294,30 @@ def test_a_champion_whose_artifact_was_changed_is_refused(
     refused("DIGEST", tiny, workplace, RegistryError)
 
 
-def test_a_champion_whose_artifact_is_gone_is_an_error_of_its_own(
+def test_a_champion_whose_package_is_nowhere_is_an_error_of_its_own(
     workplace: Path, tiny: Panel, promote: Pass
 ) -> None:
     promote(workplace, tiny, POOR)
     shutil.rmtree(workplace / "mlartifacts")
-    refused("ARTIFACT", tiny, workplace, RegistryError)
+    with pytest.raises(RegistryError, match="ARTIFACT"):
+        promote(workplace, tiny, GOOD)
+    assert aliases() == {"champion": 1}
+
+
+def test_a_champion_whose_artifact_is_gone_is_compared_by_the_package_of_its_digest(
+    workplace: Path, tiny: Panel, promote: Pass, capsys: pytest.CaptureFixture[str]
+) -> None:
+    promote(workplace, tiny, POOR)
+    shutil.rmtree(workplace / "mlartifacts")
+    shutil.move(workplace / "models/linear", workplace / "kept")
+    (workplace / "models/other").mkdir()
+    shutil.move(workplace / "kept", workplace / "models/before")
+    sitting = champion.champion("tiny")
+    assert sitting is not None
+    assert "its package in models/before is used" in capsys.readouterr().err
+    (workplace / "models/before/weights.safetensors").write_bytes(b"changed")
+    with pytest.raises(RegistryError, match="ARTIFACT"):
+        champion.champion("tiny")
 
 
 def test_a_champion_that_somebody_else_registered_is_refused(

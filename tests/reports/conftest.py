@@ -10,5 +10,6 @@ from tests.scoring.conftest import (  # noqa: F401
     promote,
     publish,
     recipe,
+    retrain,
     sink,
 )

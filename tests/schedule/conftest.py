@@ -9,4 +9,5 @@ from tests.scoring.conftest import (  # noqa: F401
     project,
     promote,
     publish,
+    retrain,
 )

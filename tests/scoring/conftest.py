@@ -8,6 +8,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -20,6 +21,7 @@ import pytest
 from gatecast.data import ingest
 from gatecast.data.build_panel import build_panel
 from gatecast.data.config import Feed, FileFeed, RawFile, Splits, Task
+from gatecast.data.recorded import widened
 from gatecast.evaluation import baselines, event_board, leaderboard
 from gatecast.evaluation.backtest import Backtest
 from gatecast.registry import champion, package, promotion
@@ -96,14 +98,15 @@ def publish() -> Callable[..., Sink]:
 
 
 @pytest.fixture(scope="session")
-def promote() -> Callable[[Feed], champion.Champion]:
-    """Ingest a feed, train the ridge, evaluate and promote it: the belt without DVC."""
+def retrain() -> Callable[..., dict[str, Any]]:
+    """Ingest a feed, train the ridge, evaluate it and send it to the gate: the belt without DVC."""
 
-    def run(feed: Feed) -> champion.Champion:
+    def run(feed: Feed, **rules: Any) -> dict[str, Any]:
         checked = ingest.check_feed(feed)
         built = build_panel(checked.observations, checked.static, feed)
         model = model_of(kind="linear")
         trained = trainer.train("linear", built, model, Fit(), 1)
+        shutil.rmtree("models/linear", ignore_errors=True)
         digest = package.write(Path("models/linear"), "linear", model, 1, built.meta, trained)
         backtest = Backtest.of(built)
         predictors = (
@@ -115,13 +118,20 @@ def promote() -> Callable[[Feed], champion.Champion]:
         leaderboard.write(
             Path("reports"), results, table, built, backtest, "mase", {"linear": digest}
         )
-        rules = Promote(min_skill=-10.0, coverage_95=[0.0, 1.0], min_origins=1)
-        assert (
-            promotion.promote(built, Path("reports/leaderboard.json"), Path("models"), rules)[
-                "champion"
-            ]
-            == 1
-        )
+        lenient = {"min_skill": -10.0, "coverage_95": [0.0, 1.0], "min_origins": 1}
+        board, gate_rules = Path("reports/leaderboard.json"), Promote(**lenient | rules)
+        panel_for = partial(widened, built, feed=feed, as_of=None)
+        return promotion.promote(built, board, Path("models"), gate_rules, panel_for=panel_for)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def promote(retrain: Callable[..., dict[str, Any]]) -> Callable[[Feed], champion.Champion]:
+    """The first champion of a feed."""
+
+    def run(feed: Feed) -> champion.Champion:
+        assert retrain(feed)["champion"] == 1
         found = champion.champion(feed.name)
         assert found is not None
         return found

@@ -34,17 +34,17 @@ def test_a_damaged_package_is_fetched_anew(
 def test_the_later_of_two_first_ones_leaves_the_package_under_the_others_workers(
     daily_feed: Feed, promote: Callable[[Feed], Champion], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    best, folder, downloaded = promote(daily_feed), Path("kept"), champion._downloaded
+    best, folder, fetched = promote(daily_feed), Path("kept"), champion._fetched
     first: list[int] = []
 
     @contextmanager
-    def meanwhile(model: str, version: int) -> Iterator[Path]:
-        monkeypatch.setattr(champion, "_downloaded", downloaded)
+    def meanwhile(model: str, version: int, digest: str) -> Iterator[Path]:
+        monkeypatch.setattr(champion, "_fetched", fetched)
         keep(best, folder)
         first.append(folder.stat().st_ino)
-        with downloaded(model, version) as found:
+        with fetched(model, version, digest) as found:
             yield found
 
-    monkeypatch.setattr(champion, "_downloaded", meanwhile)
+    monkeypatch.setattr(champion, "_fetched", meanwhile)
     keep(best, folder)
     assert [folder.stat().st_ino] == first

@@ -16,7 +16,7 @@ import pandas as pd
 
 from gatecast.core.errors import PanelError
 from gatecast.data import calendar
-from gatecast.data.config import Feed, Splits
+from gatecast.data.config import Covariates, Feed, Splits
 from gatecast.data.panel import FUTURE, PAST, STATIC, TARGET, Channel, Panel, PanelMeta
 from gatecast.data.windows import rolling_origins, training_range
 
@@ -109,6 +109,17 @@ def build_panel(
     if feasible:
         _check_feasible(panel)
     return panel
+
+
+def covariates_of(meta: PanelMeta) -> Covariates:
+    """The covariates of the recipe that a panel was built by."""
+    columns = [*meta.channels, *meta.static]
+    return Covariates(
+        static=[c.name for c in meta.static],
+        past=[c.name for c in meta.channels if c.role == PAST],
+        future=[c.name for c in meta.channels if c.role == FUTURE],
+        categorical=[c.name for c in columns if c.categories is not None],
+    )
 
 
 def _channels(observations: pd.DataFrame, feed: Feed) -> list[Channel]:

@@ -164,6 +164,11 @@ class Feed(Schema):
     task: Task = Task(horizon=1)
     """What is normally forecast from it."""
 
+    @property
+    def goes_on(self) -> bool:
+        """Whether newer values are expected: a feed that has ended is as old as it is."""
+        return True
+
     @model_validator(mode="after")
     def _columns(self) -> Self:
         target, roles = self.target, self.covariates.roles
@@ -219,6 +224,11 @@ class FileFeed(SourceRecipe):
     na_values: list[Text] = Field(default_factory=list)
     """What else means that a value is missing."""
 
+    @property
+    def goes_on(self) -> bool:
+        """Not files whose checksum is fixed, nor those whose stamps are made up."""
+        return self.start is None and not any(file.sha256 for file in self.files)
+
     @model_validator(mode="after")
     def _layout(self) -> Self:
         require(bool(self.files), "files", [], "a list with at least one `path`")
@@ -246,6 +256,11 @@ class DemoFeed(SourceRecipe):
 
     demo: Demo = Demo()
     """Its size."""
+
+    @property
+    def goes_on(self) -> bool:
+        """The demo has an end."""
+        return False
 
     @model_validator(mode="after")
     def _generated(self) -> Self:

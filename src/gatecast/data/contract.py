@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from gatecast.core.errors import IngestError
+from gatecast.core.errors import IngestError, did_you_mean
 from gatecast.data import calendar, stamps
 from gatecast.data.config import Feed
 from gatecast.data.rows import KEY, Rows
@@ -52,6 +52,13 @@ def check(raw: pd.DataFrame, feed: Feed, as_of: str | None = None) -> Checked:
     Raises:
         IngestError: with a code, the file and line, the series, and the way out.
     """
+    if lost := [name for name in feed.covariates.roles if name not in raw.columns]:
+        names = ", ".join(f"'{name}'" for name in lost)
+        raise IngestError(
+            "COLUMN-MISSING",
+            f"source '{feed.name}' has no column {names}.{did_you_mean(lost[0], map(str, raw.columns))}",
+            "Correct `covariates` in the source recipe.",
+        )
     rows = Rows(raw, feed)
     hint = stamps.suggest_frequency(raw) if pd.api.types.is_datetime64_any_dtype(raw["ds"]) else ""
     if feed.frequency:

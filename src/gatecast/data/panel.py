@@ -38,6 +38,21 @@ class Channel:
     role: str
     categories: list[str] | None = None
 
+    @property
+    def key(self) -> tuple[str, bool, bool]:
+        """By which a model finds it in a panel: its name, whether it is the target, whether it holds codes."""
+        return self.name, self.role == TARGET, self.categories is not None
+
+    def __str__(self) -> str:
+        """For messages: ``promo (future)``."""
+        return f"{self.name} ({self.role}{'' if self.categories is None else ', categorical'})"
+
+
+def absent(have: list[Channel], want: list[Channel]) -> list[Channel]:
+    """The channels that a panel lacks of those that a model reads, wherever they stand."""
+    known = {channel.key for channel in have}
+    return [channel for channel in want if channel.key not in known]
+
 
 def numeric(channels: list[Channel], role: str) -> list[int]:
     """Indices of the channels of a role that hold numbers."""

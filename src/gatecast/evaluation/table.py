@@ -11,9 +11,9 @@ import pyarrow as pa
 from gatecast.core.errors import IngestError, did_you_mean
 from gatecast.core.forecast import QUANTILES, Forecast, QuantileForecast
 from gatecast.data import contract
-from gatecast.data.build_panel import build_panel
-from gatecast.data.config import Covariates, Feed, Splits, Task
-from gatecast.data.panel import FUTURE, PAST, TARGET, Panel, PanelMeta
+from gatecast.data.build_panel import build_panel, covariates_of
+from gatecast.data.config import Feed, Splits, Task
+from gatecast.data.panel import TARGET, Panel, PanelMeta
 from gatecast.data.windows import Windows
 
 
@@ -86,20 +86,13 @@ def _target(meta: PanelMeta) -> str:
 
 def feed_of(meta: PanelMeta) -> Feed:
     """A source recipe that reads a frame with the columns a model was trained with."""
-    names = lambda role: [c.name for c in meta.channels if c.role == role]  # noqa: E731
-    categorical = [c.name for c in (*meta.channels, *meta.static) if c.categories is not None]
     return Feed(
         name=meta.source,
         id="unique_id",
         time=["ds"],
         target=_target(meta),
         frequency=meta.frequency,
-        covariates=Covariates(
-            static=[c.name for c in meta.static],
-            past=names(PAST),
-            future=names(FUTURE),
-            categorical=categorical,
-        ),
+        covariates=covariates_of(meta),
         holidays=meta.holidays,
         calendar=bool(meta.calendar),
         timezone=meta.timezone,

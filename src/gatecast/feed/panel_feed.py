@@ -8,7 +8,17 @@ from torch import Tensor
 
 from gatecast.core.errors import TrainError
 from gatecast.data import calendar
-from gatecast.data.panel import FUTURE, PAST, STATIC, Channel, Panel, PanelMeta, coded, numeric
+from gatecast.data.panel import (
+    FUTURE,
+    PAST,
+    STATIC,
+    Channel,
+    Panel,
+    PanelMeta,
+    absent,
+    coded,
+    numeric,
+)
 from gatecast.data.windows import Windows, gather
 from gatecast.feed.scaling import Scaling
 from gatecast.models.inputs import Batch, InputSpec
@@ -41,8 +51,8 @@ class PanelFeed:
         panel: the data set.
         spec: sizes of the model.
         scaling: of the covariates.
-        meta: the panel meta the model was trained with. Its channels must be the panel's; categories may differ,
-            codes are translated and new categories become unknown.
+        meta: the panel meta the model was trained with. The panel has its channels, and may have others; categories
+            may differ, codes are translated and new categories become unknown.
         device: where the batches are used.
         free: bytes free on the device; None: ask it.
 
@@ -59,8 +69,14 @@ class PanelFeed:
         device: torch.device | str = "cpu",
         free: int | None = None,
     ) -> None:
-        _same_channels(panel.meta.channels, meta.channels)
-        _same_channels(panel.meta.static, meta.static)
+        pairs = (panel.meta.channels, meta.channels), (panel.meta.static, meta.static)
+        if lost := [column for have, want in pairs for column in absent(have, want)]:
+            raise TrainError(
+                "CHANNELS",
+                "the model reads columns that the panel lacks, or has of another type:"
+                f" {', '.join(map(str, lost))}.",
+                "Name them in the source recipe, or train again.",
+            )
         of_calendar = calendar.features(panel.axis, meta.calendar, meta.timezone, meta.holidays)
         position = panel.position.copy()  # torch takes nothing that is read-only
         buffers = [panel.values, panel.indptr, position, panel.static]
@@ -71,8 +87,8 @@ class PanelFeed:
             torch.from_numpy(np.asarray(a)).to(self.home) for a in (*buffers, of_calendar)
         )
         self._past, self._known, self._static = (
-            _Columns(have, want, role, pairs, self.home)
-            for have, want, role, pairs in (
+            _Columns(have, want, role, scales, self.home)
+            for have, want, role, scales in (
                 (panel.meta.channels, meta.channels, PAST, scaling.past),
                 (panel.meta.channels, meta.channels, FUTURE, scaling.known),
                 (panel.meta.static, meta.static, STATIC, scaling.static),
@@ -108,7 +124,10 @@ class PanelFeed:
 
 
 class _Columns:
-    """Columns of one role as the model reads them: z-scores of numbers, the model's codes of categories."""
+    """Columns of one role as the model reads them: z-scores of numbers, the model's codes of categories.
+
+    Whether a column is known ahead is for the model to say, not for the panel: both have the same values of it.
+    """
 
     def __init__(
         self,
@@ -118,10 +137,16 @@ class _Columns:
         scaling: list[tuple[float, float]],
         home: torch.device,
     ) -> None:
-        self.numeric, self.coded = numeric(want, role), coded(want, role)
+        at = {column.key: i for i, column in enumerate(have)}
+        categorical = [want[i] for i in coded(want, role)]
+        self.numeric = [at[want[i].key] for i in numeric(want, role)]
+        self.coded = [at[column.key] for column in categorical]
         pairs = torch.tensor(scaling, dtype=torch.float32, device=home).reshape(-1, 2)
         self.mean, self.spread = pairs.T
-        self.codes = [torch.from_numpy(_translation(have[i], want[i])).to(home) for i in self.coded]
+        self.codes = [
+            torch.from_numpy(_translation(have[i], column)).to(home)
+            for i, column in zip(self.coded, categorical, strict=True)
+        ]
 
     def __call__(self, rows: Tensor) -> tuple[Tensor, Tensor]:
         """(..., C) raw -> (..., numbers) within ±5 spreads, and (..., categories) int64; 0 where unknown."""
@@ -134,16 +159,6 @@ class _Columns:
         return (
             numbers.clamp(-_LIMIT, _LIMIT).nan_to_num(0.0),
             torch.stack(codes, -1) if codes else none,
-        )
-
-
-def _same_channels(have: list[Channel], want: list[Channel]) -> None:
-    a, b = ([(c.name, c.role, c.categories is None) for c in side] for side in (have, want))
-    if a != b:
-        raise TrainError(
-            "CHANNELS",
-            f"the model reads the columns {[x[:2] for x in b]}, but the panel has {[x[:2] for x in a]}.",
-            "Use the source recipe it was trained with, or train again.",
         )
 
 

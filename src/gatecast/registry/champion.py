@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -16,8 +17,11 @@ from gatecast.core.forecast import Task
 from gatecast.evaluation.predictor import NetPredictor
 from gatecast.registry import package
 from gatecast.registry.mlflow import store
+from gatecast.registry.package import MODELS
 
 CHAMPION, PREVIOUS = "champion", "previous"
+# packages that scoring runs keep for their processes
+KEPT = Path("data/scoring/packages")
 
 
 @dataclass(frozen=True)
@@ -91,8 +95,8 @@ def _load(version: Any) -> Champion:
             f"{name} version {version.version} was not registered by gatecast.",
             "Point the alias at a version that was.",
         )
-    with _downloaded(name, int(version.version)) as folder:
-        predictor = package.load(folder, digest)
+    with _fetched(name, int(version.version), digest) as folder:
+        predictor = package.load(folder)
     return Champion(
         name,
         int(version.version),
@@ -104,28 +108,60 @@ def _load(version: Any) -> Champion:
 
 
 @contextmanager
-def _downloaded(model: str, version: int) -> Iterator[Path]:
-    """The package of a registered version, in a folder that is deleted when the block ends.
+def _fetched(model: str, version: int, digest: str) -> Iterator[Path]:
+    """The package of a registered version, in a folder that may be gone when the block ends.
+
+    The registry knows where it was stored, not where that is now: a project may have been moved or copied. What counts
+    is the digest, and a package of this digest in the project folder is the one that was registered.
 
     Raises:
-        RegistryError: ARTIFACT if it cannot be fetched.
+        RegistryError: ARTIFACT if it can neither be fetched nor is in the project; DIGEST if it is another one.
     """
+    with tempfile.TemporaryDirectory() as temporary:
+        try:
+            folder = _downloaded(model, version, temporary)
+        except RegistryError as error:
+            if (copy := _in_project(digest)) is None:
+                raise
+            folder = copy
+            print(f"{error.what}; its package in {folder} is used", file=sys.stderr)
+        if package.digest(folder) != digest:
+            raise package.tampered(folder)
+        yield folder
+
+
+def _downloaded(model: str, version: int, folder: str) -> Path:
+    """Fetch the package of a registered version from the address that the registry knows."""
     import mlflow
     from mlflow.exceptions import MlflowException
 
-    with tempfile.TemporaryDirectory() as folder:
-        try:
-            local = mlflow.artifacts.download_artifacts(
-                artifact_uri=f"models:/{model}/{version}/artifacts", dst_path=folder
-            )
-        except (MlflowException, OSError) as error:
-            raise RegistryError(
-                "ARTIFACT",
-                f"{model} version {version} cannot be fetched: {error}",
-                "Restore its artifacts, or promote another version.",
-            ) from None
-        inside = next(iter(sorted(Path(local).rglob("package.json"))), Path(local) / "package.json")
-        yield inside.parent
+    try:
+        local = mlflow.artifacts.download_artifacts(
+            artifact_uri=f"models:/{model}/{version}/artifacts", dst_path=folder
+        )
+    except (MlflowException, OSError) as error:
+        cause = " ".join(str(error).split())
+    else:
+        if inside := sorted(Path(local).rglob("package.json")):
+            return inside[0].parent
+        cause = "there is no package at its address"
+    raise RegistryError(
+        "ARTIFACT",
+        f"{model} version {version} cannot be fetched: {cause}",
+        f"Restore its artifacts, put its package into {MODELS}/, or promote another version.",
+    )
+
+
+def _in_project(digest: str) -> Path | None:
+    """A package of this digest in the project folder: kept by a scoring run, trained here, or in a store that moved."""
+    for pattern in (f"{KEPT}/{digest[:16]}", f"{MODELS}/*", f"{store.ARTIFACTS}/**/package.json"):
+        for path in sorted(Path().glob(pattern)):
+            folder = path.parent if path.name == "package.json" else path
+            # an error: it is not whole
+            with suppress(RegistryError):
+                if package.digest(folder) == digest:
+                    return folder
+    return None
 
 
 def keep(best: Champion, folder: Path) -> None:
@@ -138,13 +174,11 @@ def keep(best: Champion, folder: Path) -> None:
     """
     if _kept(best, folder):
         return
-    with _downloaded(best.model, best.version) as downloaded:
-        if package.digest(downloaded) != best.digest:
-            raise package.tampered(downloaded)
+    with _fetched(best.model, best.version, best.digest) as fetched:
         broken = folder.exists() and not _kept(best, folder)
         with atomic.folder(folder, replace=broken) as out:
             for name in package.FILES:
-                shutil.copyfile(downloaded / name, out / name)
+                shutil.copyfile(fetched / name, out / name)
 
 
 def _kept(best: Champion, folder: Path) -> bool:

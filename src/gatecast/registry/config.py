@@ -36,7 +36,8 @@ class Promote(Schema):
     """Smallest number of series that counts as a segment."""
 
     replace_incomparable: bool = False
-    """Replace a champion that cannot be compared (another horizon, other columns, forecasts that are not numbers)."""
+    """Replace a champion that cannot be compared (another horizon, columns that the feed has lost,
+    forecasts that are not numbers)."""
 
     @field_validator("coverage_95")
     @classmethod

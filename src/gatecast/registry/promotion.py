@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,11 +17,11 @@ from typing import Any
 import pandas as pd
 
 from gatecast.core import failpoints
-from gatecast.core.errors import EvaluationError, RegistryError, TrainError
+from gatecast.core.errors import EvaluationError, IngestError, RegistryError, TrainError
 from gatecast.core.forecast import TASKS, Task, say
 from gatecast.core.ledger import Ledger, who
 from gatecast.core.numbers import finite
-from gatecast.data.panel import Panel
+from gatecast.data.panel import Panel, PanelMeta, absent
 from gatecast.evaluation.predictor import NetPredictor
 from gatecast.registry import aliases, comparison, gate, package, retention
 from gatecast.registry.champion import CHAMPION, Champion, champion, version_at
@@ -29,15 +30,17 @@ from gatecast.registry.mlflow import runs, store
 
 # version and digest of the sitting champion
 Sitting = tuple[int, str | None] | None
+# the panel of the comparison with the columns of another one beside its own
+PanelFor = Callable[[PanelMeta], Panel]
 
 
 def decide(
-    panel: Panel, reports: Path, models: Path, rules: Promote
+    panel: Panel, reports: Path, models: Path, rules: Promote, panel_for: PanelFor | None = None
 ) -> tuple[dict[str, Any], list[Exception]]:
     """Send the best variant of each task to the gate; an error of one does not keep the other from its decision.
 
     Args:
-        panel, models, rules: see :func:`promote`.
+        panel, models, rules, panel_for: see :func:`promote`.
         reports: folder of the boards.
 
     Returns:
@@ -47,7 +50,8 @@ def decide(
     decisions, errors = {}, []
     for task in TASKS:
         try:
-            decisions[task] = promote(panel, reports / comparison.BOARDS[task], models, rules, task)
+            board = reports / comparison.BOARDS[task]
+            decisions[task] = promote(panel, board, models, rules, task, panel_for)
         except Exception as error:
             errors.append(error)
             what = " ".join(str(error).split()) or type(error).__name__
@@ -58,7 +62,12 @@ def decide(
 
 
 def promote(
-    panel: Panel, board: Path, models: Path, rules: Promote, task: Task = "quantile"
+    panel: Panel,
+    board: Path,
+    models: Path,
+    rules: Promote,
+    task: Task = "quantile",
+    panel_for: PanelFor | None = None,
 ) -> dict[str, Any]:
     """Compare the best variant of a task with the champion and promote it if the gate lets it pass.
 
@@ -68,6 +77,8 @@ def promote(
         models: folder of the packages.
         rules: thresholds.
         task: of the forecasts.
+        panel_for: gives the panel with the columns that the champion was trained with, if the recipe no longer names
+            all of them; None: those of the panel must do.
 
     Returns:
         The facts of the decision.
@@ -87,13 +98,13 @@ def promote(
             "Run `dvc repro evaluate`.",
         )
     if os.environ.get("DVC_EXP_NAME"):
-        return _experiment(_decision(panel, rules, task, evaluated, folder, digest))
+        return _experiment(_decision(panel, rules, task, evaluated, folder, digest, panel_for))
     model, ledger = store.model_name(panel.meta.source, task), Ledger()
     with ledger.lease(aliases.lease_name(model)) as lease:
         failpoints.reach("promotion: lease taken")
         aliases.settle(ledger, lease, model)
         failpoints.reach("promotion: settled")
-        facts = _decision(panel, rules, task, evaluated, folder, digest)
+        facts = _decision(panel, rules, task, evaluated, folder, digest, panel_for)
         if facts["verdict"] == gate.PROMOTE and aliases.withdrawn(ledger, model, digest):
             reason = (
                 "it was champion and was rolled back, or replaced by hand; a rollback returns it"
@@ -112,11 +123,18 @@ def promote(
 
 
 def _decision(
-    panel: Panel, rules: Promote, task: Task, board: dict[str, Any], folder: Path, digest: str
+    panel: Panel,
+    rules: Promote,
+    task: Task,
+    board: dict[str, Any],
+    folder: Path,
+    digest: str,
+    panel_for: PanelFor | None,
 ) -> dict[str, Any]:
     """The comparison and its verdict; ``champion`` is the sitting one."""
     sitting = champion(panel.meta.source, task=task)
-    verdict, scores = _compare(panel, package.load(folder, digest), digest, sitting, rules)
+    challenger = package.load(folder, digest)
+    verdict, scores = _compare(panel, challenger, digest, sitting, rules, panel_for)
     current = (sitting.version, sitting.digest) if sitting else None
     return _facts(panel, rules, task, verdict, current, board, digest, scores)
 
@@ -192,7 +210,12 @@ def _read(board: Path, panel: Panel) -> dict[str, Any]:
 
 
 def _compare(
-    panel: Panel, challenger: NetPredictor, digest: str, sitting: Champion | None, rules: Promote
+    panel: Panel,
+    challenger: NetPredictor,
+    digest: str,
+    sitting: Champion | None,
+    rules: Promote,
+    panel_for: PanelFor | None = None,
 ) -> tuple[gate.Verdict, dict[str, float]]:
     """The verdict and the scores by role, all of them measured now on the same origins."""
     test = comparison.compare_on(panel, challenger.spec.event, rules)
@@ -206,7 +229,10 @@ def _compare(
     if sitting:
         try:
             _check_comparable(sitting, challenger, panel)
-            measured_champion = test.measure(sitting.predictor)
+            wide = _with_columns_of(sitting, panel, panel_for)
+            same = wide is panel
+            again = test if same else comparison.compare_on(wide, challenger.spec.event, rules)
+            measured_champion = again.measure(sitting.predictor)
         except (EvaluationError, TrainError) as error:
             way_out = "Set `promote.replace_incomparable: true` to start over."
             if error.code not in ("NOT-COMPARABLE", "CHANNELS", "NAN-FORECAST"):
@@ -238,6 +264,21 @@ def _check_comparable(sitting: Champion, challenger: NetPredictor, panel: Panel)
             "NOT-COMPARABLE",
             f"version {sitting.version} has learnt from values up to {then}; the test span begins at {now}.",
         )
+
+
+def _with_columns_of(sitting: Champion, panel: Panel, panel_for: PanelFor | None) -> Panel:
+    """The panel, with the columns of the champion beside its own. Raise NOT-COMPARABLE if the feed has lost them."""
+    meta = sitting.predictor.meta
+    try:
+        return panel_for(meta) if panel_for else panel
+    except IngestError as error:
+        pairs = (panel.meta.channels, meta.channels), (panel.meta.static, meta.static)
+        lost = [str(column) for have, want in pairs for column in absent(have, want)]
+        raise EvaluationError(
+            "NOT-COMPARABLE",
+            f"version {sitting.version} was trained with {', '.join(lost)}, which the recipe no longer names:"
+            f" {error.what}",
+        ) from None
 
 
 def register(folder: Path, name: str) -> int:

@@ -45,9 +45,10 @@ def monitor(feed: Feed, as_of: str | None = None, sink: Sink | None = None) -> d
             f"there are no published forecasts of {feed.name}.",
             "Run `python pipelines/score.py` first.",
         )
-    checked = ingest.check_feed(feed, as_of)
-    known = checked.observations[["unique_id", "ds", "y"]]
-    extra = _actuals(feed, known)
+    # only the values count here, not what they are forecast from
+    values = feed.model_copy(update={"covariates": Covariates(), "holidays": None})
+    known = ingest.check_feed(values, as_of).observations[["unique_id", "ds", "y"]]
+    extra = _actuals(values, known)
     if extra is not None:
         known = pd.concat([known, extra], ignore_index=True).sort_values(
             ["unique_id", "ds"], ignore_index=True
@@ -85,9 +86,7 @@ def _actuals(feed: Feed, known: pd.DataFrame) -> pd.DataFrame | None:
     raw = sources.read_actuals(feed)
     if raw is None:
         return None
-    # only the values count here, not what they are forecast from
-    bare = feed.model_copy(update={"covariates": Covariates(), "holidays": None})
-    rows = contract.check(raw, bare).observations
+    rows = contract.check(raw, feed).observations
     if not isinstance(feed, FileFeed) or feed.start is None:
         return rows[["unique_id", "ds", "y"]]
     longest = int(known.groupby("unique_id").size().max() + rows.groupby("unique_id").size().max())

@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import field_validator
 
 from gatecast.core.schema import Schema, require
+from gatecast.core.span import Span
 
 
 class Schedule(Schema):
@@ -18,7 +19,7 @@ class Schedule(Schema):
     timezone: str | None = None
     """Whose wall clock that is; null: the source's, else UTC."""
 
-    window: str = "1D"
+    window: Span = "1D"
     """How far back a missing slot is still scored."""
 
     catchup: Literal["latest", "all", "none"] = "latest"
@@ -44,13 +45,3 @@ class Schedule(Schema):
         real = zone is None or crontab.is_zone(zone)
         require(real, "", zone, "like Europe/Berlin, or null")
         return zone
-
-    @field_validator("window")
-    @classmethod
-    def _window(cls, window: str) -> str:
-        from gatecast.schedule import crontab
-
-        # What is plainly a span needs no pandas.
-        span = window == "1D" or crontab.is_span(window)
-        require(span, "", window, "a span above 0, like 12h or 1D")
-        return window

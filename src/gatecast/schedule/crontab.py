@@ -1,4 +1,4 @@
-"""What a schedule may say: cron expressions, zones, spans of time."""
+"""What a schedule may say: cron expressions and zones."""
 
 from __future__ import annotations
 
@@ -26,14 +26,4 @@ def is_zone(name: str) -> bool:
     try:
         return bool(ZoneInfo(name))
     except (ValueError, OSError, KeyError):
-        return False
-
-
-def is_span(text: str) -> bool:
-    """Whether a text is a span of time above 0, as pandas reads it: ``12h``, ``1D``."""
-    import pandas as pd
-
-    try:
-        return bool(pd.Timedelta(text) > pd.Timedelta(0))
-    except ValueError:
         return False

@@ -7,6 +7,7 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from gatecast.core.schema import Schema, Text, refuse, require
+from gatecast.core.span import Span
 
 
 class Score(Schema):
@@ -32,6 +33,10 @@ class Score(Schema):
 
     show: list[Text] = Field(default_factory=list)
     """Ids of series that the page of a run draws in any case."""
+
+    max_age: Span | None = None
+    """Oldest newest value of a feed that is scored, like 2D: an older feed is an error (null: only a remark, once all
+    steps of the forecast are past)."""
 
     snapshots: int = Field(default=10, ge=1)
     """How many snapshots of ingested feeds are kept in data/scoring, of each source."""

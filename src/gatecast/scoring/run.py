@@ -23,11 +23,12 @@ from gatecast.core.ledger import Ledger
 from gatecast.core.version import __version__
 from gatecast.data.config import Feed
 from gatecast.data.panel import Panel
+from gatecast.data.recorded import as_recorded
 from gatecast.evaluation.table import stamps_of
 from gatecast.registry import aliases
 from gatecast.registry import champion as registry
 from gatecast.registry.champion import Champion
-from gatecast.scoring import engines, shard_files, sinks, snapshots, store
+from gatecast.scoring import engines, freshness, shard_files, sinks, snapshots, store
 from gatecast.scoring.config import Score, SinkSettings
 from gatecast.scoring.run_spec import RunSpec, ShardFile, number_of_shards
 from gatecast.scoring.sinks import Sink
@@ -70,8 +71,8 @@ def score(
         kind: what the manifest calls the run: live | backfill | hindcast.
 
     Raises:
-        ScoringError: NO-CHAMPION, DEVICE, TOO-FEW, WRITE, WORKER; IngestError, RegistryError: as they say. Nothing is
-            published then.
+        ScoringError: NO-CHAMPION, COLUMNS, DEVICE, TOO-FEW, WRITE, WORKER; IngestError (STALE-FEED among them),
+            RegistryError: as they say. Nothing is published then.
     """
     best = champion or registry.champion(feed.name)
     if best is None:
@@ -132,7 +133,7 @@ def no_champion(source: str) -> ScoringError:
 
 
 class _Scorer:
-    """Runs of one feed at one time, by one champion or two: those of the same horizon and season share a snapshot."""
+    """Runs of one feed at one time, by one champion or two: those that read it alike share a snapshot."""
 
     def __init__(
         self,
@@ -146,25 +147,30 @@ class _Scorer:
         self.rules = rules or Score()
         self.recipe = recipe or SinkSettings()
         self.as_of = as_of
-        self.asked = {"feed": feed.model_dump(), "as_of": as_of, "kind": kind}
-        self.snapshots: dict[tuple[int, int], Path] = {}
+        self.kind = kind
+        self.snapshots: dict[str, Path] = {}
 
     def score(self, best: Champion) -> Summary:
         start = time.perf_counter()
         failpoints.reach("scoring: champion resolved")
-        snapshot = self._snapshot(best)
+        recorded = as_recorded(self.feed, best.predictor.meta).model_dump()
+        snapshot = self._snapshot(best, recorded)
         failpoints.reach("scoring: snapshot written")
-        return publish(snapshot, best, self.asked, start, self.rules, self.recipe)
+        asked = {"feed": recorded, "as_of": self.as_of, "kind": self.kind}
+        return publish(snapshot, best, asked, start, self.rules, self.recipe)
 
-    def _snapshot(self, best: Champion) -> Path:
+    def _snapshot(self, best: Champion, recorded: dict[str, Any]) -> Path:
         """The snapshot that a champion scores; marked as used, for the run before may have taken hours."""
         meta = best.predictor.meta
-        size = meta.horizon, meta.season_length
-        if size in self.snapshots:
-            snapshots.touch(self.snapshots[size])
-        else:
-            self.snapshots[size] = snapshots.take(self.feed, best, self.as_of)
-        return self.snapshots[size]
+        reads = f"{meta.horizon} {meta.season_length} {recorded['covariates']}"
+        if reads in self.snapshots:
+            snapshots.touch(self.snapshots[reads])
+            return self.snapshots[reads]
+        snapshot = snapshots.take(self.feed, best, self.as_of)
+        if self.kind == "live":
+            freshness.check(Panel.load(snapshot / "panel"), self.feed, self.as_of, self.rules)
+        self.snapshots[reads] = snapshot
+        return snapshot
 
 
 def publish(
@@ -180,7 +186,7 @@ def publish(
     Args:
         snapshot: its folder.
         best: the version that scores.
-        asked: ``feed`` (the recipe), ``as_of`` and ``kind``.
+        asked: ``feed`` (the recipe with the version's columns), ``as_of`` and ``kind``.
         start: when the run began, by ``time.perf_counter``.
         rules, recipe: as in :func:`score`.
     """
@@ -210,7 +216,7 @@ def publish(
     if published := sink.find(source, key):
         note(ledger, published)
         return summary(published, False)
-    package = snapshots.PACKAGES / best.digest[:16]
+    package = registry.KEPT / best.digest[:16]
     registry.keep(best, package)
     waiting = _waiting(source, snapshot)
     with ledger.lease(f"scoring {source}", patience=_PATIENCE, waiting=waiting) as lease:

@@ -16,15 +16,15 @@ from contextlib import suppress
 from pathlib import Path
 
 from gatecast.core import atomic
-from gatecast.core.errors import PanelError
+from gatecast.core.errors import IngestError, PanelError, ScoringError
 from gatecast.data import ingest, panel
 from gatecast.data.build_panel import build_panel
 from gatecast.data.config import Feed
+from gatecast.data.recorded import as_recorded
 from gatecast.registry.champion import Champion
 from gatecast.scoring import shards
 
 SNAPSHOTS = Path("data/scoring")
-PACKAGES = SNAPSHOTS / "packages"
 _GONE = ".gone-"  # how the name of a snapshot begins that is being removed
 # Seconds since its last use within which no snapshot is removed: a run may be waiting with it.
 _YOUNG = 3600.0
@@ -37,18 +37,32 @@ def take(feed: Feed, best: Champion, as_of: str | None) -> Path:
 
     Args:
         feed: the source recipe.
-        best: the version that will score: its horizon and season are those of the panel.
+        best: the version that will score: its columns, horizon and season are those of the panel.
         as_of: ingest as if it were this time.
 
     Raises:
-        IngestError, PanelError: as ingest and panel say.
+        ScoringError: COLUMNS if the feed has lost columns of the version; IngestError, PanelError: as ingest and panel
+            say.
     """
     task = best.predictor.meta
-    checked = ingest.check_feed(feed, as_of)
+    recorded = as_recorded(feed, task)
+    try:
+        checked = ingest.check_feed(recorded, as_of)
+    except IngestError as error:
+        left = sorted(set(recorded.covariates.roles) - set(feed.covariates.roles))
+        if error.code != "COLUMN-MISSING" or not left:
+            raise
+        raise ScoringError(
+            "COLUMNS",
+            f"version {best.version} of {best.model} was trained with {', '.join(left)}, which the recipe of"
+            f" {feed.name} no longer names: {error.what}",
+            "Deliver the columns again, roll back to a version without them, or promote one: `dvc repro` with"
+            " `promote.replace_incomparable: true`.",
+        ) from None
     current = build_panel(
         checked.observations,
         checked.static,
-        feed,
+        recorded,
         task.horizon,
         task.season_length,
         feasible=False,

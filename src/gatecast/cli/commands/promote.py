@@ -8,6 +8,7 @@ mode=rollback event=true does so with the champion of events.
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Literal, Self
 
@@ -41,10 +42,11 @@ class Options(Schema):
         return self
 
 
-@command(reads=("source", "promote"), options=Options)
+@command(groups=("source",), reads=("as_of", "promote"), options=Options)
 def main(config: Config, options: Options) -> None:
     from gatecast.core.forecast import Task
     from gatecast.data.panel import Panel
+    from gatecast.data.recorded import widened
     from gatecast.registry import aliases, gate, promotion
     from gatecast.registry.mlflow import runs
     from gatecast.reports import promotion as report
@@ -57,7 +59,8 @@ def main(config: Config, options: Options) -> None:
         return
     panel = Panel.load(PANEL)
     runs.close_dead_runs(panel.meta.source)
-    facts, errors = promotion.decide(panel, REPORTS, MODELS, config.settings.promote)
+    panel_for = partial(widened, panel, feed=config.feed, as_of=config.settings.as_of)
+    facts, errors = promotion.decide(panel, REPORTS, MODELS, config.settings.promote, panel_for)
     report.write(REPORTS / "promotion.json", facts)
     for made in filter(None, (facts, facts["event"])):
         champion = f"version {made['champion']}" if made["champion"] else "none"

@@ -69,9 +69,10 @@ def _read_one(located: Located, feed: FileFeed) -> pd.DataFrame:
         )
     missing = [c for c in wanted if c not in table.columns]
     if missing:
+        names = ", ".join(f"'{c}'" for c in missing)
         raise IngestError(
             "COLUMN-MISSING",
-            f"{located.name} has no column '{missing[0]}'.{did_you_mean(missing[0], map(str, table.columns))}",
+            f"{located.name} has no column {names}.{did_you_mean(missing[0], map(str, table.columns))}",
             f"Its columns: {', '.join(map(str, table.columns[:20]))}."
             f"{_separator_hint(table)} Correct the recipe or the file.",
         )
