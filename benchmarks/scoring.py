@@ -181,7 +181,7 @@ def run(model: str, series: int) -> dict[str, float]:
 
     folder = Path("models", model)
     digest = package.digest(folder)
-    best = champion.Champion(f"gatecast-{model}", 1, digest, "", model, package.load(folder))
+    best = champion.Champion(f"gatecast-{model}", 1, digest, "", model, package.read(folder))
     target = champion.KEPT / digest[:16]
     target.parent.mkdir(parents=True, exist_ok=True)
     subprocess.run(["cp", "-rT", folder, target], check=True)

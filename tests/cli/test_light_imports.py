@@ -21,6 +21,13 @@ def test_settings_and_commands_are_known_without_pandas_or_torch() -> None:
     assert not imported("import gatecast.config, gatecast.cli") & (HEAVY | {"pandas"})
 
 
+def test_what_is_published_already_and_what_there_is_are_told_without_torch() -> None:
+    rooms = (
+        "from gatecast.registry import aliases; from gatecast.reports import lineage, page, status"
+    )
+    assert not imported(f"{rooms}; from gatecast.scoring import run") & {"torch", "matplotlib"}
+
+
 @pytest.mark.parametrize("command", ["ingest", "window"])
 def test_a_feed_becomes_a_panel_without_torch_and_mlflow(command: str) -> None:
     rooms = "from gatecast.data import build_panel, ingest, sources, windows"

@@ -129,7 +129,7 @@ def test_the_champion_of_events_gives_the_probabilities_of_its_package(
     windows = EventBacktest.of(tiny).windows
     own = package.load(made[1]["own", GOOD] / "models/mine").predict(tiny, windows)
     np.testing.assert_array_equal(
-        found.predictor.predict(tiny, windows).probability, own.probability
+        found.package.predictor.predict(tiny, windows).probability, own.probability
     )
 
 
@@ -140,7 +140,7 @@ def test_a_better_net_takes_the_place_of_the_champion_of_events(send: Send, tiny
     facts = send(GOOD)
     assert (facts["verdict"], facts["champion"], facts["champion_before"]) == ("promoted", 2, 1)
     assert sits() == {"champion": 2, "previous": 1}
-    now = EventBacktest.of(tiny).run(sitting.predictor, ABOVE).pooled["brier"]
+    now = EventBacktest.of(tiny).run(sitting.package.predictor, ABOVE).pooled["brier"]
     assert facts["scores"]["champion"] == pytest.approx(now)
     assert facts["checks"][-1]["name"] == "gain"
 

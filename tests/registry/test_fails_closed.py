@@ -20,7 +20,8 @@ from gatecast.data.config import Covariates, Demo, DemoFeed, Splits, Task
 from gatecast.data.panel import Panel
 from gatecast.evaluation.backtest import Backtest
 from gatecast.evaluation.predictor import NetPredictor
-from gatecast.registry import champion, gate, promotion
+from gatecast.models.config import Model
+from gatecast.registry import champion, gate, package, promotion
 from gatecast.registry.config import Promote
 from gatecast.registry.mlflow import store
 from gatecast.training import trainer
@@ -70,7 +71,7 @@ def test_an_old_score_of_the_champion_is_not_used(
     assert sitting is not None
     then = Ledger().entries("promotion", MODEL)[-1].facts["scores"]["challenger"]
     facts = promote(sits.folder, today, GOOD)
-    now = Backtest.of(today).run(sitting.predictor).pooled["mase"]
+    now = Backtest.of(today).run(sitting.package.predictor).pooled["mase"]
     assert facts["scores"]["champion"] == pytest.approx(now)
     assert abs(now - then) > 0.1
 
@@ -181,42 +182,45 @@ def dozen() -> Panel:
     return build_panel(checked.observations, checked.static, feed)
 
 
-def retrain(source: Panel, nets: list[torch.nn.Module], like: trainer.Trained) -> tuple[int, int]:
+def retrain(
+    source: Panel, model: Model, trained: list[trainer.Trained], folder: Path
+) -> tuple[int, int]:
     """Moves of the alias over equal models, and moves if the lower score won."""
     rules = Promote(min_skill=-1.0, coverage_95=[0.0, 1.0])  # of nets so short of training
     sitting, best, moves, naive = None, np.inf, 0, 0
-    for n, net in enumerate(nets):
-        predictor = NetPredictor("v", net, like.spec, like.scaling, source.meta)
-        verdict, scores = promotion._compare(source, predictor, str(n), sitting, rules)
+    for n, made in enumerate(trained):
+        digest = package.write(folder / str(n), "v", model, n, source.meta, made)
+        challenger = package.read(folder / str(n), digest)
+        verdict, scores = promotion._compare(source, challenger.predictor, digest, sitting, rules)
         if verdict.verdict == gate.PROMOTE:
             moves += sitting is not None
-            sitting = champion.Champion(MODEL, n, str(n), "run", "v", predictor)
+            sitting = champion.Champion(MODEL, n, digest, "run", "v", challenger)
         naive += scores["challenger"] < best < np.inf
         best = min(best, scores["challenger"])
     assert sitting is not None
     return moves, naive
 
 
-def test_equal_models_do_not_take_turns(dozen: Panel) -> None:
+def test_equal_models_do_not_take_turns(dozen: Panel, tmp_path: Path) -> None:
     """Twenty models that differ by a hair, the worst first: a lower score alone would move the alias each time."""
     import copy
 
-    fitted = trainer.train(
-        "v", dozen, model_of(kind="linear", context_length=48), Fit(threads=1), 1
-    )
-    nets = []
+    model = model_of(kind="linear", context_length=48)
+    fitted = trainer.train("v", dozen, model, Fit(threads=1), 1)
+    made = []
     for seed in range(20):
         net = copy.deepcopy(fitted.net)
         noise = torch.Generator().manual_seed(seed)
         with torch.no_grad():
             weight: Any = net.weight
             weight.mul_(1 + 0.02 * torch.randn(weight.shape, generator=noise))
-        nets.append(net)
+        made.append(replace(fitted, net=net))
     backtest = Backtest.of(dozen)
-    score = lambda net: backtest.run(  # noqa: E731
-        NetPredictor("v", net, fitted.spec, fitted.scaling, dozen.meta)
+    score = lambda one: backtest.run(  # noqa: E731
+        NetPredictor("v", one.net, fitted.spec, fitted.scaling, dozen.meta)
     ).pooled["mase"]
-    moves, naive = retrain(dozen, sorted(nets, key=score, reverse=True), fitted)
+    made.sort(key=score, reverse=True)
+    moves, naive = retrain(dozen, model, made, tmp_path)
     assert naive == 19
     assert moves <= 1
 
@@ -228,7 +232,7 @@ def test_twenty_retrainings_with_other_seeds_move_the_alias_at_most_once(
     model = model_of(cell="gru", hidden_size=16, n_steps=7, n_origins=4)
     fit = Fit(threads=1, accelerator="cpu", max_epochs=3, steps_per_epoch=30, batch_size=16)
     trained = [trainer.train("v", dozen, model, fit, seed) for seed in range(20)]
-    moves, naive = retrain(dozen, [t.net for t in trained], trained[0])
+    moves, naive = retrain(dozen, model, trained, workplace / "made")
     print(f"moves of the alias: {moves}; if the lower score won: {naive}")
     assert naive >= 1
     assert moves <= 1

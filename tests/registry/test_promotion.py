@@ -64,7 +64,7 @@ def test_the_champion_forecasts_what_its_package_forecast(
     assert sitting.digest == package.digest(workplace / "models/linear")
     windows = rolling_origins(tiny, "test")
     expected = package.load(workplace / "models/linear").predict(tiny, windows).values
-    np.testing.assert_array_equal(sitting.predictor.predict(tiny, windows).values, expected)
+    np.testing.assert_array_equal(sitting.package.predictor.predict(tiny, windows).values, expected)
 
 
 def test_nobody_is_champion_before_the_first_promotion(workplace: Path) -> None:

@@ -1,4 +1,4 @@
-"""The champion: the version behind an alias of the registered model, resolved to its number and then loaded by it."""
+"""The champion: the version behind an alias of the registered model, resolved to its number and then read by it."""
 
 from __future__ import annotations
 
@@ -14,10 +14,9 @@ from typing import Any
 from gatecast.core import atomic
 from gatecast.core.errors import RegistryError
 from gatecast.core.forecast import Task
-from gatecast.evaluation.predictor import NetPredictor
 from gatecast.registry import package
 from gatecast.registry.mlflow import store
-from gatecast.registry.package import MODELS
+from gatecast.registry.package import MODELS, Package
 
 CHAMPION, PREVIOUS = "champion", "previous"
 # packages that scoring runs keep for their processes
@@ -26,14 +25,17 @@ KEPT = Path("data/scoring/packages")
 
 @dataclass(frozen=True)
 class Champion:
-    """A registered version that an alias named: from here on its number and digest count, not the alias."""
+    """A registered version that an alias named: from here on its number and digest count, not the alias.
+
+    ``package`` has been read and its digest checked; ``package.predictor`` builds its net.
+    """
 
     model: str
     version: int
     digest: str
     run_id: str
     variant: str
-    predictor: NetPredictor
+    package: Package
 
 
 def version_at(model: str, alias: str) -> Any | None:
@@ -96,14 +98,14 @@ def _load(version: Any) -> Champion:
             "Point the alias at a version that was.",
         )
     with _fetched(name, int(version.version), digest) as folder:
-        predictor = package.load(folder)
+        whole = package.read(folder)
     return Champion(
         name,
         int(version.version),
         digest,
         str(version.run_id),
         str(version.tags.get("gatecast.variant")),
-        predictor,
+        whole,
     )
 
 

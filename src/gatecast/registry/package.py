@@ -10,11 +10,16 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gatecast.core import atomic
 from gatecast.core.errors import ConfigError, RegistryError
+from gatecast.core.forecast import Event, Task
 from gatecast.core.version import __version__
 from gatecast.data.panel import PanelMeta
 
@@ -155,7 +160,12 @@ def tampered(folder: Path) -> RegistryError:
 
 
 def load(folder: Path, expected: str | None = None) -> NetPredictor:
-    """Rebuild the predictor of a package.
+    """Rebuild the predictor of a package; arguments and errors as in :func:`read`."""
+    return read(folder, expected).predictor
+
+
+def read(folder: Path, expected: str | None = None) -> Package:
+    """Read a package into memory.
 
     Args:
         folder: the package.
@@ -164,37 +174,71 @@ def load(folder: Path, expected: str | None = None) -> NetPredictor:
     Raises:
         RegistryError: DIGEST if it differs; otherwise as :func:`digest` and :func:`describe`.
     """
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    from gatecast.evaluation.predictor import NetPredictor
-    from gatecast.feed.scaling import Scaling
-    from gatecast.models.build import build
-    from gatecast.models.inputs import InputSpec
-    from gatecast.models.recipe import read_model
-
     if expected is not None and digest(folder) != expected:
         raise tampered(folder)
     content = describe(folder)
-    try:
-        model = read_model(content["model"], str(folder / "package.json"))
-        spec = InputSpec.from_json(content["spec"])
-        net = build(model, spec)
-        net.load_state_dict(load_file(folder / "weights.safetensors"))
-        scaling = Scaling.from_json(content["scaling"])
+    with _rebuilding(folder):
         meta = PanelMeta.from_json(content["panel"])
-    except (
-        KeyError,
-        TypeError,
-        ValueError,
-        AttributeError,
-        RuntimeError,
-        ConfigError,
-        SafetensorError,
-    ) as error:
+        event = dict(content["spec"].get("event") or {})
+    return Package(folder, content, (folder / FILES[1]).read_bytes(), meta, event)
+
+
+@dataclass(frozen=True)
+class Package:
+    """A package in memory; its net is built, with torch, when it is first asked for.
+
+    Attributes:
+        folder: where it was read, for messages.
+        content: of ``package.json``.
+        weights: of ``weights.safetensors``.
+        meta: of the panel that it was trained on.
+        event: that it forecasts; empty if it forecasts quantiles.
+    """
+
+    folder: Path
+    content: dict[str, Any]
+    weights: bytes
+    meta: PanelMeta
+    event: Event
+
+    @property
+    def task(self) -> Task:
+        return "event" if self.event else "quantile"
+
+    @cached_property
+    def predictor(self) -> NetPredictor:
+        """Its predictor.
+
+        Raises:
+            RegistryError: PACKAGE-READ.
+        """
+        from safetensors import SafetensorError
+        from safetensors.torch import load as tensors
+
+        from gatecast.evaluation.predictor import NetPredictor
+        from gatecast.feed.scaling import Scaling
+        from gatecast.models.build import build
+        from gatecast.models.inputs import InputSpec
+        from gatecast.models.recipe import read_model
+
+        with _rebuilding(self.folder, RuntimeError, ConfigError, SafetensorError):
+            model = read_model(self.content["model"], str(self.folder / FILES[0]))
+            spec = InputSpec.from_json(self.content["spec"])
+            net = build(model, spec)
+            net.load_state_dict(tensors(self.weights))
+            scaling = Scaling.from_json(self.content["scaling"])
+            return NetPredictor(str(self.content["variant"]), net, spec, scaling, self.meta)
+
+
+@contextmanager
+def _rebuilding(folder: Path, *others: type[Exception]) -> Iterator[None]:
+    """Whatever is wrong inside a package is said as PACKAGE-READ."""
+    wrong: tuple[type[Exception], ...] = (KeyError, TypeError, ValueError, AttributeError, *others)
+    try:
+        yield
+    except wrong as error:
         raise RegistryError(
             "PACKAGE-READ",
             f"the package in {folder} cannot be rebuilt: {error}",
             "Train the variant again.",
         ) from None
-    return NetPredictor(str(content["variant"]), net, spec, scaling, meta)

@@ -232,7 +232,7 @@ def _compare(
             wide = _with_columns_of(sitting, panel, panel_for)
             same = wide is panel
             again = test if same else comparison.compare_on(wide, challenger.spec.event, rules)
-            measured_champion = again.measure(sitting.predictor)
+            measured_champion = again.measure(sitting.package.predictor)
         except (EvaluationError, TrainError) as error:
             way_out = "Set `promote.replace_incomparable: true` to start over."
             if error.code not in ("NOT-COMPARABLE", "CHANNELS", "NAN-FORECAST"):
@@ -251,14 +251,14 @@ def _compare(
 
 def _check_comparable(sitting: Champion, challenger: NetPredictor, panel: Panel) -> None:
     """Raise NOT-COMPARABLE if the champion forecasts another event, or has learnt from today's test span."""
-    asks, asked = challenger.spec.event, sitting.predictor.spec.event
+    asks, asked = challenger.spec.event, sitting.package.event
     if asks != asked:
         raise EvaluationError(
             "NOT-COMPARABLE",
             f"version {sitting.version} forecasts {say(asked) or 'quantiles'},"
             f" {challenger.name} {say(asks) or 'quantiles'}.",
         )
-    then, now = (m.splits.get("validation_end") for m in (sitting.predictor.meta, panel.meta))
+    then, now = (m.splits.get("validation_end") for m in (sitting.package.meta, panel.meta))
     if then and now and pd.Timestamp(then) > pd.Timestamp(now):
         raise EvaluationError(
             "NOT-COMPARABLE",
@@ -268,7 +268,7 @@ def _check_comparable(sitting: Champion, challenger: NetPredictor, panel: Panel)
 
 def _with_columns_of(sitting: Champion, panel: Panel, panel_for: PanelFor | None) -> Panel:
     """The panel, with the columns of the champion beside its own. Raise NOT-COMPARABLE if the feed has lost them."""
-    meta = sitting.predictor.meta
+    meta = sitting.package.meta
     try:
         return panel_for(meta) if panel_for else panel
     except IngestError as error:

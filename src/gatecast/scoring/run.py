@@ -153,7 +153,7 @@ class _Scorer:
     def score(self, best: Champion) -> Summary:
         start = time.perf_counter()
         failpoints.reach("scoring: champion resolved")
-        recorded = as_recorded(self.feed, best.predictor.meta).model_dump()
+        recorded = as_recorded(self.feed, best.package.meta).model_dump()
         snapshot = self._snapshot(best, recorded)
         failpoints.reach("scoring: snapshot written")
         asked = {"feed": recorded, "as_of": self.as_of, "kind": self.kind}
@@ -161,7 +161,7 @@ class _Scorer:
 
     def _snapshot(self, best: Champion, recorded: dict[str, Any]) -> Path:
         """The snapshot that a champion scores; marked as used, for the run before may have taken hours."""
-        meta = best.predictor.meta
+        meta = best.package.meta
         reads = f"{meta.horizon} {meta.season_length} {recorded['covariates']}"
         if reads in self.snapshots:
             snapshots.touch(self.snapshots[reads])
@@ -205,8 +205,7 @@ def publish(
         precision=rules.precision,
         code=__version__,
     )
-    event = best.predictor.spec.event
-    device = engines.device(rules)
+    event = best.package.event
     sink = sinks.sink(recipe)
 
     def summary(manifest: dict[str, Any], fresh: bool) -> Summary:
@@ -216,6 +215,9 @@ def publish(
     if published := sink.find(source, key):
         note(ledger, published)
         return summary(published, False)
+    # from here on a net is needed, and with it torch
+    device = engines.device(rules)
+    _ = best.package.predictor
     package = registry.KEPT / best.digest[:16]
     registry.keep(best, package)
     waiting = _waiting(source, snapshot)
@@ -256,7 +258,7 @@ def publish(
         failpoints.reach("scoring: parts complete")
         manifest = _manifest(spec, files, current, best, asked, cutoff)
         manifest["revision"] = 1 + sum(
-            m["cutoff"] == cutoff and store.task_of(m) == best.predictor.task for m in before
+            m["cutoff"] == cutoff and store.task_of(m) == best.package.task for m in before
         )
         manifest["seconds"] = round(time.perf_counter() - start, 1)
         _enough(ledger, manifest, rules.min_success_fraction)
@@ -337,7 +339,7 @@ def _manifest(
     cutoff: str,
 ) -> dict[str, Any]:
     shards = sorted(files, key=lambda file: file.shard)
-    event = best.predictor.spec.event
+    event = best.package.event
     quarantined = [pair for file in shards for pair in file.quarantined]
     facts = ("name", "rows", "bytes", "sha256", "series")
     return {

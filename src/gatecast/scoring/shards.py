@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from datetime import datetime
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,13 +16,15 @@ from gatecast.core import failpoints
 from gatecast.core.forecast import Forecast, Predictor, Task
 from gatecast.data.panel import FUTURE, Panel
 from gatecast.data.windows import Windows, gather
-from gatecast.evaluation.base_rate import BaseRate
 from gatecast.evaluation.baselines import seasonal_naive
-from gatecast.evaluation.predictor import NetPredictor
 from gatecast.evaluation.table import ids_of
 from gatecast.scoring import shard_files
 from gatecast.scoring.run_spec import RunSpec, ShardFile, number_of_shards
 from gatecast.scoring.storage import open_storage
+
+# With torch: a run that is published already divides its series, and predicts nothing.
+if TYPE_CHECKING:
+    from gatecast.evaluation.predictor import NetPredictor
 
 NAIVE = "model gave no finite number: seasonal naive"
 RATE = "model gave no finite number: base rate of the series' past"
@@ -127,6 +129,8 @@ def _forecast(
 def _stand_in(predictor: NetPredictor, panel: Panel) -> Predictor:
     """What forecasts a series that a model cannot: seasonal naive, or the event's base rate in the series' past."""
     if predictor.task == "event":
+        from gatecast.evaluation.base_rate import BaseRate
+
         return BaseRate(predictor.horizon, predictor.spec.event)
     return seasonal_naive(panel.meta.horizon, panel.meta.season_length)
 

@@ -44,7 +44,7 @@ def take(feed: Feed, best: Champion, as_of: str | None) -> Path:
         ScoringError: COLUMNS if the feed has lost columns of the version; IngestError, PanelError: as ingest and panel
             say.
     """
-    task = best.predictor.meta
+    task = best.package.meta
     recorded = as_recorded(feed, task)
     try:
         checked = ingest.check_feed(recorded, as_of)

@@ -45,11 +45,7 @@ class Options(Schema):
 @command(groups=("source",), reads=("as_of", "promote"), options=Options)
 def main(config: Config, options: Options) -> None:
     from gatecast.core.forecast import Task
-    from gatecast.data.panel import Panel
-    from gatecast.data.recorded import widened
-    from gatecast.registry import aliases, gate, promotion
-    from gatecast.registry.mlflow import runs
-    from gatecast.reports import promotion as report
+    from gatecast.registry import aliases, gate
 
     if options.mode == "rollback":
         task: Task = "event" if options.event else "quantile"
@@ -57,6 +53,14 @@ def main(config: Config, options: Options) -> None:
         print(f"promote: champion of {moved['model']} is version {moved['champion']} again")
         print(f"promote: previous is version {moved['champion_before']}: {moved['reason']}")
         return
+
+    # A comparison needs torch; a rollback does not wait for it.
+    from gatecast.data.panel import Panel
+    from gatecast.data.recorded import widened
+    from gatecast.registry import promotion
+    from gatecast.registry.mlflow import runs
+    from gatecast.reports import promotion as report
+
     panel = Panel.load(PANEL)
     runs.close_dead_runs(panel.meta.source)
     panel_for = partial(widened, panel, feed=config.feed, as_of=config.settings.as_of)
