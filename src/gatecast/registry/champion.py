@@ -122,11 +122,12 @@ def _fetched(model: str, version: int, digest: str) -> Iterator[Path]:
     with tempfile.TemporaryDirectory() as temporary:
         try:
             folder = _downloaded(model, version, temporary)
-        except RegistryError as error:
+        except RegistryError:
             if (copy := _in_project(digest)) is None:
                 raise
             folder = copy
-            print(f"{error.what}; its package in {folder} is used", file=sys.stderr)
+            text = f"{model} version {version} is not at its address in MLflow; its package in {folder} is used"
+            print(text, file=sys.stderr)
         if package.digest(folder) != digest:
             raise package.tampered(folder)
         yield folder
