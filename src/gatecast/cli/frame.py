@@ -209,6 +209,8 @@ def judge(
                 f"Put `# @package {package}` on its first line, and its settings below.",
             )
     whole = read(Settings, rest, "params.yaml", overridden=overridden)
+    if "variants" in command.reads:
+        _require_recipes(whole.variants, COMMAND_LINE if "variants" in named else "params.yaml")
     found = {}
     for group, what in GROUPS.items():
         inside: Any = content.get(what.package)
@@ -226,6 +228,19 @@ def judge(
     choices = {group: name for group, name in names.items() if group in settings}
     config = Config(whole.model_copy(update=choices), found, names, words)
     return config, read(command.options, mine, COMMAND_LINE, overridden=overridden)
+
+
+def _require_recipes(variants: list[str], where: str) -> None:
+    """Raise RECIPE if a variant has none: before any work, not when the others have been trained."""
+    known = recipes("model")
+    for name in variants:
+        if name not in known:
+            raise ConfigError(
+                "RECIPE",
+                f"{where}: `variants` names {name}, but there is no recipe conf/model/{name}.yaml."
+                f"{did_you_mean(name, known)}",
+                f"Choose from: {', '.join(known)}.",
+            )
 
 
 def _refuse_key(
