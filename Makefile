@@ -10,7 +10,7 @@ export MLFLOW_DISABLE_TELEMETRY := true
 export DO_NOT_TRACK := true
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo experiments test test-slow lint bench accuracy ui clean clean-all
+.PHONY: help setup without-git demo experiments test test-slow lint bench accuracy ui clean clean-all
 
 help:  ## Print this help
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
@@ -20,7 +20,12 @@ $(READY): requirements.lock pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.lock
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@git rev-parse --git-dir >/dev/null 2>&1 || $(MAKE) --no-print-directory without-git
 	@touch $(READY)
+
+without-git:
+	@echo "This folder is not in git: DVC is told to do without. Experiments need git (docs/dvc.md)."
+	$(BIN)/dvc config --local core.no_scm true
 
 setup: $(READY)  ## Create .venv and install the locked packages
 

@@ -209,7 +209,7 @@ def judge(
                 f"Put `# @package {package}` on its first line, and its settings below.",
             )
     whole = read(Settings, rest, "params.yaml", overridden=overridden)
-    if "variants" in command.reads:
+    if "variants" in command.reads or "DVC_STAGE" in os.environ:
         _require_recipes(whole.variants, COMMAND_LINE if "variants" in named else "params.yaml")
     found = {}
     for group, what in GROUPS.items():

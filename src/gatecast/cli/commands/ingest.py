@@ -31,7 +31,7 @@ class Options(Schema):
 
 @command(
     groups=("source",),
-    reads=("as_of", "horizon", "season_length", "variants", "watch"),
+    reads=("as_of", "horizon", "season_length", "watch"),
     options=Options,
 )
 def main(config: Config, options: Options) -> None:

@@ -12,7 +12,7 @@ OBSERVATIONS = Path("data/observations")
 PANEL = Path("data/panel")
 
 
-@command(groups=("source",), reads=("horizon", "season_length", "backtest.stride", "variants"))
+@command(groups=("source",), reads=("horizon", "season_length", "backtest.stride"))
 def main(config: Config, _: NoOptions) -> None:
     from gatecast.data import ingest, windows
     from gatecast.data.build_panel import build_panel

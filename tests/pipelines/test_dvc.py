@@ -1,0 +1,124 @@
+"""DVC, as its manual says: own data, experiments in a queue, sharing; a project without git."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import numpy as np
+import pandas as pd
+import pytest
+
+from gatecast.registry.mlflow import store
+from tests.conftest import Clone
+
+RECIPE = """# @package feed
+files: [{path: sales.csv}]
+id: store
+time: [day]
+target: sold
+frequency: D
+task: {horizon: 7}
+"""
+
+
+@pytest.fixture
+def project(fresh_clone: Any) -> Any:
+    """A clone with a feed of its own that DVC tracks, and one variant, which is trained in seconds."""
+    days = np.arange(300)
+    noise = np.random.default_rng(1).normal(size=(3, len(days)))
+    stamps = pd.date_range("2024-01-01", periods=len(days)).strftime("%Y-%m-%d")
+    sold = 20 + 5 * np.sin(2 * np.pi * days / 7) + noise
+    tables = [
+        pd.DataFrame({"store": name, "day": stamps, "sold": values.round(2)})
+        for name, values in zip(("north", "south", "east"), sold, strict=True)
+    ]
+    pd.concat(tables).to_csv(fresh_clone.path / "data/raw/sales.csv", index=False)
+    (fresh_clone.path / "conf/source/sales.yaml").write_text(RECIPE)
+    nets = "  - rnn\n  - lstm\n  - gru\n  - lstm_experts\n"
+    fresh_clone.edit("params.yaml", nets, "")
+    fresh_clone.edit("params.yaml", "source: demo", "source: sales")
+    fresh_clone.run("dvc", "add", "data/raw/sales.csv")
+    commit(fresh_clone, "sales")
+    return fresh_clone
+
+
+def commit(clone: Clone, message: str) -> None:
+    clone.run("git", "add", "-A")
+    clone.run("git", "commit", "-qm", message)
+
+
+def runs(clone: Clone) -> list[Any]:
+    client = mlflow.MlflowClient(f"sqlite:///{clone.path / store.DATABASE}")
+    return list(client.search_runs([client.get_experiment_by_name("gatecast-sales").experiment_id]))
+
+
+@pytest.mark.slow
+def test_a_team_tries_compares_and_shares_with_data_of_its_own(
+    project: Any, tmp_path: Path
+) -> None:
+    assert "sales.csv.dvc" in project.run("git", "ls-files", "data/raw").stdout
+    project.run("dvc", "repro")
+    commit(project, "first champion")
+    decided = (project.path / "reports/promotion.md").read_bytes()
+
+    # a variant trained by hand concerns the belt only once it is in the list
+    recipes = project.path / "conf/model"
+    shutil.copy(recipes / "linear.yaml", recipes / "mine.yaml")
+    project.run("python", "pipelines/train.py", "model=mine")
+    assert "up to date" in project.run("dvc", "status").stdout
+    (recipes / "mine.yaml").unlink()
+
+    # two experiments at once, each in a checkout of its own
+    project.run("dvc", "exp", "run", "--queue", "-n", "other-seed", "-S", "seed=5")
+    project.run("dvc", "exp", "run", "--queue", "-n", "shorter", "-S", "horizon=5")
+    project.run("dvc", "queue", "start", "-j", "2")
+    project.run("dvc", "queue", "logs", "-f", "other-seed")
+    project.run("dvc", "queue", "logs", "-f", "shorter")
+    said = {n: project.run("dvc", "queue", "logs", n).stdout for n in ("other-seed", "shorter")}
+    assert (
+        "inside a DVC experiment nothing moves" in said["other-seed"]
+        or "not_better" in said["other-seed"]
+    )
+    assert "not_comparable" in said["shorter"]
+    tagged = {run.data.tags.get("dvc.experiment") for run in runs(project)}
+    assert tagged == {None, "other-seed", "shorter"}
+    status = project.run("python", "pipelines/status.py").stdout
+    assert "gatecast-sales v1" in status
+    assert (project.path / "reports/promotion.md").read_bytes() == decided
+
+    # DVC has their scores, and those of HEAD
+    (project.path / ".venv").mkdir()
+    (project.path / ".venv/.ready").touch()
+    table = project.run("make", "experiments").stdout
+    assert max(map(len, table.splitlines())) <= 80
+    for name in ("other-seed", "shorter", "best", "mase", "skill", "horizon"):
+        assert name in table
+    diff = project.run("dvc", "metrics", "diff", "HEAD", "shorter", "--json").stdout
+    assert json.loads(diff)["reports/metrics.json"]["mase"]["old"] > 0
+
+    # whoever clones and pulls trains nothing anew
+    project.run("dvc", "remote", "add", "-q", "-d", "ours", str(tmp_path / "remote"))
+    commit(project, "remote")
+    project.run("dvc", "push")
+    project.run("git", "clone", "-q", ".", str(tmp_path / "colleague"))
+    colleague = Clone(tmp_path / "colleague")
+    colleague.run("dvc", "pull")
+    said = colleague.run("dvc", "repro").stdout
+    assert [line for line in said.splitlines() if line.startswith("Running")] == [
+        "Running stage 'promote':"
+    ]
+    assert "champion of gatecast-sales is version 1" in said
+    assert "up to date" in colleague.run("dvc", "status").stdout
+
+
+@pytest.mark.slow
+def test_a_project_without_git_works(fresh_clone: Any) -> None:
+    shutil.rmtree(fresh_clone.path / ".git")
+    assert "not a git repository" in fresh_clone.run("dvc", "repro", check=False).stderr
+    fresh_clone.run("make", "without-git", f"BIN={Path(sys.executable).parent}")
+    assert "Running stage 'ingest'" in fresh_clone.run("dvc", "repro", "ingest").stdout
