@@ -16,7 +16,7 @@ import pandas as pd
 import pytest
 
 from gatecast.registry.mlflow import store
-from tests.conftest import Clone
+from tests.conftest import ROOT, Clone
 
 RECIPE = """# @package feed
 files: [{path: sales.csv}]
@@ -118,6 +118,16 @@ def test_a_team_tries_compares_and_shares_with_data_of_its_own(
     ]
     assert "champion of gatecast-sales is version 1" in said
     assert "up to date" in colleague.run("dvc", "status").stdout
+
+
+def test_an_experiment_in_a_checkout_runs_the_code_of_that_checkout(
+    clone_into: Any, tmp_path: Path
+) -> None:
+    """Whatever an editable install, or PYTHONPATH, would import."""
+    clone = clone_into(tmp_path / ".dvc/tmp/exps/tmpab12")
+    clone.edit("src/gatecast/cli/commands/status.py", "Print what there is", "Print what is new")
+    done = clone.run("python", "pipelines/status.py", "--help", PYTHONPATH=str(ROOT / "src"))
+    assert done.stdout.startswith("Print what is new")
 
 
 @pytest.mark.slow

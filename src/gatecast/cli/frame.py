@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from gatecast.cli import catalogue
-from gatecast.cli.project import load_params, project, recipes
+from gatecast.cli.project import load_params, project, recipes, use_its_source
 from gatecast.cli.words import group_of, override_key, rewritten
 from gatecast.config import GROUPS, Config, Settings
 from gatecast.core.errors import ConfigError, GatecastError, did_you_mean
@@ -74,6 +74,7 @@ class Command:
             root = project()
             os.chdir(root)
             sys.argv[0] = str(Path(root, "pipelines", f"{self.name}.py"))
+            use_its_source(root)
             for name, value in _ENVIRONMENT.items():
                 os.environ.setdefault(name, value)
             signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # what is under way is ended
