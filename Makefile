@@ -10,7 +10,7 @@ export MLFLOW_DISABLE_TELEMETRY := true
 export DO_NOT_TRACK := true
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow lint bench accuracy ui clean clean-all
+.PHONY: help setup without-git demo experiments test test-slow lint bench accuracy ui clean clean-all
 
 help:  ## Print this help
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
@@ -20,7 +20,12 @@ $(READY): requirements.lock pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.lock
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@git rev-parse --git-dir >/dev/null 2>&1 || $(MAKE) --no-print-directory without-git
 	@touch $(READY)
+
+without-git:
+	@echo "This folder is not in git: DVC is told to do without. Experiments need git (docs/dvc.md)."
+	$(BIN)/dvc config --local core.no_scm true
 
 setup: $(READY)  ## Create .venv and install the locked packages
 
@@ -28,6 +33,10 @@ demo: $(READY)  ## Run the whole belt on the embedded demo feed, then score ever
 	dvc repro
 	python pipelines/score.py
 	python pipelines/status.py
+
+experiments: $(READY)  ## Print the experiments of DVC: the best variant, its scores, the parameters that differ
+	@dvc exp show --no-pager --only-changed --hide-failed --keep '^(best|mase|smape|rmsse|wape|wql|msis|skill)$$' \
+	  --drop '^(Created|Executor|State|rev|coverage_95|variants\..*|event\..*|(data|src|reports)/.*)$$'
 
 test: $(READY)  ## Run the test suite (under eight minutes on two cores)
 	OMP_NUM_THREADS=1 pytest -m "not slow" -n 2 --dist loadfile
@@ -58,7 +67,7 @@ ui: $(READY)  ## Serve the MLflow pages on http://127.0.0.1:5000 (PORT=… for a
 	mlflow server --backend-store-uri sqlite:///mlflow.db --host 127.0.0.1 --port $(PORT) --workers 1
 
 clean:  ## Remove what `dvc repro` makes, but not the registry, the ledger or the forecasts
-	rm -rf data/feed.json data/observations data/panel models reports checkpoints dvc_plots .dvc/cache .dvc/tmp dvc.lock
+	rm -rf data/raw/.watch data/observations data/panel data/digests models reports checkpoints dvc_plots .dvc/cache .dvc/tmp dvc.lock
 
 clean-all: clean  ## Remove the registry, the ledger and all forecasts, too (not .venv, not data/raw)
 	rm -rf data/scoring forecasts mlartifacts mlruns mlflow.db* ledger.db* tune.db* .mlflow.lock .tune.lock

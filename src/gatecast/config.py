@@ -31,6 +31,9 @@ class Settings(Schema):
     seed: int = Field(default=1, ge=0)
     """Random seed for training."""
 
+    watch: list[str] = Field(default_factory=list)
+    """Sources whose files lie outside data/raw: every ``dvc repro`` looks at them."""
+
     as_of: Text | None = None
     """Use the feed as of this time, e.g. 2025-04-05T23:00; null: as it is now."""
 

@@ -42,7 +42,8 @@ Stages = dict[str, Any]
 
 
 STAGES: Stages = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
-FOLLOWS_CODE = [name for name, stage in STAGES.items() if not stage.get("always_changed")]
+# `watch` always runs; a decision stands until what it compared has changed.
+FOLLOWS_CODE = [name for name in STAGES if name not in ("watch", "promote")]
 
 
 def needed(stage: str) -> set[str]:

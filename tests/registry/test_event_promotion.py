@@ -297,8 +297,10 @@ def test_a_variant_of_each_kind_is_decided_in_one_pass(both: Path, tiny: Panel) 
     assert "\n# gatecast-tiny-event: mine: promoted\n" in page
     assert "| auroc | 0.96" in page
     assert "mode=rollback event=true" in page
-    again, _ = decide(both, tiny)
+    again, _ = promotion.decide(tiny, both / "reports", both / "models", Promote())
     assert (again["verdict"], again["event"]["verdict"]) == ("already_champion",) * 2
+    report.write(both / "promotion.json", again)
+    assert (both / "promotion.md").read_text() == page
 
 
 @pytest.mark.parametrize(

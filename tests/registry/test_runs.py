@@ -338,3 +338,11 @@ def test_lineage_names_what_dvc_made_of_the_data(workplace: Path) -> None:
     tags = runs.lineage()
     assert tags["dvc.data/panel"] == "abc.dir"
     assert len(tags["dvc.lock.sha256"]) == 64
+
+
+def test_lineage_names_the_experiment_of_dvc(
+    workplace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "dvc.experiment" not in runs.lineage()
+    monkeypatch.setenv("DVC_EXP_NAME", "small")
+    assert runs.lineage()["dvc.experiment"] == "small"

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from gatecast.cli import catalogue
-from gatecast.cli.project import load_params, project, recipes
+from gatecast.cli.project import load_params, project, recipes, use_its_source
 from gatecast.cli.words import group_of, override_key, rewritten
 from gatecast.config import GROUPS, Config, Settings
 from gatecast.core.errors import ConfigError, GatecastError, did_you_mean
@@ -74,6 +74,7 @@ class Command:
             root = project()
             os.chdir(root)
             sys.argv[0] = str(Path(root, "pipelines", f"{self.name}.py"))
+            use_its_source(root)
             for name, value in _ENVIRONMENT.items():
                 os.environ.setdefault(name, value)
             signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # what is under way is ended
@@ -209,6 +210,8 @@ def judge(
                 f"Put `# @package {package}` on its first line, and its settings below.",
             )
     whole = read(Settings, rest, "params.yaml", overridden=overridden)
+    if "variants" in command.reads or "DVC_STAGE" in os.environ:
+        _require_recipes(whole.variants, COMMAND_LINE if "variants" in named else "params.yaml")
     found = {}
     for group, what in GROUPS.items():
         inside: Any = content.get(what.package)
@@ -226,6 +229,19 @@ def judge(
     choices = {group: name for group, name in names.items() if group in settings}
     config = Config(whole.model_copy(update=choices), found, names, words)
     return config, read(command.options, mine, COMMAND_LINE, overridden=overridden)
+
+
+def _require_recipes(variants: list[str], where: str) -> None:
+    """Raise RECIPE if a variant has none: before any work, not when the others have been trained."""
+    known = recipes("model")
+    for name in variants:
+        if name not in known:
+            raise ConfigError(
+                "RECIPE",
+                f"{where}: `variants` names {name}, but there is no recipe conf/model/{name}.yaml."
+                f"{did_you_mean(name, known)}",
+                f"Choose from: {', '.join(known)}.",
+            )
 
 
 def _refuse_key(

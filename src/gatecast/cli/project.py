@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from gatecast.core.errors import ConfigError
+from gatecast.core.home import home
 
 
 def project() -> Path:
@@ -27,6 +29,19 @@ def project() -> Path:
         f"{here} is in no project of gatecast: no folder above it has params.yaml and conf/.",
         "Go to the project folder, or to a folder below it.",
     )
+
+
+def use_its_source(root: Path) -> None:
+    """In a checkout that DVC made for an experiment, start again with its code.
+
+    An editable install would import the project's, which may have been edited since.
+    """
+    source, imported = root / "src", Path(__file__).resolve().parents[2]
+    if home() == root or imported == source or not (source / "gatecast").is_dir():
+        return
+    others = os.environ.get("PYTHONPATH", "")
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (str(source), others)))
+    os.execv(sys.executable, [sys.executable, *sys.argv])
 
 
 def load_params() -> Mapping[str, Any]:

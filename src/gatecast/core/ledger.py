@@ -31,6 +31,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from gatecast.core.errors import RegistryError
+from gatecast.core.home import home
 
 _METADATA = sa.MetaData()
 _ENTRIES = sa.Table(
@@ -117,7 +118,9 @@ class Ledger:
     """
 
     def __init__(self, uri: str | None = None) -> None:
-        self.uri = uri or os.environ.get("GATECAST_LEDGER_URI") or "sqlite:///ledger.db"
+        self.uri = (
+            uri or os.environ.get("GATECAST_LEDGER_URI") or f"sqlite:///{home() / 'ledger.db'}"
+        )
         patience = {"timeout": 60} if self.uri.startswith("sqlite") else {}
         with self._coded_errors():
             self._engine = sa.create_engine(self.uri, connect_args=patience)

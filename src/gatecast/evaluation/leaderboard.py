@@ -2,7 +2,6 @@
 
 reports/leaderboard.csv       one row per variant, for people and spreadsheets
 reports/leaderboard.json      the same by name, with what was compared
-reports/metrics.json          the main scores by name, for `dvc metrics show`
 reports/error_by_step.csv     variant, step, scores, for `dvc plots show`
 reports/per_series.parquet    variant, unique_id, scores
 """
@@ -26,7 +25,6 @@ from gatecast.evaluation import metrics
 from gatecast.evaluation.backtest import Backtest, Result
 from gatecast.evaluation.config import BASELINES
 
-BRIEF = ("mase", "smape", "wql")
 # columns of the terminal table
 SHOWN = (
     "mase",
@@ -91,11 +89,6 @@ def write(
         "scores": finite(stable.to_dict("index"), digits=6),
     }
     atomic.write_json(folder / "leaderboard.json", content)
-    brief = {
-        name: {k: scores[k] for k in dict.fromkeys((metric, *BRIEF))}
-        for name, scores in content["scores"].items()
-    }
-    atomic.write_json(folder / "metrics.json", brief)
     steps = pd.concat([r.steps.assign(variant=r.name) for r in results], ignore_index=True)
     atomic.write_text(folder / "error_by_step.csv", steps.round(6).to_csv(index=False))
     _write_series(folder / "per_series.parquet", results, panel)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +21,7 @@ _NEXT = {
     gate.NOT_COMPARABLE: "The champion stays. `promote.replace_incomparable: true` in `params.yaml` lets the"
     " challenger take its place without a comparison.",
     gate.NOTHING: "Add a variant that forecasts quantiles to `variants` in `params.yaml`.",
-    gate.EXPERIMENT: "To promote it: `dvc exp apply`, then `dvc repro`.",
+    gate.EXPERIMENT: "To promote it: `dvc exp apply`, then `python pipelines/promote.py`.",
     gate.FAILED: "The champion stays. Mend what the error names, then `dvc repro`.",
 }
 _NEXT_EVENT = {  # where it is another thing
@@ -31,10 +33,29 @@ _NEXT_EVENT = {  # where it is another thing
 
 
 def write(report: Path, facts: dict[str, Any]) -> None:
-    """Write ``promotion.json`` and, beside it, ``promotion.md``."""
-    clean = finite(facts)
+    """Write ``promotion.json`` and, beside it, ``promotion.md``.
+
+    A decision that made a package champion stays in the report as it was made, however often it is confirmed.
+    """
+    before = _read(report)
+    event = _made(before.get("event"), facts.get("event"))
+    clean = finite(_made(before, facts) | {"event": event})
     atomic.write_json(report, clean)
     atomic.write_text(report.with_suffix(".md"), markdown(clean))
+
+
+def _read(report: Path) -> dict[str, Any]:
+    with suppress(OSError, ValueError):
+        return dict(json.loads(report.read_text(encoding="utf-8")))
+    return {}
+
+
+def _made(before: Any, now: Any) -> Any:
+    """The decision in the report, if the one now only confirms it; else the one now."""
+    if not before or not now or now["verdict"] != gate.CURRENT:
+        return now
+    same = ("model", "digest", "data_hash", "champion")
+    return before if all(before.get(key) == now[key] for key in same) else now
 
 
 def markdown(facts: dict[str, Any]) -> str:

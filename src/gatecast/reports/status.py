@@ -102,7 +102,7 @@ def _champion(feed: Feed, task: Task) -> str:
             f"{best.model} v{best.version} ({best.variant}, {best.digest[:12]}){_since(past, best)}"
         )
     if move := aliases.interrupted(ledger, model):
-        text += f"; a move to v{move.facts['champion']} was interrupted: `dvc repro` finishes it"
+        text += f"; a move to v{move.facts['champion']} was interrupted: `python pipelines/promote.py` finishes it"
     return text + (f"\n\n{_history(past)}\n" if past else "")
 
 

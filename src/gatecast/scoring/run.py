@@ -128,7 +128,8 @@ def no_champion(source: str) -> ScoringError:
     return ScoringError(
         "NO-CHAMPION",
         f"no model of source '{source}' has been promoted.",
-        "Run `dvc repro` first; reports/promotion.json says why nothing was promoted.",
+        "Run `dvc repro`, or `python pipelines/promote.py` where that has nothing to do;"
+        " reports/promotion.md says why nothing was promoted.",
     )
 
 

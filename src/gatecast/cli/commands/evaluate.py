@@ -20,9 +20,16 @@ def main(config: Config, _: NoOptions) -> None:
     from gatecast.core import atomic
     from gatecast.core.forecast import Predictor
     from gatecast.data.panel import Panel
-    from gatecast.evaluation import backtest_table, baselines, event_board, leaderboard, plots
+    from gatecast.evaluation import (
+        backtest_table,
+        baselines,
+        event_board,
+        leaderboard,
+        plots,
+        summary,
+    )
     from gatecast.evaluation.backtest import Backtest
-    from gatecast.registry import package
+    from gatecast.registry import compared, package
     from gatecast.registry.mlflow import runs
     from gatecast.reports import card
 
@@ -30,6 +37,7 @@ def main(config: Config, _: NoOptions) -> None:
     panel, metric = Panel.load(PANEL), config.settings.promote.metric
     meta = panel.meta
     runs.close_dead_runs(meta.source)
+    compared.keep_only(config.settings.variants)
     backtest = Backtest.of(panel)
     folders = {variant: package.MODELS / variant for variant in config.settings.variants}
     digests = {variant: package.digest(folder) for variant, folder in folders.items()}
@@ -62,6 +70,7 @@ def main(config: Config, _: NoOptions) -> None:
         plots.fans(backtest, predictor, result, chosen, path)
     events = event_board.compare(panel, event_models)
     event_board.write(REPORTS, events, panel, {name: digests[name] for name in event_names})
+    summary.write(REPORTS)
     with atomic.folder(REPORTS / "cards") as cards:
         for result in results:
             pictures = [REPORTS / "error_by_step.png", REPORTS / "calibration.png"]

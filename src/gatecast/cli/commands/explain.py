@@ -18,13 +18,14 @@ def main(config: Config, _: NoOptions) -> None:
     from gatecast.data.panel import Panel
     from gatecast.evaluation import memory, memory_plots
     from gatecast.feed.sampling import validation_windows
-    from gatecast.registry import package
+    from gatecast.registry import compared, package
     from gatecast.registry.mlflow import runs
 
     start = time.perf_counter()
     panel = Panel.load(PANEL)
     source, season = panel.meta.source, panel.meta.season_length
     runs.close_dead_runs(source)
+    compared.keep_only(config.settings.variants)
     windows = validation_windows(panel, memory.WINDOWS)
     folders = {variant: package.MODELS / variant for variant in config.settings.variants}
     predictors = {name: package.load(folder) for name, folder in folders.items()}

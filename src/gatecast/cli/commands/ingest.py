@@ -6,14 +6,16 @@ python pipelines/ingest.py source=files check=true  report on a feed, write noth
 
 from __future__ import annotations
 
+import os
 import time
 from pathlib import Path
 
 from gatecast.cli.frame import command
 from gatecast.config import Config
+from gatecast.core.errors import IngestError
 from gatecast.core.schema import Schema
 
-FEED = Path("data/feed.json")
+WATCHED = Path("data/raw/.watch")
 OBSERVATIONS = Path("data/observations")
 
 
@@ -24,10 +26,14 @@ class Options(Schema):
     """Report on the feed, write nothing."""
 
     fingerprint: bool = False
-    """Only note which raw files there are, in data/feed.json."""
+    """Only note which raw files there are, in data/raw/.watch/<source>.json."""
 
 
-@command(groups=("source",), reads=("as_of", "horizon", "season_length"), options=Options)
+@command(
+    groups=("source",),
+    reads=("as_of", "horizon", "season_length", "watch"),
+    options=Options,
+)
 def main(config: Config, options: Options) -> None:
     from gatecast.core import atomic
     from gatecast.data import ingest, sources
@@ -35,8 +41,11 @@ def main(config: Config, options: Options) -> None:
 
     feed, settings = config.feed, config.settings
     if options.fingerprint:
-        atomic.write_json(FEED, sources.fingerprint(feed, settings.as_of))
+        note = WATCHED / f"{config.names['source']}.json"
+        atomic.write_json(note, sources.fingerprint(feed, settings.as_of))
         return
+    if "DVC_STAGE" in os.environ and config.names["source"] not in settings.watch:
+        _require_seen(config.names["source"], sources.unseen(feed))
     start = time.perf_counter()
     checked = ingest.check_feed(feed, settings.as_of)
     print(ingest.summary(checked.report))
@@ -51,3 +60,18 @@ def main(config: Config, options: Options) -> None:
     print(
         f"ingest: {checked.report['rows_in']:,} rows -> {OBSERVATIONS} in {time.perf_counter() - start:.1f} s"
     )
+
+
+def _require_seen(source: str, unseen: list[str]) -> None:
+    """Refuse, in a stage of DVC, files that could change while `dvc repro` goes on saying that nothing has.
+
+    Raises:
+        IngestError: UNWATCHED.
+    """
+    if unseen:
+        raise IngestError(
+            "UNWATCHED",
+            f"{unseen[0]} lies outside data/raw, where DVC does not see it change.",
+            f"Add `{source}` to `watch` in params.yaml, then every `dvc repro` looks at it;"
+            " or put the file into data/raw, or declare its sha256 in the recipe.",
+        )

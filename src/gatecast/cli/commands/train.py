@@ -17,12 +17,12 @@ from gatecast.config import Config
 PANEL = Path("data/panel")
 
 
-@command(groups=("trainer", "model"), reads=("seed",))
+@command(groups=("trainer", "model"), reads=("seed", "variants"))
 def main(config: Config, _: NoOptions) -> None:
     from gatecast.core.ledger import display
     from gatecast.data.panel import Panel
     from gatecast.models.config import flat
-    from gatecast.registry import package
+    from gatecast.registry import compared, package
     from gatecast.registry.mlflow import runs, store
     from gatecast.registry.mlflow.model import log_package
     from gatecast.training import distributed, trainer
@@ -54,6 +54,8 @@ def main(config: Config, _: NoOptions) -> None:
         folder = package.MODELS / variant
         runs.log_params(run_id, {"spec": trained.spec.to_json()})
         digest = package.write(folder, variant, model, seed, meta, trained)
+        if variant in config.settings.variants:
+            compared.note(variant, digest)
         numbers = {f"train_{k}": float(v) for k, v in trained.outcome.items()} | trained.cost
         runs.log_metrics(run_id, numbers)
         log_package(run_id, folder)

@@ -44,6 +44,11 @@ def read_actuals(feed: Feed) -> pd.DataFrame | None:
     return source(feed).read_actuals()
 
 
+def unseen(feed: Feed) -> list[str]:
+    """Addresses of what may change without DVC seeing it; see :meth:`Source.unseen`."""
+    return source(feed).unseen()
+
+
 def fingerprint(feed: Feed, as_of: str | None) -> dict[str, Any]:
     """What the raw feed is now. Holds no path of this machine, so that it can be compared between machines."""
     return {"source": feed.name, "as_of": as_of, "files": source(feed).fingerprint()}

@@ -42,3 +42,7 @@ class Source(Protocol):
     def fingerprint(self) -> list[dict[str, Any]]:
         """One entry per file (or its like): whatever changes when its content does. Reads no rows."""
         ...
+
+    def unseen(self) -> list[str]:
+        """Addresses of what may change without DVC seeing it: outside ``data/raw``, and without a declared hash."""
+        ...

@@ -52,6 +52,9 @@ class DemoSource:
     def fingerprint(self) -> list[dict[str, Any]]:
         return [{"name": "demo", "version": VERSION, "end": str(end(self.demo))}]
 
+    def unseen(self) -> list[str]:
+        return []
+
 
 def end(demo: Demo) -> pd.Timestamp:
     """Last stamp of the feed when no ``as_of`` is given."""

@@ -19,7 +19,7 @@ import pandas as pd
 from gatecast.core.errors import IngestError, did_you_mean
 from gatecast.data import calendar
 from gatecast.data.config import FileFeed, SourceRecipe
-from gatecast.data.sources.locate import Located, locate, open_raw, sha256
+from gatecast.data.sources.locate import Located, in_raw, locate, open_raw, sha256
 
 RESERVED = ("unique_id", "ds", "y", "known_at", "file", "line", "position", "history")
 NA = ["", "NA", "N/A", "NaN", "nan", "null", "NULL", "None"]
@@ -56,6 +56,12 @@ class FileSource:
                     {"name": located.name, "bytes": size, "sha256": sha256(located.address)}
                 )
         return entries
+
+    def unseen(self) -> list[str]:
+        """Addresses of the files outside ``data/raw``, those with a declared sha256 aside."""
+        loose = [file for file in self.feed.files if not file.sha256]
+        addresses = [found.address for file in loose for found in locate(file)]
+        return [address for address in addresses if not in_raw(address)]
 
 
 def _read_one(located: Located, feed: FileFeed) -> pd.DataFrame:

@@ -43,6 +43,11 @@ def locate(file: RawFile) -> list[Located]:
     return located
 
 
+def in_raw(address: str) -> bool:
+    """Whether an address is that of a file in ``data/raw``."""
+    return "://" not in address and Path(address).absolute().is_relative_to(RAW.absolute())
+
+
 def _locate_local(file: RawFile) -> list[Located]:
     tried = []
     for base in (data_dir(), RAW, Path()):

@@ -112,8 +112,9 @@ def log_panel(run_id: str, panel: Panel, context: str) -> None:
 
 
 def lineage() -> dict[str, str]:
-    """Tags that say which code and which data a run used."""
-    tags: dict[str, str] = {}
+    """Tags that say which code and which data a run used, and in which experiment of DVC."""
+    experiment = os.environ.get("DVC_EXP_NAME")
+    tags: dict[str, str] = {"dvc.experiment": experiment} if experiment else {}
     if shutil.which("git") is None:
         return tags
     git = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False)

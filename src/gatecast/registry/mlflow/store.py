@@ -1,8 +1,8 @@
 """The MLflow store: its address, a client on it, and the names under which a source is found in it.
 
 The store is SQLite in the project folder (``mlflow.db``, artifacts in ``mlartifacts/``) unless
-``MLFLOW_TRACKING_URI`` names a server. Each source has one experiment and one registered model, and a registered model
-of its own for events.
+``MLFLOW_TRACKING_URI`` names a server; experiments of DVC log there, too, wherever they run.
+Each source has one experiment and one registered model, and a registered model of its own for events.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from typing import Any
 
 from gatecast.core.errors import RegistryError
 from gatecast.core.forecast import Task
+from gatecast.core.home import home
 from gatecast.core.ledger import display
 
 DATABASE = Path("mlflow.db")
@@ -25,7 +26,7 @@ ARTIFACTS = Path("mlartifacts")
 
 def uri() -> str:
     """Address of the store."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{DATABASE.absolute()}"
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{home() / DATABASE}"
 
 
 def model_name(source: str, task: Task = "quantile") -> str:
@@ -51,7 +52,7 @@ def client() -> Any:
     mlflow.set_registry_uri(uri())
     try:
         # the first process makes the tables, the others wait for it
-        with open(".mlflow.lock", "w") as lock:
+        with open(home() / ".mlflow.lock", "w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             made = mlflow.MlflowClient()
             made.search_experiments(max_results=1)
@@ -92,7 +93,7 @@ def experiment(source: str) -> str:
     mlflow, name = client(), model_name(source)
     known = mlflow.get_experiment_by_name(name)
     if known is None:
-        local = (ARTIFACTS / source).absolute().as_uri() if uri().startswith("sqlite") else None
+        local = (home() / ARTIFACTS / source).as_uri() if uri().startswith("sqlite") else None
         try:
             return str(mlflow.create_experiment(name, artifact_location=local))
         except MlflowException:  # another process was faster
