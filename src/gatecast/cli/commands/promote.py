@@ -49,6 +49,7 @@ def main(config: Config, options: Options) -> None:
     from gatecast.data.recorded import widened
     from gatecast.registry import aliases, gate, promotion
     from gatecast.registry.mlflow import runs
+    from gatecast.reports import overview
     from gatecast.reports import promotion as report
 
     if options.mode == "rollback":
@@ -56,6 +57,7 @@ def main(config: Config, options: Options) -> None:
         moved = aliases.rollback(config.settings.source, options.reason, task)
         print(f"promote: champion of {moved['model']} is version {moved['champion']} again")
         print(f"promote: previous is version {moved['champion_before']}: {moved['reason']}")
+        overview.update(config.settings.source, REPORTS)
         return
     panel = Panel.load(PANEL)
     runs.close_dead_runs(panel.meta.source)
@@ -69,5 +71,6 @@ def main(config: Config, options: Options) -> None:
             f"promote: {made['challenger'] or made['model']}: {made['verdict']}: {made['reason']}"
         )
         print(f"promote: champion of {made['model']} {is_now} -> {REPORTS / 'promotion.md'}")
+    overview.update(panel.meta.source, REPORTS)
     if errors:
         raise errors[0]

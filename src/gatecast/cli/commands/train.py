@@ -17,13 +17,13 @@ from gatecast.config import Config
 PANEL = Path("data/panel")
 
 
-@command(groups=("trainer", "model"), reads=("seed",))
+@command(groups=("trainer", "model"), reads=("seed", "tracking"))
 def main(config: Config, _: NoOptions) -> None:
     from gatecast.core.ledger import display
     from gatecast.data.panel import Panel
     from gatecast.models.config import flat
     from gatecast.registry import package
-    from gatecast.registry.mlflow import runs, store
+    from gatecast.registry.mlflow import pages, parameters, runs, store
     from gatecast.registry.mlflow.model import log_package
     from gatecast.training import distributed, trainer
 
@@ -35,10 +35,12 @@ def main(config: Config, _: NoOptions) -> None:
         return trainer.assist(variant, panel, model, fit, seed)
     meta = panel.meta
     runs.close_dead_runs(meta.source)
-    params = runs.settings(variant, seed, flat(model), meta, fit=fit.model_dump())
+    trained_by = {} if trainer.in_closed_form(model) else {"fit": fit.model_dump()}
+    params = parameters.settings(variant, seed, flat(model), meta, **trained_by)
     tags = {"gatecast.variant": variant, "gatecast.data_hash": meta.data_hash}
-    name = runs.run_name(variant, seed)
-    with runs.training_run(meta.source, name, params, tags) as run_id:
+    name = pages.run_name(variant, meta.horizon, seed)
+    watched = config.settings.tracking.system_metrics
+    with runs.training_run(meta.source, name, params, tags, watched) as run_id:
         runs.log_panel(run_id, panel, "training")
         where = f"MLflow run {run_id} in {display(store.uri())}"
         print(f"train: {variant} on {meta.source} ({panel.n_series:,} series), {where}")
@@ -52,7 +54,7 @@ def main(config: Config, _: NoOptions) -> None:
         )
         gc.freeze()  # logging is short: what training has imported is not searched for garbage again
         folder = package.MODELS / variant
-        runs.log_params(run_id, {"spec": trained.spec.to_json()})
+        parameters.log(run_id, parameters.sizes(trained.spec.to_json()))
         digest = package.write(folder, variant, model, seed, meta, trained)
         numbers = {f"train_{k}": float(v) for k, v in trained.outcome.items()} | trained.cost
         runs.log_metrics(run_id, numbers)

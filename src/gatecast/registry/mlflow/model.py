@@ -26,9 +26,9 @@ def log_package(run_id: str, folder: Path) -> None:
     from mlflow.models import Model
 
     client, digest = store.client(), package.digest(folder)
-    run = client.get_run(run_id)
+    variant, run = package.describe(folder)["variant"], client.get_run(run_id)
     logged = client.create_logged_model(
-        run.info.experiment_id, "model", run_id, {"gatecast.digest": digest}, run.data.params
+        run.info.experiment_id, variant, run_id, {"gatecast.digest": digest}, run.data.params
     )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
