@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 import yaml
 
@@ -69,8 +70,14 @@ def test_the_note_names_champion_reason_and_leaderboard(
     first, *rest = note.splitlines()
     assert first.startswith("**linear** is champion of `gatecast-tiny` (version 2). Last decision")
     assert "linear promoted: " in first
-    assert any(line.startswith("| **linear** |") for line in rest)
+    assert any(line.startswith("| linear |") for line in rest)
     assert any(line.startswith("| *seasonal_naive* |") for line in rest)
+
+
+def test_the_note_has_the_board_of_events_where_a_variant_forecasts_one(workplace: Path) -> None:
+    scores = {"event": "above 33", "brier": 0.1, "skill": 0.5, "auroc": 0.9}
+    events = pd.DataFrame([scores], index=["event_lstm"])
+    assert "| event_lstm | above 33 | 0.100 | 0.500 | 0.900 |" in overview.note("x", None, events)
 
 
 def test_the_view_shows_the_newest_data_best_first(
@@ -90,3 +97,13 @@ def test_an_experiment_of_dvc_changes_neither_note_nor_view(
     monkeypatch.setenv("DVC_EXP_NAME", "brave-newt")
     overview.update("tiny", next(iter(filled.boards.values())).parent)
     assert "mlflow.note.content" not in experiment_tags()
+
+
+def test_before_an_evaluation_the_address_is_that_of_all_runs(promoted: Path, filled: Any) -> None:
+    """MLflow refuses a view that nobody has saved."""
+    runs = (
+        f"http://host/#/experiments/{store.experiment('tiny')}/runs?workflowType=machine_learning"
+    )
+    assert pages.address("http://host/", "tiny") == runs
+    overview.update("tiny", next(iter(filled.boards.values())).parent)
+    assert pages.address("http://host/", "tiny") == f"{runs}&viewStateShareKey=gatecast"

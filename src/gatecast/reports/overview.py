@@ -10,14 +10,18 @@ import os
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from gatecast.core.forecast import TASKS
 from gatecast.core.ledger import Ledger
-from gatecast.evaluation.config import BASELINES
+from gatecast.evaluation import event_board
+from gatecast.evaluation.config import BASELINES, EVENT_BASELINES
 from gatecast.registry import aliases
 from gatecast.registry.champion import CHAMPION, version_at
 from gatecast.registry.mlflow import pages, parameters, store
 
 _SCORES = ("mase", "skill", "smape", "wql", "coverage_95")
+_EVENT_SCORES = ("brier", "skill", "auroc")
 _COLUMNS = ("mase", "smape", "wql")
 # the parameters that tell variants apart, most telling first; those that are the same everywhere take no column
 _PARAMETERS = 3
@@ -33,9 +37,9 @@ def update(source: str, reports: Path) -> None:
     """
     if os.environ.get("DVC_EXP_NAME"):
         return
-    board = _board(source, reports)
+    board, events = _boards(source, reports)
     with store.answering():
-        pages.describe(source, note(source, board))
+        pages.describe(source, note(source, board, events))
         if board:
             scores = dict.fromkeys((board["metric"], *_COLUMNS))
             differing = parameters.differing(source, board["data_hash"], _TELLING)
@@ -47,32 +51,34 @@ def update(source: str, reports: Path) -> None:
             pages.save_view(source, board["data_hash"], columns)
 
 
-def note(source: str, board: dict[str, Any] | None) -> str:
+def note(source: str, board: dict[str, Any] | None, events: pd.DataFrame | None = None) -> str:
     """The note, in Markdown.
 
     Args:
         source: whose experiment.
         board: content of ``leaderboard.json``; None before the first evaluation.
+        events: the board of variants that forecast an event; None if there are none.
     """
     lines = []
     for task in TASKS:
         lines += _decided(store.model_name(source, task))
-    if not board:
-        return "\n".join(lines)
-    title = f"{board['origins']:,} origins, horizon {board['horizon']}, by {board['metric']}"
-    names = list(dict.fromkeys((board["metric"], *_SCORES)))
-    lines += [
-        f"**Leaderboard** ({title}; newest data)",
-        "",
-        f"| variant | {' | '.join(names)} |",
-        f"|---|{'---:|' * len(names)}",
-    ]
-    for name, scores in board["scores"].items():
-        shown = f"**{name}**" if name == board["best"] else name
-        shown = f"*{name}*" if name in BASELINES else shown
-        cells = (_cell(scores.get(score)) for score in names)
-        lines.append(f"| {shown} | {' | '.join(cells)} |")
-    return "\n".join(lines) + "\n"
+    if board:
+        columns = list(dict.fromkeys((board["metric"], *_SCORES)))
+        title = f"{board['origins']:,} origins, horizon {board['horizon']}, by {board['metric']}"
+        scores = pd.DataFrame.from_dict(board["scores"], orient="index")
+        lines += [f"**Leaderboard** ({title}; newest data)", "", *_table(scores, columns), ""]
+    if events is not None:
+        lines += ["**Events** (by brier)", "", *_table(events, ["event", *_EVENT_SCORES]), ""]
+    return "\n".join(lines)
+
+
+def _table(scores: pd.DataFrame, columns: list[str]) -> list[str]:
+    """A Markdown table of scores, one line per variant; baselines in italics."""
+    lines = [f"| variant | {' | '.join(columns)} |", f"|---|{'---:|' * len(columns)}"]
+    for name, row in scores.iterrows():
+        shown = f"*{name}*" if name in (*BASELINES, *EVENT_BASELINES) else str(name)
+        lines.append(f"| {shown} | {' | '.join(_cell(row.get(c)) for c in columns)} |")
+    return lines
 
 
 def _decided(model: str) -> list[str]:
@@ -92,11 +98,17 @@ def _decided(model: str) -> list[str]:
     return [text, ""]
 
 
-def _board(source: str, reports: Path) -> dict[str, Any] | None:
+def _boards(source: str, reports: Path) -> tuple[dict[str, Any] | None, pd.DataFrame | None]:
+    """The leaderboard of a source and its board of events, where there are some."""
     path = reports / "leaderboard.json"
     board = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
-    return board if board and board["source"] == source else None
+    if not board or board["source"] != source:
+        return None, None
+    events = event_board.read(reports) if (reports / "events.csv").is_file() else pd.DataFrame()
+    return board, None if events.empty else events
 
 
-def _cell(score: float | None) -> str:
-    return "-" if score is None else f"{score:.3f}"
+def _cell(score: Any) -> str:
+    if isinstance(score, str):
+        return score
+    return "-" if score is None or pd.isna(score) else f"{score:.3f}"

@@ -7,6 +7,7 @@ started here.
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -17,6 +18,7 @@ from pydantic import Field
 
 from gatecast.cli.frame import command
 from gatecast.config import Config
+from gatecast.core.errors import ConfigError
 from gatecast.core.schema import Schema
 
 
@@ -35,6 +37,7 @@ def main(config: Config, options: Options) -> None:
     if os.environ.get("MLFLOW_TRACKING_URI", "").startswith("http"):
         _show(pages.address(store.uri(), source))
         return
+    _require_free(options.port)
     address = pages.address(base, source)
     words = ["--backend-store-uri", store.uri(), "--host", "127.0.0.1", "--workers", "1"]
     server = [sys.executable, "-m", "mlflow", "server", *words, "--port", str(options.port)]
@@ -47,6 +50,18 @@ def main(config: Config, options: Options) -> None:
             process.terminate()
             raise
     raise SystemExit(code)
+
+
+def _require_free(port: int) -> None:
+    """Refuse a port where something answers.
+
+    Raises:
+        ConfigError: PORT.
+    """
+    with socket.socket() as probe:
+        if probe.connect_ex(("127.0.0.1", port)) == 0:
+            what = f"port {port} is in use: perhaps the pages are served already."
+            raise ConfigError("PORT", what, "Choose another: make ui PORT=5001.")
 
 
 def _answers(base: str, process: subprocess.Popen[bytes]) -> bool:

@@ -21,6 +21,7 @@ NOTE = "mlflow.note.content"
 # The tag by which the run of a champion is found: "v3 gatecast-demo".
 CHAMPION = "champion"
 _VIEW = "gatecast"
+_VIEW_TAG = f"mlflow.sharedViewState.{_VIEW}"
 # of the numbers tried, the one that sets the hues of the default variants furthest apart
 _SALT = 12166
 _GREY = {"naive": "#7f7f7f", "seasonal_naive": "#b0b0b0"}
@@ -42,9 +43,11 @@ def colour(variant: str) -> str:
 
 
 def address(base: str, source: str) -> str:
-    """Of the saved view of a source, on a server."""
-    view = f"workflowType=machine_learning&viewStateShareKey={_VIEW}"
-    return f"{base.rstrip('/')}/#/experiments/{store.experiment(source)}/runs?{view}"
+    """Of the saved view of a source, on a server; of all its runs before anything was evaluated."""
+    experiment = store.client().get_experiment(store.experiment(source))
+    saved = f"&viewStateShareKey={_VIEW}" if _VIEW_TAG in experiment.tags else ""
+    runs = f"{base.rstrip('/')}/#/experiments/{experiment.experiment_id}/runs"
+    return f"{runs}?workflowType=machine_learning{saved}"
 
 
 def save_view(source: str, data_hash: str, columns: Sequence[str]) -> None:
@@ -65,7 +68,7 @@ def save_view(source: str, data_hash: str, columns: Sequence[str]) -> None:
     now = int(time.time() * 1000)
     view = {"name": "gatecast: best first", "createdAt": now, "updatedAt": now}
     content = json.dumps(view | {"state": json.dumps(state)})
-    _tag_experiment(source, f"mlflow.sharedViewState.{_VIEW}", content)
+    _tag_experiment(source, _VIEW_TAG, content)
 
 
 def describe(source: str, text: str) -> None:
