@@ -93,7 +93,7 @@ def work(seed: int) -> dict[str, Any]:
         from gatecast.registry.mlflow.model import log_package
     with _seconds(parts, "open"):
         store.experiment(meta.source)
-    params = parameters.settings("lstm", seed, flat(model), meta, fit=fit.model_dump())
+    params = parameters.settings("lstm", seed, flat(model), meta, fit)
     with _seconds(parts, "run"):
         run = runs.training_run(meta.source, pages.run_name("lstm", meta.horizon, seed), params, {})
         run_id = run.__enter__()

@@ -188,7 +188,7 @@ def test_a_run_holds_parameters_curves_plots_and_the_model(belt: Any, runs: dict
         "plots/sensitivity.png",
     }
     files = {a.path for a in client.list_artifacts(run.info.run_id) if not a.is_dir}
-    assert files == {"card.md", "forecasts.png"}
+    assert files == {"card.md", "forecasts.png", "settings.json"}
     assert run.data.tags["mlflow.note.content"].startswith("# lstm: forecasts of demo")
     contexts = {tag.value for data in run.inputs.dataset_inputs for tag in data.tags}
     assert contexts == {"training"}

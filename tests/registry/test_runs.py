@@ -17,6 +17,7 @@ from gatecast.core.errors import RegistryError
 from gatecast.data.panel import Panel
 from gatecast.evaluation import baselines
 from gatecast.evaluation.backtest import Backtest
+from gatecast.models.config import flat
 from gatecast.registry import package
 from gatecast.registry.mlflow import parameters, runs, store
 from gatecast.registry.mlflow.model import log_package
@@ -202,18 +203,25 @@ def test_more_parameters_than_a_store_takes_at_once_are_all_logged(workplace: Pa
     assert len(store.client().get_run(run_id).data.params) == 250
 
 
-def test_parameters_name_recipe_task_and_covariates_and_not_what_every_run_shares(
-    tiny: Panel,
-) -> None:
-    recipe = {"cell": "gru", "hidden_size": 8}
-    flat = parameters.flatten(parameters.settings("gru", 3, recipe, tiny.meta, fit={"patience": 2}))
+def test_parameters_are_the_usual_settings_and_those_that_are_no_defaults(tiny: Panel) -> None:
+    recipe = flat(model_of(cell="gru", hidden_size=8, input_dropout=0.1))
+    found = parameters.flatten(parameters.settings("gru", 3, recipe, tiny.meta, Fit(patience=2)))
     wanted = {
         **{"variant": "gru", "seed": "3", "model.cell": "gru", "model.hidden_size": "8"},
-        **{"task.horizon": "6", "task.season_length": "12", "task.frequency": "h"},
-        **{"covariates.future": "['price']", "covariates.past": "[]"},
-        **{"covariates.static": "['kind']", "fit.patience": "2"},
+        **{"model.input_dropout": "0.1", "model.n_layers": "1", "task.horizon": "6"},
+        **{"covariates.future": "['price']", "covariates.static": "['kind']"},
+        **{"trainer.patience": "2", "trainer.learning_rate": "0.003"},
     }
-    assert flat == wanted
+    assert {k: found[k] for k in wanted} == wanted
+    assert not {"model.layer_norm", "model.activation", "trainer.log_every"} & set(found)
+
+
+def test_a_closed_form_has_no_parameters_of_a_net(tiny: Panel) -> None:
+    recipe = flat(model_of(kind="linear", context_length=24))
+    found = parameters.flatten(parameters.settings("linear", 1, recipe, tiny.meta))
+    assert {k: v for k, v in found.items() if k.startswith(("model", "trainer"))} == {
+        **{"model.kind": "linear", "model.context_length": "24"},
+    }
 
 
 def test_what_nobody_sets_is_a_tag_or_an_input_and_no_parameter(

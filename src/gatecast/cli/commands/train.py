@@ -35,13 +35,14 @@ def main(config: Config, _: NoOptions) -> None:
         return trainer.assist(variant, panel, model, fit, seed)
     meta = panel.meta
     runs.close_dead_runs(meta.source)
-    trained_by = {} if trainer.in_closed_form(model) else {"fit": fit.model_dump()}
-    params = parameters.settings(variant, seed, flat(model), meta, **trained_by)
+    steps = None if trainer.in_closed_form(model) else fit
+    params = parameters.settings(variant, seed, flat(model), meta, steps)
     tags = {"gatecast.variant": variant, "gatecast.data_hash": meta.data_hash}
     name = pages.run_name(variant, meta.horizon, seed)
     watched = config.settings.tracking.system_metrics
     with runs.training_run(meta.source, name, params, tags, watched) as run_id:
         runs.log_panel(run_id, panel, "training")
+        runs.log_settings(run_id, {"seed": seed, "model": flat(model), "fit": fit.model_dump()})
         where = f"MLflow run {run_id} in {display(store.uri())}"
         print(f"train: {variant} on {meta.source} ({panel.n_series:,} series), {where}")
         trained = trainer.train(

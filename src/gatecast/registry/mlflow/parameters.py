@@ -1,8 +1,11 @@
-"""The parameters of MLflow runs: what was chosen for a run, flat, without what is the same for every run on a panel.
+"""The parameters of MLflow runs: what tells a run from others, flat. ``settings.json`` beside them has everything.
 
-    parameters.log(run_id, parameters.settings("gru", 1, flat(model), panel.meta, fit=fit.model_dump()))
+    parameters.log(run_id, parameters.settings("gru", 1, flat(model), panel.meta, fit))
 
-What a panel is, its dataset says: :func:`gatecast.registry.mlflow.runs.log_panel`.
+MLflow compares runs by the parameters in which they differ, and one that a run lacks counts as a difference: of the
+many settings of a recurrent net, most of them defaults, a comparison with a closed form would show all. So a setting
+is a parameter if it is one of the usual ones, or no default. What a panel is, its dataset says:
+:func:`gatecast.registry.mlflow.runs.log_panel`.
 """
 
 from __future__ import annotations
@@ -10,13 +13,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from gatecast.core.errors import ConfigError
 from gatecast.data.panel import FUTURE, PAST, PanelMeta
+from gatecast.models.config import flat
+from gatecast.models.recipe import read_model
 from gatecast.registry.mlflow import store
+from gatecast.training.config import Fit
 
-_SIZES = (
-    *("context_length", "stride", "n_steps", "n_origins"),
-    *("normalisation", "nonnegative", "augment_sign"),
+_USUAL = (
+    *("kind", "cell", "hidden_size", "n_layers", "dropout", "decoder", "head"),
+    *("context_length", "n_steps", "n_origins", "event"),
 )
+_USUAL_FIT = ("learning_rate", "batch_size", "max_epochs")
+_SIZES = ("context_length", "n_steps", "normalisation")
 # The most that a store takes: characters of a parameter, entries of one request.
 _LENGTH = 6000
 _ENTRIES = 100
@@ -39,15 +48,15 @@ def flatten(nested: dict[str, Any], prefix: str = "") -> dict[str, str]:
 
 
 def settings(
-    variant: str, seed: int | None, model: dict[str, Any], meta: PanelMeta, **more: Any
+    variant: str, seed: int | None, model: dict[str, Any], meta: PanelMeta, fit: Fit | None = None
 ) -> dict[str, Any]:
-    """The parameters of a run, nested: what was chosen for it. What the panel is, its dataset says.
+    """The parameters of a run, nested.
 
     Args:
         variant, seed: a baseline has no seed.
-        model: the recipe.
+        model: the recipe, every setting written out.
         meta: of the panel.
-        more: further groups.
+        fit: how it is trained; None: without steps and epochs.
     """
     task = {key: getattr(meta, key) for key in ("horizon", "season_length", "frequency")}
     covariates = {
@@ -55,14 +64,32 @@ def settings(
     }
     covariates["static"] = [c.name for c in meta.static]
     seeded = {} if seed is None else {"seed": seed}
-    return {
-        "variant": variant,
-        **seeded,
-        "model": model,
-        "task": task,
-        "covariates": covariates,
-        **more,
+    groups = {"model": _telling(model), "task": task, "covariates": covariates}
+    if fit is not None:
+        # a name that stands after those of the model: MLflow draws the first few
+        groups["trainer"] = _chosen(fit.model_dump(), type(fit)().model_dump(), _USUAL_FIT)
+    return {"variant": variant, **seeded, **groups}
+
+
+def _telling(recipe: dict[str, Any]) -> dict[str, Any]:
+    """The settings of a recipe that are usual ones, or no defaults of its kind, decoder and head."""
+    if "members" in recipe:
+        return recipe | {"members": [_telling(member) for member in recipe["members"]]}
+    kind: dict[str, Any] = {
+        key: recipe[key] for key in ("kind", "decoder", "head", "event") if key in recipe
     }
+    try:
+        defaults = flat(read_model(kind, "defaults"))
+    # a baseline, or the recipe of another time
+    except ConfigError:
+        defaults = {}
+    return _chosen(recipe, defaults, _USUAL)
+
+
+def _chosen(
+    content: dict[str, Any], defaults: dict[str, Any], usual: Sequence[str]
+) -> dict[str, Any]:
+    return {k: v for k, v in content.items() if k in usual or v != defaults.get(k)}
 
 
 def sizes(spec: dict[str, Any]) -> dict[str, Any]:
@@ -78,9 +105,9 @@ def log(run_id: str, params: dict[str, Any]) -> None:
     """Log nested parameters flat, each cut to the length that a store takes."""
     from mlflow.entities import Param
 
-    flat = [Param(key, value[:_LENGTH]) for key, value in flatten(params).items()]
-    for begin in range(0, len(flat), _ENTRIES):
-        store.client().log_batch(run_id, params=flat[begin : begin + _ENTRIES])
+    entries = [Param(key, value[:_LENGTH]) for key, value in flatten(params).items()]
+    for begin in range(0, len(entries), _ENTRIES):
+        store.client().log_batch(run_id, params=entries[begin : begin + _ENTRIES])
 
 
 def differing(source: str, data_hash: str, names: Sequence[str]) -> list[str]:

@@ -184,6 +184,11 @@ def lightning_logger(source: str, run_id: str) -> Any:
     return RunLogger(store.model_name(source), tracking_uri=store.uri(), run_id=run_id)
 
 
+def log_settings(run_id: str, settings: dict[str, Any]) -> None:
+    """Log all settings of a training, as ``settings.json``."""
+    store.client().log_dict(run_id, settings, "settings.json")
+
+
 def log_metrics(
     run_id: str, metrics: Mapping[str, float], of: Mapping[str, str] | None = None
 ) -> None:
@@ -219,9 +224,8 @@ def ensure(folder: Path) -> str:
     if known:
         return known
     meta = PanelMeta.from_json(content["panel"])
-    params = parameters.settings(
-        variant, seed, content["model"], meta, **parameters.sizes(content["spec"])
-    )
+    params = parameters.settings(variant, seed, content["model"], meta)
+    params |= parameters.sizes(content["spec"])
     tags = {
         "gatecast.variant": variant,
         "gatecast.data_hash": meta.data_hash,
