@@ -16,7 +16,6 @@ from typing import Any
 from gatecast.core.errors import ConfigError
 from gatecast.data.panel import FUTURE, PAST, PanelMeta
 from gatecast.models.config import flat
-from gatecast.models.recipe import read_model
 from gatecast.registry.mlflow import store
 from gatecast.training.config import Fit
 
@@ -73,6 +72,9 @@ def settings(
 
 def _telling(recipe: dict[str, Any]) -> dict[str, Any]:
     """The settings of a recipe that are usual ones, or no defaults of its kind, decoder and head."""
+    # torch stays out of commands that only look at runs
+    from gatecast.models.recipe import read_model
+
     if "members" in recipe:
         return recipe | {"members": [_telling(member) for member in recipe["members"]]}
     kind: dict[str, Any] = {
