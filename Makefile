@@ -62,9 +62,8 @@ accuracy: $(READY)  ## Measure the accuracy of the recipes on every source (hour
 	  python -m benchmarks.accuracy --source $$source --out benchmarks/results/accuracy_$$source.json; done
 	python -m benchmarks.results
 
-ui: $(READY)  ## Serve the MLflow pages on http://127.0.0.1:5000 (PORT=… for another)
-	@if [ -n "$$MLFLOW_TRACKING_URI" ]; then echo "MLFLOW_TRACKING_URI is set: open $$MLFLOW_TRACKING_URI"; exit 1; fi
-	mlflow server --backend-store-uri sqlite:///mlflow.db --host 127.0.0.1 --port $(PORT) --workers 1
+ui: $(READY)  ## Serve the MLflow pages on http://127.0.0.1:5000 (PORT=… for another) and name the comparison
+	@python pipelines/ui.py port=$(PORT)
 
 clean:  ## Remove what `dvc repro` makes, but not the registry, the ledger or the forecasts
 	rm -rf data/raw/.watch data/observations data/panel data/digests models reports checkpoints dvc_plots .dvc/cache .dvc/tmp dvc.lock

@@ -89,19 +89,19 @@ def work(seed: int) -> dict[str, Any]:
 
         from gatecast.models.config import flat
         from gatecast.registry import package, promotion
-        from gatecast.registry.mlflow import runs, store
+        from gatecast.registry.mlflow import pages, parameters, runs, store
         from gatecast.registry.mlflow.model import log_package
     with _seconds(parts, "open"):
         store.experiment(meta.source)
-    params = runs.settings("lstm", seed, flat(model), meta, fit=fit.model_dump())
+    params = parameters.settings("lstm", seed, flat(model), meta, fit)
     with _seconds(parts, "run"):
-        run = runs.training_run(meta.source, runs.run_name("lstm", seed), params, {})
+        run = runs.training_run(meta.source, pages.run_name("lstm", meta.horizon, seed), params, {})
         run_id = run.__enter__()
         runs.log_panel(run_id, panel, "training")
         logger = runs.lightning_logger(meta.source, run_id)
         for epoch in range(_EPOCHS):
             logger.log_metrics({"train_loss": 1.0, "val_loss": 1.0, "epoch": epoch}, epoch)
-        runs.log_params(run_id, {"spec": trained.spec.to_json()})
+        parameters.log(run_id, parameters.sizes(trained.spec.to_json()))
         runs.log_metrics(run_id, trained.cost)
     with _seconds(parts, "package"):
         package.write(folder, "lstm", model, seed, meta, trained)

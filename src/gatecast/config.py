@@ -12,7 +12,7 @@ from gatecast.core.schema import Schema, Text, read, require
 from gatecast.data.config import SourceRecipe
 from gatecast.evaluation.config import BASELINES, PERSISTENCE, BacktestSettings
 from gatecast.models.renamed import with_new_names
-from gatecast.registry.config import Promote, Registry
+from gatecast.registry.config import Promote, Registry, Tracking
 from gatecast.schedule.config import Schedule
 from gatecast.scoring.config import Score, SinkSettings
 from gatecast.training.config import Fit
@@ -57,6 +57,9 @@ class Settings(Schema):
 
     promote: Promote = Promote()
     """The gate."""
+
+    tracking: Tracking = Tracking()
+    """What MLflow keeps of a training."""
 
     registry: Registry = Registry()
     """What housekeeping keeps."""

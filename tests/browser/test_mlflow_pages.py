@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import signal
 import socket
 import subprocess
 import time
-import urllib.request
 from collections.abc import Iterator
 from typing import Any
 
@@ -30,29 +31,32 @@ def free_port() -> int:
 
 
 @pytest.fixture(scope="module")
-def server(belt: Any) -> Iterator[str]:
-    """`make ui`, as the README says, on a free port."""
-    port = free_port()
-    command = ["make", "-o", ".venv/.ready", "ui", f"PORT={port}"]
-    process = subprocess.Popen(
-        command, cwd=belt.path, env=belt.environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )  # fmt: skip
-    address = f"http://127.0.0.1:{port}"
+def comparison(belt: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address that `make ui` names, as the README says, on a free port."""
+    command = ["make", "-o", ".venv/.ready", "ui", f"PORT={free_port()}"]
+    log = tmp_path_factory.mktemp("ui") / "log"
+    with log.open("w") as output:
+        process = subprocess.Popen(
+            command, cwd=belt.path, env=belt.environment(), stdout=output, stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )  # fmt: skip
     try:
-        for _ in range(120):
-            try:
-                urllib.request.urlopen(f"{address}/health", timeout=2)
+        for _ in range(240):
+            if named := re.search(r"^ui: .*(http://\S+)$", log.read_text(), re.MULTILINE):
                 break
-            except OSError:
-                assert process.poll() is None, "make ui ended by itself"
-                time.sleep(0.5)
-        yield address
+            assert process.poll() is None, "make ui ended by itself"
+            time.sleep(0.5)
+        assert named
+        yield named[1]
     finally:
-        import os
-
         os.killpg(process.pid, signal.SIGTERM)
         process.wait(30)
+
+
+@pytest.fixture(scope="module")
+def server(comparison: str) -> str:
+    """Address of the server."""
+    return comparison.partition("/#")[0]
 
 
 @pytest.fixture(scope="module")
@@ -82,17 +86,30 @@ def runs(belt: Any) -> dict[str, str]:
     return ids | {"": experiment.experiment_id}
 
 
+def test_the_page_that_make_ui_names_shows_winner_scores_and_reason(
+    comparison: str, belt: Any, page: Page
+) -> None:
+    best = json.loads((belt.path / "reports/leaderboard.json").read_text())
+    order = [f"{name} h24" for name in best["scores"]]
+    text = go(page, comparison, "matching runs", "test_mase", *order, "is champion of")
+    assert f"{best['best']} is champion of gatecast-demo" in text
+    assert "against seasonal naive" in text
+    table = text.partition("Sort: test_mase")[2]
+    assert sorted(order, key=lambda name: table.index(f"\n{name}")) == order
+    assert f"{best['scores'][best['best']]['mase']:.4f}"[:-1] in table
+
+
 def test_the_comparison_page_shows_variants_side_by_side_with_a_fan_plot_of_each(
     server: str, runs: dict[str, str], page: Page
 ) -> None:
     ids = json.dumps([run for name, run in runs.items() if name], separators=(",", ":"))
     address = f'{server}/#/compare-runs?runs={ids}&experiments=["{runs[""]}"]'
     go(page, address, "Comparing 6 Runs", "forecasts.png", height=3000)
-    trained = {f"{name} seed 1" for name in VARIANTS}
+    trained = {f"{name} h24 seed 1" for name in VARIANTS}
     for name in (
         *trained,
-        "naive",
-        "seasonal_naive",
+        "naive h24",
+        "seasonal_naive h24",
         "model.cell",
         "spec.context_length",
         "test_mase",
@@ -108,7 +125,7 @@ def test_the_chart_page_plots_the_metrics_of_every_run(
     server: str, runs: dict[str, str], page: Page
 ) -> None:
     address = f"{server}/#/experiments/{runs['']}/runs?compareRunsMode=CHART"
-    trained = [f"{name} seed 1" for name in VARIANTS]
+    trained = [f"{name} h24 seed 1" for name in VARIANTS]
     go(page, address, *trained, "seasonal_naive")
     page.wait("document.querySelectorAll('.main-svg').length > 5")
 
@@ -153,11 +170,11 @@ def test_a_run_holds_parameters_curves_plots_and_the_model(belt: Any, runs: dict
     assert run.data.params["model.cell"] == "lstm"
     assert run.data.params["task.horizon"] == "24"
     assert run.data.params["spec.n_steps"] == "14"
-    assert run.info.run_name == "lstm seed 1"
+    assert run.info.run_name == "lstm h24 seed 1"
     assert len(client.get_metric_history(run.info.run_id, "val_loss")) == 2  # one an epoch
     wanted = {"test_mase", "test_wql", "train_cpu_seconds", "train_peak_memory_mib"}
     assert wanted <= set(run.data.metrics)
-    assert any(name.startswith("system/") for name in run.data.metrics)
+    assert not any(name.startswith("system/") for name in run.data.metrics)
     assert {
         "gatecast.data_hash",
         "gatecast.digest",
@@ -171,7 +188,7 @@ def test_a_run_holds_parameters_curves_plots_and_the_model(belt: Any, runs: dict
         "plots/sensitivity.png",
     }
     files = {a.path for a in client.list_artifacts(run.info.run_id) if not a.is_dir}
-    assert files == {"card.md", "forecasts.png"}
+    assert files == {"card.md", "forecasts.png", "settings.json"}
     assert run.data.tags["mlflow.note.content"].startswith("# lstm: forecasts of demo")
     contexts = {tag.value for data in run.inputs.dataset_inputs for tag in data.tags}
     assert contexts == {"training"}

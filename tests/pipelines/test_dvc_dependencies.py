@@ -32,8 +32,11 @@ CANNOT_CHANGE_OUTS = {
     "gatecast.core.failpoints": REPORTS,
     "gatecast.core.ledger": REPORTS,
     "gatecast.registry.mlflow.model": REPORTS,
+    "gatecast.registry.mlflow.pages": REPORTS,
+    "gatecast.registry.mlflow.parameters": REPORTS,
     "gatecast.registry.mlflow.runs": REPORTS,
     "gatecast.registry.mlflow.store": REPORTS,
+    "gatecast.reports.overview": REPORTS,
     "gatecast.core.process": MACHINE,
     "gatecast.core.terminal": MACHINE,
 }

@@ -70,7 +70,7 @@ def test_scores_of_an_event_and_its_picture_are_logged_to_the_run(
     )
     picture = folder.parent / "reliability.png"
     picture.write_bytes(b"\x89PNG")
-    runs.log_evaluation("tiny", result, folder, [picture], tiny.meta.data_hash)
+    runs.log_evaluation(tiny, result, folder, [picture])
     client, run_id = store.client(), runs.ensure(folder)
     metrics = client.get_run(run_id).data.metrics
     assert metrics["test_brier"] == pytest.approx(result.pooled["brier"])

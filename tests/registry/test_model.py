@@ -5,8 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from gatecast.data.panel import Panel
+from gatecast.registry import package
 from gatecast.registry.mlflow import runs, store
+from gatecast.registry.mlflow.model import signature
 
 Write = Callable[..., str]
 
@@ -50,3 +54,15 @@ def test_nothing_in_a_logged_model_is_pickled(
     names = [p.name for p in (workplace / "mlartifacts").rglob("*") if p.is_file()]
     assert "weights.safetensors" in names
     assert [n for n in names if n.endswith((".pkl", ".pickle", ".joblib", ".pt", ".bin"))] == []
+
+
+@pytest.mark.parametrize(("zone", "dtype"), [(None, "datetime"), ("Europe/Berlin", "string")])
+def test_a_cutoff_keeps_its_offset_where_the_source_has_a_zone(
+    zone: str | None, dtype: str, tiny: Panel, workplace: Path, write_package: Write
+) -> None:
+    """MLflow's ``datetime`` drops it."""
+    write_package(workplace / "models/linear", tiny)
+    content = package.describe(workplace / "models/linear")
+    content["panel"]["timezone"] = zone
+    (cutoff,) = signature(content).params.params
+    assert cutoff.dtype.name == dtype

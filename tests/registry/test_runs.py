@@ -17,8 +17,9 @@ from gatecast.core.errors import RegistryError
 from gatecast.data.panel import Panel
 from gatecast.evaluation import baselines
 from gatecast.evaluation.backtest import Backtest
+from gatecast.models.config import flat
 from gatecast.registry import package
-from gatecast.registry.mlflow import runs, store
+from gatecast.registry.mlflow import parameters, runs, store
 from gatecast.registry.mlflow.model import log_package
 from gatecast.training import trainer
 from gatecast.training.config import Fit
@@ -62,6 +63,18 @@ def test_a_run_remembers_params_tags_and_that_it_finished(workplace: Path) -> No
         "mlflow.source.name": "pipelines/train.py",
     }
     assert {k: run.data.tags[k] for k in wanted} == wanted
+
+
+@pytest.mark.parametrize("asked", [False, True])
+def test_use_of_the_machine_is_logged_only_where_it_is_asked_for(
+    asked: bool, workplace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[Any] = []
+    monitor = "mlflow.system_metrics.system_metrics_monitor.SystemMetricsMonitor.start"
+    monkeypatch.setattr(monitor, lambda self: started.append(self))
+    with runs.training_run("tiny", "gru", {}, {}, system_metrics=asked):
+        pass
+    assert bool(started) == asked
 
 
 def fail(error: BaseException) -> Callable[[str], None]:
@@ -178,7 +191,7 @@ def test_parameters_too_long_for_the_store_are_cut(workplace: Path) -> None:
 
 def test_nested_parameters_are_flattened() -> None:
     nested = {"a": {"b": {"c": 1}, "d": None}, "e": [1, 2], "members": [{"f": 3}, None]}
-    assert runs.flatten(nested) == {
+    assert parameters.flatten(nested) == {
         **{"a.b.c": "1", "a.d": "None", "e": "[1, 2]"},
         **{"members.1.f": "3", "members.2": "None"},
     }
@@ -190,16 +203,25 @@ def test_more_parameters_than_a_store_takes_at_once_are_all_logged(workplace: Pa
     assert len(store.client().get_run(run_id).data.params) == 250
 
 
-def test_parameters_name_recipe_task_and_panel(tiny: Panel) -> None:
-    recipe = {"cell": "gru", "hidden_size": 8}
-    flat = runs.flatten(runs.settings("gru", 3, recipe, tiny.meta, fit={"patience": 2}))
+def test_parameters_are_the_usual_settings_and_those_that_are_no_defaults(tiny: Panel) -> None:
+    recipe = flat(model_of(cell="gru", hidden_size=8, input_dropout=0.1))
+    found = parameters.flatten(parameters.settings("gru", 3, recipe, tiny.meta, Fit(patience=2)))
     wanted = {
-        **{"variant": "gru", "seed": "3", "source": "tiny", "model.cell": "gru"},
-        **{"fit.patience": "2", "task.horizon": "6", "task.season_length": "12"},
-        **{"task.splits.by": "time", "panel.future": "['price']", "panel.static": "['kind']"},
+        **{"variant": "gru", "seed": "3", "model.cell": "gru", "model.hidden_size": "8"},
+        **{"model.input_dropout": "0.1", "model.n_layers": "1", "task.horizon": "6"},
+        **{"covariates.future": "['price']", "covariates.static": "['kind']"},
+        **{"trainer.patience": "2", "trainer.learning_rate": "0.003"},
     }
-    assert {k: flat[k] for k in wanted} == wanted
-    assert runs.run_name("gru", 3) == "gru seed 3"
+    assert {k: found[k] for k in wanted} == wanted
+    assert not {"model.layer_norm", "model.activation", "trainer.log_every"} & set(found)
+
+
+def test_a_closed_form_has_no_parameters_of_a_net(tiny: Panel) -> None:
+    recipe = flat(model_of(kind="linear", context_length=24))
+    found = parameters.flatten(parameters.settings("linear", 1, recipe, tiny.meta))
+    assert {k: v for k, v in found.items() if k.startswith(("model", "trainer"))} == {
+        **{"model.kind": "linear", "model.context_length": "24"},
+    }
 
 
 def test_what_nobody_sets_is_a_tag_or_an_input_and_no_parameter(
@@ -212,7 +234,7 @@ def test_what_nobody_sets_is_a_tag_or_an_input_and_no_parameter(
     assert run.data.tags["gatecast.digest"] == digest
     assert digest not in run.data.params.values()
     names = {name.partition(".")[0] for name in run.data.params}
-    assert names == {"variant", "seed", "source", "model", "task", "panel", "spec"}
+    assert names == {"variant", "seed", "model", "task", "covariates", "spec"}
     assert not {"panel.first", "panel.axis_length"} & set(run.data.params)
 
 
@@ -260,7 +282,7 @@ def test_a_package_without_a_run_gets_one(
     assert run.info.status == "FINISHED"
     assert run.data.tags["gatecast.restored"] == "true"
     assert run.data.tags["gatecast.digest"] == digest
-    assert run.info.run_name == "linear seed 1"
+    assert run.info.run_name == "linear h6 seed 1"
     assert run.data.tags["gatecast.variant"] == "linear"
     assert run.data.params["model.kind"] == "linear"
     assert run.data.params["spec.context_length"] == "24"
@@ -277,7 +299,7 @@ def test_an_evaluation_is_logged_to_the_run_of_its_package(
     result = Backtest.of(tiny).run(package.load(folder))
     picture = workplace / "fan.png"
     picture.write_bytes(b"\x89PNG")
-    runs.log_evaluation("tiny", result, folder, [picture], tiny.meta.data_hash)
+    runs.log_evaluation(tiny, result, folder, [picture])
     client, run = store.client(), only_run()
     assert run.data.metrics["test_mase"] == pytest.approx(result.pooled["mase"])
     assert run.data.metrics["test_wql"] == pytest.approx(result.pooled["wql"])
@@ -288,19 +310,39 @@ def test_an_evaluation_is_logged_to_the_run_of_its_package(
     assert [f.path for f in client.list_artifacts(run.info.run_id, "plots")] == ["plots/fan.png"]
 
 
+def test_the_model_of_an_evaluated_package_has_its_name_and_its_scores_on_the_panel(
+    workplace: Path, tiny: Panel, write_package: Write
+) -> None:
+    folder = workplace / "models/linear"
+    write_package(folder, tiny)
+    result = Backtest.of(tiny).run(package.load(folder))
+    run_id = runs.log_evaluation(tiny, result, folder, [])
+    (model,) = store.client().search_logged_models([store.experiment("tiny")])
+    assert model.name == "linear"
+    assert model.source_run_id == run_id
+    scores = {m.key: m for m in model.metrics if m.key.startswith("test_")}
+    assert scores["test_mase"].value == pytest.approx(result.pooled["mase"])
+    assert scores["test_mase"].dataset_name == "tiny"
+    assert tiny.meta.data_hash.startswith(scores["test_mase"].dataset_digest)
+
+
 def test_a_baseline_has_one_run_for_one_data_set(workplace: Path, tiny: Panel) -> None:
     result = Backtest.of(tiny).run(baselines.naive(tiny.meta.horizon))
     for data_hash in ("h1", "h1", "h2"):
-        runs.log_evaluation("tiny", result, None, [], data_hash)
+        meta = replace(tiny.meta, data_hash=data_hash)
+        runs.log_evaluation(replace(tiny, meta=meta), result, None, [])
     known = store.client().search_runs([store.experiment("tiny")])
     assert sorted(r.data.tags["gatecast.data_hash"] for r in known) == ["h1", "h2"]
     assert {r.info.status for r in known} == {"FINISHED"}
+    assert {r.info.run_name for r in known} == {"naive h6"}
+    wanted = {"variant": "naive", "model.kind": "baseline", "task.horizon": "6"}
+    assert wanted.items() <= known[0].data.params.items()
 
 
 def test_a_score_that_is_no_number_is_not_logged(workplace: Path, tiny: Panel) -> None:
     result = Backtest.of(tiny).run(baselines.naive(tiny.meta.horizon))
     blind = replace(result, pooled=result.pooled | {"mase": float("nan")})
-    runs.log_evaluation("tiny", blind, None, [], "h1")
+    runs.log_evaluation(tiny, blind, None, [])
     metrics = only_run().data.metrics
     assert "test_mase" not in metrics
     assert "test_smape" in metrics

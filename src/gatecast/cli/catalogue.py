@@ -22,6 +22,7 @@ COMMANDS = (
     "monitor",
     "report",
     "status",
+    "ui",
     "lineage",
     "housekeeping",
     "tune",

@@ -110,7 +110,8 @@ def die_with(parent: int) -> None:
 def starting_workers() -> Iterator[None]:
     """Processes that :mod:`multiprocessing` starts inside import this gatecast, and Ctrl-C is not theirs to see.
 
-    MLflow puts the code of a model that it has loaded first on ``sys.path``, which new processes inherit.
+    A model that gatecast 0.1.0 logged brings a part of that gatecast, which MLflow puts first on the ``sys.path`` that
+    new processes inherit.
     """
     own = str(Path(__file__).parents[2])
     masked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})

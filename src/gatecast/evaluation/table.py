@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+from datetime import date
 from typing import Any
 
 import numpy as np
@@ -104,11 +106,12 @@ def feed_of(meta: PanelMeta) -> Feed:
     )
 
 
-def panel_of(frame: pd.DataFrame, meta: PanelMeta, cutoff: str | None = None) -> Panel:
+def panel_of(frame: pd.DataFrame, meta: PanelMeta, cutoff: str | date | None = None) -> Panel:
     """Check a user's long table and build a panel that a model with this meta can read.
 
     Args:
-        frame: ``unique_id``, ``ds``, ``y`` + covariates; future rows have no ``y``.
+        frame: ``unique_id``, ``ds``, ``y`` + covariates; future rows have no ``y``. A covariate that is left out is
+            unknown everywhere.
         meta: of the panel the model was trained on.
         cutoff: forget everything after this time.
 
@@ -118,23 +121,39 @@ def panel_of(frame: pd.DataFrame, meta: PanelMeta, cutoff: str | None = None) ->
     feed = feed_of(meta)
     frame = frame.rename(columns={_target(meta): "y"}) if "y" not in frame.columns else frame
     c = feed.covariates
-    wanted = ["unique_id", "ds", "y", *c.static, *c.past, *c.future]
-    for name in wanted:
-        if name not in frame.columns:
-            raise IngestError(
-                "COLUMN-MISSING",
-                f"the input has no column '{name}'.{did_you_mean(name, map(str, frame.columns))}",
-                f"Give it the columns {', '.join(wanted)}.",
-            )
+    covariates = [*c.static, *c.past, *c.future]
+    frame = _with_columns(frame, ["unique_id", "ds", "y"], covariates)
     if frame.empty:
         raise _nothing_known()
-    raw = frame[wanted].reset_index(drop=True).assign(file="input", line=np.arange(len(frame)))
+    raw = frame.reset_index(drop=True).assign(file="input", line=np.arange(len(frame)))
     # as in a feed: 7 and "7" are one series
     raw["unique_id"] = raw["unique_id"].astype("str").where(raw["unique_id"].notna())
-    checked = contract.check(raw, feed, cutoff)
+    checked = contract.check(raw, feed, None if cutoff is None else str(cutoff))
     if checked.observations.empty:
         raise _nothing_known()
     return build_panel(checked.observations, checked.static, feed, feasible=False)
+
+
+def _with_columns(frame: pd.DataFrame, required: list[str], optional: list[str]) -> pd.DataFrame:
+    """The frame with exactly these columns; an optional one that it lacks is empty.
+
+    Raises:
+        IngestError: COLUMN-MISSING if a required one is missing, or an optional one seems to be misspelt.
+    """
+    wanted = [*required, *optional]
+    others = [str(name) for name in frame.columns if name not in wanted]
+    missing = [name for name in wanted if name not in frame.columns]
+    for name in missing:
+        hint = did_you_mean(name, others)
+        if name in required or hint:
+            raise IngestError(
+                "COLUMN-MISSING",
+                f"the input has no column '{name}'.{hint}",
+                f"Give it the columns {', '.join(wanted)}.",
+            )
+    if missing:
+        warnings.warn(f"forecasts without {', '.join(missing)}: not in the input", stacklevel=4)
+    return frame.assign(**dict.fromkeys(missing, np.nan))[wanted]
 
 
 def _nothing_known() -> IngestError:

@@ -27,7 +27,7 @@ from gatecast.registry.champion import (
     champion,
     version_at,
 )
-from gatecast.registry.mlflow import runs, store
+from gatecast.registry.mlflow import pages, runs, store
 
 KIND, DONE = "promotion", "promotion_done"
 MOVES = (gate.PROMOTE, gate.ROLLBACK, gate.BY_HAND)
@@ -108,6 +108,7 @@ def _carry_out(ledger: Ledger, lease: Lease, row: Entry) -> None:
         lease.check()
         client.set_registered_model_alias(model, CHAMPION, str(version))
         failpoints.reach("promotion: champion moved")
+        pages.mark_champion(model, version)
     ledger.append(DONE, model, {"decision": row.id, "by": who()}, key=f"{model}/{row.id}")
     failpoints.reach("promotion: move noted")
 

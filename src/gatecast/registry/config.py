@@ -1,4 +1,4 @@
-"""Settings of the gate and of housekeeping."""
+"""Settings of the gate, of tracking and of housekeeping."""
 
 from __future__ import annotations
 
@@ -45,6 +45,13 @@ class Promote(Schema):
         ok = len(bounds) == 2 and 0 <= bounds[0] < bounds[1] <= 1
         require(ok, "", bounds, "two shares from 0 to 1, the smaller first")
         return bounds
+
+
+class Tracking(Schema):
+    """What MLflow keeps of a training beside parameters, scores and the model."""
+
+    system_metrics: bool = False
+    """Use of processor, memory, disk and network, every two seconds."""
 
 
 class Registry(Schema):

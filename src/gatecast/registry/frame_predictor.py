@@ -6,6 +6,7 @@ load(Path("models/lstm")).predict(frame, cutoff="2025-04-01")
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 
 import pandas as pd
@@ -26,12 +27,13 @@ class FramePredictor:
 
     predictor: NetPredictor
 
-    def predict(self, frame: pd.DataFrame, cutoff: str | None = None) -> pd.DataFrame:
+    def predict(self, frame: pd.DataFrame, cutoff: str | date | None = None) -> pd.DataFrame:
         """Forecast the steps that follow.
 
         Args:
             frame: ``unique_id``, ``ds``, ``y`` and the covariates of the training feed; rows after a series' last value
-                have an empty ``y``. ``ds`` is as in the feed: local and without a zone where its recipe declares one.
+                have an empty ``y``. ``ds`` is as in the feed: local time if it has no zone and the recipe declares
+                one. A covariate that is left out is unknown everywhere.
             cutoff: forget every value after this time; None: none.
 
         Returns:

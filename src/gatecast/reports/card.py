@@ -147,12 +147,14 @@ def _limits(content: dict[str, Any], meta: PanelMeta, scores: dict[str, float]) 
     names = [
         c.name for c in (*meta.static, *(c for c in meta.channels if c.role in (PAST, FUTURE)))
     ]
-    columns = ", ".join(f"`{name}`" for name in ("unique_id", "ds", "y", *names))
-    zone = f"local to {meta.timezone}" if meta.timezone else "as in the feed"
+    covariates = ", ".join(f"`{name}`" for name in names)
+    known = f"; {covariates[:600]} count as unknown where they are left out" if names else ""
+    zone = f"local to {meta.timezone}, or has an offset" if meta.timezone else "as in the feed"
     lines = [
         f"- horizon {meta.horizon} steps of `{meta.frequency}`; another needs a training of its own",
-        f"- needs the columns {columns[:600]}; `ds` is {zone}, without an offset",
-        "- refused, with a code: a missing column, stamps off the grid, two values for one time, no value at all",
+        f"- needs the columns `unique_id`, `ds`, `y`{known}",
+        f"- `ds` is {zone}",
+        "- refused, with a code: stamps off the grid, two values for one time, no value at all",
         "- a category it has not seen counts as unknown; a series with less history than"
         f" {content['spec']['season_length']} steps, a season, gets little more than a guess",
     ]

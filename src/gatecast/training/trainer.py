@@ -196,6 +196,12 @@ def _fit_logistic(
     return net, {"ridge": best, "val_error": scores[best]}
 
 
+def in_closed_form(model: Model) -> bool:
+    """Whether a recipe is fitted by its normal equations alone: settings of steps and epochs do not apply to it."""
+    recipes = model.recipes if isinstance(model, Ensemble) else [model]
+    return all(recipe.kind in _CLOSED for recipe in recipes)
+
+
 _CLOSED: dict[str, Callable[..., tuple[nn.Module, dict[str, Any]]]] = {
     "linear": _fit_linear,
     "logistic": _fit_logistic,

@@ -31,7 +31,7 @@ def main(config: Config, _: NoOptions) -> None:
     from gatecast.evaluation.backtest import Backtest
     from gatecast.registry import compared, package
     from gatecast.registry.mlflow import runs
-    from gatecast.reports import card
+    from gatecast.reports import card, overview
 
     start = time.perf_counter()
     panel, metric = Panel.load(PANEL), config.settings.promote.metric
@@ -75,8 +75,7 @@ def main(config: Config, _: NoOptions) -> None:
         for result in results:
             pictures = [REPORTS / "error_by_step.png", REPORTS / "calibration.png"]
             folder = folders.get(result.name)
-            run_id = runs.log_evaluation(meta.source, result, folder, pictures, meta.data_hash)
-            runs.log_panel(run_id, panel, "testing")
+            run_id = runs.log_evaluation(panel, result, folder, pictures)
             runs.log_fan(run_id, REPORTS / "forecasts" / f"{result.name}.png")
             if folder:
                 naive = next(r for r in results if r.name == "seasonal_naive")
@@ -85,11 +84,11 @@ def main(config: Config, _: NoOptions) -> None:
         for event in events:
             folder = folders.get(event.name)
             pictures = [REPORTS / "reliability.png"]
-            run_id = runs.log_evaluation(meta.source, event, folder, pictures, meta.data_hash)
-            runs.log_panel(run_id, panel, "testing")
+            run_id = runs.log_evaluation(panel, event, folder, pictures)
             if folder:
                 floor = next(r for r in events if r.event == event.event)
                 _card(folder, panel, event, floor, run_id, cards)
+    overview.update(meta.source, REPORTS)
     task = f"{meta.source}: {len(backtest.windows):,} windows, horizon {meta.horizon}"
     title = f"{task}; lower is better, * is the best variant"
     print(leaderboard.render(table, title))

@@ -46,12 +46,14 @@ class Options(Schema):
 def main(config: Config, options: Options) -> None:
     from gatecast.core.forecast import Task
     from gatecast.registry import aliases, gate
+    from gatecast.reports import overview
 
     if options.mode == "rollback":
         task: Task = "event" if options.event else "quantile"
         moved = aliases.rollback(config.settings.source, options.reason, task)
         print(f"promote: champion of {moved['model']} is version {moved['champion']} again")
         print(f"promote: previous is version {moved['champion_before']}: {moved['reason']}")
+        overview.update(config.settings.source, REPORTS)
         return
 
     # A comparison needs torch; a rollback does not wait for it.
@@ -73,5 +75,6 @@ def main(config: Config, options: Options) -> None:
             f"promote: {made['challenger'] or made['model']}: {made['verdict']}: {made['reason']}"
         )
         print(f"promote: champion of {made['model']} {is_now} -> {REPORTS / 'promotion.md'}")
+    overview.update(panel.meta.source, REPORTS)
     if errors:
         raise errors[0]

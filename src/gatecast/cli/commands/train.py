@@ -17,13 +17,13 @@ from gatecast.config import Config
 PANEL = Path("data/panel")
 
 
-@command(groups=("trainer", "model"), reads=("seed", "variants"))
+@command(groups=("trainer", "model"), reads=("seed", "variants", "tracking"))
 def main(config: Config, _: NoOptions) -> None:
     from gatecast.core.ledger import display
     from gatecast.data.panel import Panel
     from gatecast.models.config import flat
     from gatecast.registry import compared, package
-    from gatecast.registry.mlflow import runs, store
+    from gatecast.registry.mlflow import pages, parameters, runs, store
     from gatecast.registry.mlflow.model import log_package
     from gatecast.training import distributed, trainer
 
@@ -35,11 +35,14 @@ def main(config: Config, _: NoOptions) -> None:
         return trainer.assist(variant, panel, model, fit, seed)
     meta = panel.meta
     runs.close_dead_runs(meta.source)
-    params = runs.settings(variant, seed, flat(model), meta, fit=fit.model_dump())
+    steps = None if trainer.in_closed_form(model) else fit
+    params = parameters.settings(variant, seed, flat(model), meta, steps)
     tags = {"gatecast.variant": variant, "gatecast.data_hash": meta.data_hash}
-    name = runs.run_name(variant, seed)
-    with runs.training_run(meta.source, name, params, tags) as run_id:
+    name = pages.run_name(variant, meta.horizon, seed)
+    watched = config.settings.tracking.system_metrics
+    with runs.training_run(meta.source, name, params, tags, watched) as run_id:
         runs.log_panel(run_id, panel, "training")
+        runs.log_settings(run_id, {"seed": seed, "model": flat(model), "fit": fit.model_dump()})
         where = f"MLflow run {run_id} in {display(store.uri())}"
         print(f"train: {variant} on {meta.source} ({panel.n_series:,} series), {where}")
         trained = trainer.train(
@@ -52,7 +55,7 @@ def main(config: Config, _: NoOptions) -> None:
         )
         gc.freeze()  # logging is short: what training has imported is not searched for garbage again
         folder = package.MODELS / variant
-        runs.log_params(run_id, {"spec": trained.spec.to_json()})
+        parameters.log(run_id, parameters.sizes(trained.spec.to_json()))
         digest = package.write(folder, variant, model, seed, meta, trained)
         if variant in config.settings.variants:
             compared.note(variant, digest)

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -17,16 +13,9 @@ import pandas as pd
 from gatecast.core.forecast import FORECASTS, KEYS, Task
 from gatecast.data.panel import FUTURE, PAST, Channel, PanelMeta
 from gatecast.registry import package
-from gatecast.registry.mlflow import store
+from gatecast.registry.mlflow import code, store
 
 _PACKAGES = ("mlflow", "torch", "numpy", "pandas", "pyarrow", "pydantic", "safetensors", "holidays")
-# The code that forecasts, without what trains, tunes, scores and registers.
-_CODE = (
-    *("__init__.py", "core", "data", "models", "feed"),
-    *("evaluation/__init__.py", "evaluation/predictor.py", "evaluation/table.py"),
-    *("registry/__init__.py", "registry/package.py", "registry/frame_predictor.py"),
-    *("registry/mlflow/__init__.py", "registry/mlflow/pyfunc.py"),
-)
 
 
 def log_package(run_id: str, folder: Path) -> None:
@@ -37,9 +26,9 @@ def log_package(run_id: str, folder: Path) -> None:
     from mlflow.models import Model
 
     client, digest = store.client(), package.digest(folder)
-    run = client.get_run(run_id)
+    variant, run = package.describe(folder)["variant"], client.get_run(run_id)
     logged = client.create_logged_model(
-        run.info.experiment_id, "model", run_id, {"gatecast.digest": digest}, run.data.params
+        run.info.experiment_id, variant, run_id, {"gatecast.digest": digest}, run.data.params
     )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -69,7 +58,7 @@ class _Flavor:
         import mlflow
 
         content = package.describe(self.folder)
-        with code() as gatecast:
+        with code.copied() as gatecast:
             mlflow.pyfunc.save_model(
                 path,
                 mlflow_model=mlflow_model,
@@ -88,22 +77,6 @@ def requirements() -> list[str]:
     return [f"{name}=={version(name).split('+')[0]}" for name in _PACKAGES]
 
 
-@contextmanager
-def code() -> Iterator[Path]:
-    """A copy of those modules of gatecast that a model needs; deleted when the block ends."""
-    package_folder = Path(__file__).parents[2]
-    with tempfile.TemporaryDirectory() as folder:
-        copy = Path(folder) / "gatecast"
-        for name in _CODE:
-            source, target = package_folder / name, copy / name
-            target.parent.mkdir(parents=True, exist_ok=True)
-            if source.is_dir():
-                shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
-            else:
-                shutil.copyfile(source, target)
-        yield copy
-
-
 def _covariates(meta: PanelMeta) -> list[Channel]:
     return [*meta.static, *(c for c in meta.channels if c.role in (PAST, FUTURE))]
 
@@ -111,28 +84,28 @@ def _covariates(meta: PanelMeta) -> list[Channel]:
 def signature(content: dict[str, Any]) -> Any:
     """An MLflow ``ModelSignature``: the long table in, the forecast table out, ``cutoff`` beside it.
 
+    Inputs have names and no types: MLflow would refuse whole numbers in ``y``, booleans, categories, and stamps that
+    are text or have a zone. The model reads them as ``ingest`` does, and its errors say what is wrong.
+
     Args:
         content: of ``package.json``.
     """
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, ParamSchema, ParamSpec, Schema
+    from mlflow.types.schema import AnyType
 
-    inputs: list[Any] = [
-        ColSpec("string", "unique_id"),
-        ColSpec("datetime", "ds"),
-        ColSpec("double", "y", required=False),
-    ]
-    inputs += [
-        ColSpec("double" if c.categories is None else "string", c.name, required=False)
-        for c in _covariates(PanelMeta.from_json(content["panel"]))
-    ]
-    kinds = dict(zip(KEYS, ("string", "datetime", "datetime", "integer"), strict=True))
+    meta = PanelMeta.from_json(content["panel"])
+    inputs: list[Any] = [ColSpec(AnyType(), name) for name in ("unique_id", "ds", "y")]
+    inputs += [ColSpec(AnyType(), c.name, required=False) for c in _covariates(meta)]
+    types = dict(zip(KEYS, ("string", "datetime", "datetime", "integer"), strict=True))
     task: Task = "event" if content["spec"].get("event") else "quantile"
-    outputs: list[Any] = [ColSpec(kind, name) for name, kind in kinds.items()] + [
+    outputs: list[Any] = [ColSpec(dtype, name) for name, dtype in types.items()] + [
         ColSpec("float", name) for name in FORECASTS[task].columns
     ]
-    params = ParamSchema([ParamSpec("cutoff", "string", "")])
-    return ModelSignature(Schema(inputs), Schema(outputs), params)
+    # MLflow's `datetime` takes text and stamps, but drops an offset, which a source with a zone needs
+    default = ("string", "") if meta.timezone else ("datetime", "9999-12-31")
+    cutoff = ParamSpec("cutoff", *default)
+    return ModelSignature(Schema(inputs), Schema(outputs), ParamSchema([cutoff]))
 
 
 def example(content: dict[str, Any]) -> pd.DataFrame:

@@ -23,67 +23,17 @@ from pathlib import Path
 from typing import Any
 
 from gatecast.core import process
-from gatecast.data.panel import FUTURE, PAST, TARGET, Panel, PanelMeta
+from gatecast.data.panel import Panel, PanelMeta
 from gatecast.registry import package
-from gatecast.registry.mlflow import store
+from gatecast.registry.mlflow import pages, parameters, store
 from gatecast.registry.mlflow.model import log_package
 
-# The tag that MLflow's page of a run shows as its description.
-CARD = "mlflow.note.content"
-ROLES = (TARGET, PAST, FUTURE)
+_OF_PANEL = ("calendar", "holidays", "timezone", "stride", "splits", "quantiles", "event")
+_COLOUR = "mlflow.runColor"
 
-# The most that a store takes: characters of a parameter and of a data set's hash, entries of one request.
-_PARAM_LENGTH = 6000
+# The most that a store takes: characters of a data set's hash, entries of one request.
 _HASH_LENGTH = 36
-_PARAMS = 100
 _METRICS = 1000
-
-
-def flatten(nested: dict[str, Any], prefix: str = "") -> dict[str, str]:
-    """{"a": {"b": 1}, "c": [{"d": 2}]} -> {"a.b": "1", "c.1.d": "2"}."""
-    flat: dict[str, str] = {}
-    for key, value in nested.items():
-        if isinstance(value, list) and any(isinstance(item, dict) for item in value):
-            value = {str(k): item for k, item in enumerate(value, 1)}
-        flat |= (
-            flatten(value, f"{prefix}{key}.")
-            if isinstance(value, dict)
-            else {f"{prefix}{key}": str(value)}
-        )
-    return flat
-
-
-def settings(
-    variant: str, seed: int, model: dict[str, Any], meta: PanelMeta, **more: Any
-) -> dict[str, Any]:
-    """The parameters of a training: its recipe, its task, the columns of the panel, and ``more``; nested."""
-    task = ("horizon", "season_length", "frequency", "stride", "splits", "quantiles", "event")
-    calendar = ("timezone", "calendar", "holidays")
-    columns = {role: [c.name for c in meta.channels if c.role == role] for role in ROLES}
-    columns["static"] = [c.name for c in meta.static]
-    return {
-        "variant": variant,
-        "seed": seed,
-        "source": meta.source,
-        "model": model,
-        "task": {key: getattr(meta, key) for key in task},
-        "panel": {key: getattr(meta, key) for key in calendar} | columns,
-        **more,
-    }
-
-
-def run_name(variant: str, seed: int) -> str:
-    """The name of a training's run."""
-    return f"{variant} seed {seed}"
-
-
-def log_params(run_id: str, params: dict[str, Any]) -> None:
-    """Log nested parameters flat, each cut to the length that a store takes."""
-    from mlflow.entities import Param
-
-    flat = [Param(key, value[:_PARAM_LENGTH]) for key, value in flatten(params).items()]
-    for begin in range(0, len(flat), _PARAMS):
-        store.client().log_batch(run_id, params=flat[begin : begin + _PARAMS])
 
 
 def log_panel(run_id: str, panel: Panel, context: str) -> None:
@@ -98,6 +48,7 @@ def log_panel(run_id: str, panel: Panel, context: str) -> None:
     span = [str(panel.axis[0]), str(panel.axis[panel.last - 1])]
     known = int(panel.observed.sum())
     profile = {"series": panel.n_series, "rows": len(panel.values), "known": known, "span": span}
+    profile |= {key: getattr(meta, key) for key in _OF_PANEL}
     columns = {c.name: c.role for c in (*meta.channels, *meta.static)}
     dataset = Dataset(
         meta.source,
@@ -138,7 +89,11 @@ def lineage() -> dict[str, str]:
 
 @contextmanager
 def training_run(
-    source: str, name: str, params: dict[str, Any], tags: dict[str, str]
+    source: str,
+    name: str,
+    params: dict[str, Any],
+    tags: dict[str, str],
+    system_metrics: bool = False,
 ) -> Iterator[str]:
     """A run around a training; FINISHED, FAILED or KILLED when the block ends.
 
@@ -147,6 +102,7 @@ def training_run(
         name: of the run.
         params: nested; logged flat.
         tags: of the run, beside those of its lineage and its process.
+        system_metrics: log use of processor, memory, disk and network every two seconds, too.
 
     Yields:
         The run id.
@@ -160,10 +116,12 @@ def training_run(
         "mlflow.source.name": "pipelines/train.py",
     }
     tags = lineage() | process.this_process() | named | tags
+    tags |= {_COLOUR: pages.colour(tags["gatecast.variant"])}
     run_id = str(client.create_run(experiment, run_name=name, tags=tags).info.run_id)
-    log_params(run_id, params)
-    monitor = SystemMetricsMonitor(run_id, sampling_interval=2)
-    monitor.start()
+    parameters.log(run_id, params)
+    monitor = SystemMetricsMonitor(run_id, sampling_interval=2) if system_metrics else None
+    if monitor:
+        monitor.start()
     status = "FAILED"
     try:
         yield run_id
@@ -172,7 +130,8 @@ def training_run(
         status = "KILLED"
         raise
     finally:
-        monitor.finish()
+        if monitor:
+            monitor.finish()
         try:
             client.set_terminated(run_id, status)
         # must not hide what ended the training
@@ -226,12 +185,24 @@ def lightning_logger(source: str, run_id: str) -> Any:
     return RunLogger(store.model_name(source), tracking_uri=store.uri(), run_id=run_id)
 
 
-def log_metrics(run_id: str, metrics: Mapping[str, float]) -> None:
-    """Log the finite metrics of a run."""
+def log_settings(run_id: str, settings: dict[str, Any]) -> None:
+    """Log all settings of a training, as ``settings.json``."""
+    store.client().log_dict(run_id, settings, "settings.json")
+
+
+def log_metrics(
+    run_id: str, metrics: Mapping[str, float], of: Mapping[str, str] | None = None
+) -> None:
+    """Log the finite metrics of a run.
+
+    Args:
+        run_id, metrics: of it.
+        of: the ids of the model and the dataset that they belong to, as :class:`mlflow.entities.Metric` takes them.
+    """
     from mlflow.entities import Metric
 
-    now = int(time.time() * 1000)
-    finite = [Metric(k, float(v), now, 0) for k, v in metrics.items() if math.isfinite(v)]
+    now, of = int(time.time() * 1000), of or {}
+    finite = [Metric(k, float(v), now, 0, **of) for k, v in metrics.items() if math.isfinite(v)]
     store.client().log_batch(run_id, metrics=finite)
 
 
@@ -254,39 +225,42 @@ def ensure(folder: Path) -> str:
     if known:
         return known
     meta = PanelMeta.from_json(content["panel"])
-    params = settings(variant, seed, content["model"], meta, spec=content["spec"])
+    params = parameters.settings(variant, seed, content["model"], meta)
+    params |= parameters.sizes(content["spec"])
     tags = {
         "gatecast.variant": variant,
         "gatecast.data_hash": meta.data_hash,
         "gatecast.restored": "true",
     }
-    with training_run(source, run_name(variant, seed), params, tags) as run_id:
+    name = pages.run_name(variant, meta.horizon, seed)
+    with training_run(source, name, params, tags) as run_id:
         log_package(run_id, folder)
         log_metrics(run_id, {f"train_{k}": float(v) for k, v in content["outcome"].items()})
     return run_id
 
 
-def log_evaluation(
-    source: str, result: Any, folder: Path | None, pictures: list[Path], data_hash: str
-) -> str:
+def log_evaluation(panel: Panel, result: Any, folder: Path | None, pictures: list[Path]) -> str:
     """Log a backtest result to the run of its package; a baseline (no package) has one run per data hash.
 
+    The scores are logged to the package's MLflow model, too, beside the dataset that they were measured on.
+
     Args:
-        source: whose experiment it goes to.
+        panel: what was forecast.
         result: a :class:`gatecast.evaluation.backtest.Result`, or of an event
             :class:`gatecast.evaluation.events.EventResult`.
         folder: the package, or None for a baseline.
         pictures: PNG files, logged under ``plots/``.
-        data_hash: of the panel.
 
     Returns:
         The run id.
     """
     from mlflow.entities import Metric
 
-    run_id = ensure(folder) if folder else _baseline_run(source, result.name, data_hash)
+    run_id = ensure(folder) if folder else _baseline_run(panel.meta, result.name)
+    log_panel(run_id, panel, "testing")
     counts = ("series", "series_with_scale", "values")
-    log_metrics(run_id, {f"test_{k}": v for k, v in result.pooled.items() if k not in counts})
+    scores = {f"test_{k}": v for k, v in result.pooled.items() if k not in counts}
+    log_metrics(run_id, scores, _measured_on(run_id, panel.meta))
     now = int(time.time() * 1000)
     names = [name for name in ("mase", "wape", "auroc", "brier") if name in result.steps]
     steps = result.steps[["step", *names]].dropna()
@@ -299,6 +273,15 @@ def log_evaluation(
         store.client().log_batch(run_id, metrics=by_step[begin : begin + _METRICS])
     log_pictures(run_id, pictures)
     return run_id
+
+
+def _measured_on(run_id: str, meta: PanelMeta) -> dict[str, str]:
+    """What links a score to the MLflow model of a run and to the dataset; a baseline has no model."""
+    outputs = store.client().get_run(run_id).outputs
+    linked = {"dataset_name": meta.source, "dataset_digest": meta.data_hash[:_HASH_LENGTH]}
+    if outputs and outputs.model_outputs:
+        linked["model_id"] = outputs.model_outputs[-1].model_id
+    return linked
 
 
 def log_fan(run_id: str, picture: Path) -> None:
@@ -318,12 +301,12 @@ def log_card(run_id: str, card: str) -> None:
     """Log a model card: as ``card.md``, and as the description on the run's page."""
     client = store.client()
     client.log_text(run_id, card, "card.md")
-    client.set_tag(run_id, CARD, card)
+    client.set_tag(run_id, pages.NOTE, card)
 
 
 def card_of(run_id: str) -> str | None:
     """The model card of a run; None before it was evaluated."""
-    return store.client().get_run(run_id).data.tags.get(CARD)
+    return store.client().get_run(run_id).data.tags.get(pages.NOTE)
 
 
 def log_pictures(run_id: str, pictures: list[Path]) -> None:
@@ -333,20 +316,23 @@ def log_pictures(run_id: str, pictures: list[Path]) -> None:
         client.log_artifact(run_id, str(picture), "plots")
 
 
-def _baseline_run(source: str, name: str, data_hash: str) -> str:
-    client, experiment = store.client(), store.experiment(source)
+def _baseline_run(meta: PanelMeta, name: str) -> str:
+    client, experiment = store.client(), store.experiment(meta.source)
     known = client.search_runs(
         [experiment],
-        f"tags.`gatecast.variant` = '{name}' and tags.`gatecast.data_hash` = '{data_hash}'",
+        f"tags.`gatecast.variant` = '{name}' and tags.`gatecast.data_hash` = '{meta.data_hash}'",
         max_results=1,
     )
     if known:
         return str(known[0].info.run_id)
     tags = lineage() | {
-        "gatecast.source": source,
+        "gatecast.source": meta.source,
         "gatecast.variant": name,
-        "gatecast.data_hash": data_hash,
+        "gatecast.data_hash": meta.data_hash,
+        _COLOUR: pages.colour(name),
     }
-    run_id = str(client.create_run(experiment, run_name=name, tags=tags).info.run_id)
+    run = client.create_run(experiment, run_name=pages.run_name(name, meta.horizon), tags=tags)
+    run_id = str(run.info.run_id)
+    parameters.log(run_id, parameters.settings(name, None, {"kind": "baseline"}, meta))
     client.set_terminated(run_id)
     return run_id
