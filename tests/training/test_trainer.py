@@ -125,6 +125,7 @@ def test_the_outcome_counts_epochs_steps_and_parameters(
         *(["train_peak_gpu_memory_mib"] if torch.cuda.is_available() else []),
     }
     assert trained.cost["train_peak_memory_mib"] > 50  # an interpreter with torch
+    assert trained.cost["train_gpu_seconds"] == 0.0  # on a processor
 
 
 def test_the_shipped_net_is_ready_to_predict(
@@ -319,6 +320,16 @@ def test_how_often_the_losses_are_looked_at_changes_no_weight(
         trainer.discard_checkpoints("v")
     assert same(nets[0], nets[1])
     assert same(nets[0], nets[2])
+
+
+def test_half_precision_is_refused_on_a_processor_without_it(
+    workplace: Path, demo_panel: Panel, smoke: Fit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(process, "cpu_has_bfloat16", lambda: False)
+    half = smoke.model_copy(update={"precision": "bf16-mixed"})
+    with pytest.raises(TrainError) as caught:
+        trainer.train("v", demo_panel, TINY, half, seed=1)
+    assert caught.value.code == "PRECISION"
 
 
 @pytest.mark.parametrize("precision", ["bf16-mixed", "64-true"])
