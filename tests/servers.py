@@ -18,6 +18,10 @@ _FOUND = [shutil.which("pg_ctl"), *Path("/usr/lib/postgresql").glob("*/bin/pg_ct
 PG_CTL = next((Path(found) for found in _FOUND if found), None)
 
 
+# MLflow's server without the seven processes that evaluate language models.
+_PLAIN = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+
+
 def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -28,7 +32,7 @@ def free_port() -> int:
 def serving(port: int, *command: str, **env: str) -> Iterator[None]:
     """A server process that answers on a port, ended with the block."""
     process = subprocess.Popen(
-        command, env=os.environ | env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        command, env=os.environ | _PLAIN | env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
     try:
         for _ in range(600):

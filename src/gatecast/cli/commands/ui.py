@@ -41,7 +41,9 @@ def main(config: Config, options: Options) -> None:
     address = pages.address(base, source)
     words = ["--backend-store-uri", store.uri(), "--host", "127.0.0.1", "--workers", "1"]
     server = [sys.executable, "-m", "mlflow", "server", *words, "--port", str(options.port)]
-    with subprocess.Popen(server) as process:
+    # jobs of MLflow's evaluation of language models: seven processes that nothing here uses
+    env = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"} | os.environ
+    with subprocess.Popen(server, env=env) as process:
         try:
             if _answers(base, process):
                 _show(address)
