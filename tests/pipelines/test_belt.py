@@ -280,5 +280,5 @@ def test_a_changed_file_is_ingested_again_wherever_it_lies(
     fresh_clone.edit("params.yaml", "watch: [files]", "watch: []")
     assert repro() == {"ingest"}
     assert repro() == set()
-    frame.to_csv(fresh_clone.path / "data/raw/my_data.csv", index=False)
+    frame.assign(y=frame["y"] + 2).to_csv(fresh_clone.path / "data/raw/my_data.csv", index=False)
     assert repro() == {"ingest", "window"}
