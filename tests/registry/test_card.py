@@ -57,7 +57,9 @@ def test_a_card_says_what_a_reader_asks(results: Any) -> None:
     assert f"{meta.horizon} steps of `{meta.frequency}`" in text
     assert f"its 95 % interval held {variant.pooled['coverage_95']:.1%}" in text
     assert "4.0 CPU seconds, 0.0 GPU seconds, 2.5 s in all; peak memory 640 MiB" in text
-    assert "`unique_id`, `ds`, `y`; `kind`, `price` count as unknown where they are left out" in text
+    assert (
+        "`unique_id`, `ds`, `y`; `kind`, `price` count as unknown where they are left out" in text
+    )
 
 
 def test_a_card_of_a_restored_package_does_not_invent_its_cost(results: Any) -> None:
