@@ -33,6 +33,23 @@ def test_what_was_published_is_what_is_read(publish: Publish, address: str) -> N
     assert store.runs("other", sink) == []
 
 
+def test_forecasts_are_read_from_any_folder(
+    publish: Publish, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A notebook need not lie in the project folder; an address that is not relative stays as it is."""
+    root = Path.cwd()
+    publish("k1", table(["a", "b"]))
+    (tmp_path / "notebooks").mkdir()
+    monkeypatch.chdir(tmp_path / "notebooks")
+    with pytest.raises(ScoringError, match="NO-FORECASTS"):
+        read_forecasts("demo")
+    assert list(read_forecasts("demo", root=root)["unique_id"]) == ["a", "b"]
+    assert [m["run_key"] for m in store.runs(root=str(root))] == ["k1"]
+    absolute = str(root / "forecasts")
+    assert len(read_forecasts("demo", sink=absolute, root="elsewhere")) == 2
+    assert store.runs(sink="memory://nothing/forecasts", root=root) == []
+
+
 def test_hostile_series_ids_come_back_unchanged(publish: Publish) -> None:
     publish("k1", table(HOSTILE))
     assert list(read_forecasts("demo")["unique_id"]) == HOSTILE

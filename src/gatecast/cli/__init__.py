@@ -12,7 +12,7 @@ __all__ = ["COMMANDS", "command", "main"]
 
 
 def main() -> None:
-    """``gatecast NAME key=value …``, in the project folder or any folder below it."""
+    """``gatecast NAME key=value …`` (or ``python -m gatecast``), in the project folder or any folder below it."""
     with report_errors():
         if len(sys.argv) < 2 or sys.argv[1] in ("--help", "-h"):
             print(overview())
@@ -21,6 +21,13 @@ def main() -> None:
             from gatecast.core.version import __version__
 
             print(f"gatecast {__version__}")
+            return
+        if sys.argv[1] in ("--completion", "--complete"):
+            from gatecast.cli import completion
+
+            asked = sys.argv[1] == "--complete"
+            lines = completion.candidates(" ".join(sys.argv[2:])) if asked else [completion.SCRIPT]
+            print("\n".join(lines))
             return
         chosen = command(sys.argv[1])
         # By this name ranks of a training and ticks of a server are started.
@@ -36,4 +43,5 @@ def overview() -> str:
     usage = (
         "gatecast COMMAND [key=value …]        gatecast COMMAND --help says what a command takes"
     )
-    return "\n".join([usage, "", *lines])
+    completion = "In bash, `source <(gatecast --completion)` completes commands, options, recipes and settings."
+    return "\n".join([usage, "", *lines, "", completion])

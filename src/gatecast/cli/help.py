@@ -36,19 +36,46 @@ def page(command: Command, words: Iterable[str] = ()) -> str:
         params, trouble = load_params(), ""
     except ConfigError as error:
         params, trouble = {}, f"\n\n({error.what})"
-    sections = [command.doc]
-    options = [_row(key, field, _default(field)) for key, field in fields(command.options).items()]
-    sections.append(_section("Options", options))
+    sections = [command.doc, _section("Options", _options(command))]
     sections.append(
         _section("Recipes", [], [_recipes(g, recipes(g), params) for g in command.groups])
     )
-    rows = [row for key in command.reads for row in _settings(key, params)]
-    sections.append(_section("Settings of params.yaml that it reads, as they are now", rows))
+    settings = _read(command, params)
+    sections.append(_section("Settings of params.yaml that it reads, as they are now", settings))
     sections += [_chosen(group, name) for group, name in map(_choice, words) if group]
     sections.append(
         "Any setting can be given on the command line: key=value; -m, --cfg job and the like: Hydra's manual."
     )
     return "\n\n".join(filter(None, sections)) + trouble
+
+
+def rows(command: Command, words: Iterable[str] = ()) -> list[Row]:
+    """Every key that a command takes, its type, default and meaning.
+
+    Args:
+        command: whose.
+        words: of the command line; the settings of a recipe that they choose are among them.
+    """
+    chosen = [row for group, _ in map(_choice, words) if group for row in _of_recipe(group)]
+    return [*_options(command), *_read(command, {}), *chosen]
+
+
+def _options(command: Command) -> list[Row]:
+    return [_row(key, field, _default(field)) for key, field in fields(command.options).items()]
+
+
+def _read(command: Command, params: Mapping[str, Any]) -> list[Row]:
+    return [row for key in command.reads for row in _settings(key, params)]
+
+
+def _of_recipe(group: str) -> list[Row]:
+    """The settings that a recipe of a group may have, and their defaults."""
+    what = GROUPS[group]
+    return [
+        row
+        for key, field in fields(what.schema()).items()
+        for row in _rows(f"{what.package}.{key}", field, _default(field))
+    ]
 
 
 def _choice(word: str) -> tuple[str, str]:
@@ -93,13 +120,9 @@ def _chosen(group: str, name: str) -> str:
     path = Path("conf", group, f"{name}.yaml")
     text = path.read_text(encoding="utf-8") if path.is_file() else "there is none"
     lines = [f"  {line}" for line in text.splitlines()]
-    rows = [
-        row
-        for key, field in fields(what.schema()).items()
-        for row in _rows(f"{what.package}.{key}", field, _default(field))
-    ]
     table = _section(
-        f"Settings of such a recipe, {what.package}.key=value, and their defaults", rows
+        f"Settings of such a recipe, {what.package}.key=value, and their defaults",
+        _of_recipe(group),
     )
     return "\n\n".join(filter(None, [_section(f"The recipe {path}", [], lines), table]))
 

@@ -65,7 +65,7 @@ def _parse(
 ) -> pd.Series:
     """Times of a column, naive or aware; rows without one are bad."""
     raw = rows.table[column]
-    parsed = raw if pd.api.types.is_datetime64_any_dtype(raw) else _read(raw, time_format)
+    parsed = raw if pd.api.types.is_datetime64_any_dtype(raw) else read(raw, time_format)
     bad = parsed.isna().to_numpy()
     rows.reject(bad, code, what, fix)
     return parsed[~bad]
@@ -97,7 +97,16 @@ def _parse_known(rows: Rows) -> None:
     rows.table = rows.table.assign(known_at=_naive(times))
 
 
-def _read(ds: pd.Series, time_format: str | None) -> pd.Series:
+def read(ds: pd.Series, time_format: str | None) -> pd.Series:
+    """Times of a column of texts, NaT where a text is none; aware if they carry offsets.
+
+    Args:
+        ds: the texts.
+        time_format: Python's codes; None: ISO 8601.
+
+    Raises:
+        IngestError: TIME-FORMAT.
+    """
     text = ds.astype("str").str.strip()
     how = {"format": time_format or "ISO8601", "errors": "coerce"}
     try:
@@ -219,9 +228,13 @@ def suggest_frequency(table: pd.DataFrame) -> str:
     """A sentence that says what the stamps look like, or nothing."""
     longest = table["unique_id"].value_counts().index[:1]
     ours = table.loc[table["unique_id"].isin(longest), "ds"]
-    stamps = pd.DatetimeIndex(ours.unique()).sort_values()
-    guess = None
-    for length in (len(stamps), 200, 20):
-        if guess is None and 3 <= length <= len(stamps):
-            guess = pd.infer_freq(stamps[:length])
+    guess = infer_frequency(pd.DatetimeIndex(ours.unique()).sort_values())
     return f" The stamps look like `frequency: {guess}`." if guess else ""
+
+
+def infer_frequency(stamps: pd.DatetimeIndex) -> str | None:
+    """The frequency of the first stamps that are regular, or None; they are sorted, and each is there once."""
+    for length in (len(stamps), 200, 20):
+        if 3 <= length <= len(stamps) and (frequency := pd.infer_freq(stamps[:length])):
+            return str(frequency)
+    return None

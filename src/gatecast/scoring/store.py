@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -26,7 +27,10 @@ def task_of(manifest: dict[str, Any]) -> Task:
 
 
 def runs(
-    source: str | None = None, sink: Sink | str | None = None, kind: Task | None = None
+    source: str | None = None,
+    sink: Sink | str | None = None,
+    kind: Task | None = None,
+    root: str | Path = ".",
 ) -> list[dict[str, Any]]:
     """Facts of all published runs, oldest first: their manifests without ``parts`` and ``quarantine``.
 
@@ -35,8 +39,9 @@ def runs(
         sink: where they were published, or its address (see :func:`gatecast.scoring.sinks.at`); None: Parquet in
             ``forecasts/``.
         kind: quantile | event: what they forecast; None: both.
+        root: the project folder, in which a relative address lies.
     """
-    return [m for m in opened(sink).manifests(source) if kind in (None, task_of(m))]
+    return [m for m in opened(sink, root).manifests(source) if kind in (None, task_of(m))]
 
 
 def read_forecasts(
@@ -44,6 +49,7 @@ def read_forecasts(
     run_key: str | None = None,
     sink: Sink | str | None = None,
     kind: Task | None = None,
+    root: str | Path = ".",
 ) -> pd.DataFrame:
     """Read published forecasts.
 
@@ -52,6 +58,7 @@ def read_forecasts(
         run_key: of a run (see :func:`runs`); None: the one with the latest cutoff, and of those the last live revision.
         sink: as for :func:`runs`.
         kind: quantile | event; None: what the run named by ``run_key`` forecasts, else quantiles.
+        root: as for :func:`runs`.
 
     Returns:
         The forecast table: ``unique_id, cutoff, ds, step``, ``gatecast``, ``gatecast-lo-95`` …, provenance; of events
@@ -60,7 +67,7 @@ def read_forecasts(
     Raises:
         ScoringError: NO-FORECASTS, SOURCE (several, name one), CORRUPT.
     """
-    sink = opened(sink)
+    sink = opened(sink, root)
     if source and run_key:
         published = [found] if (found := sink.find(source, run_key)) else []
     else:
@@ -96,10 +103,9 @@ def age(manifest: dict[str, Any]) -> tuple[pd.Timestamp, bool, int, str]:
     return cutoff, live, manifest.get("revision", 0), manifest["scored_at"]
 
 
-def opened(sink: Sink | str | None) -> Sink:
+def opened(sink: Sink | str | None, root: str | Path = ".") -> Sink:
     """A sink, or the one at an address; None: as for :func:`runs`."""
-    return (
-        sinks.at(sink or config.SinkSettings().address)
-        if sink is None or isinstance(sink, str)
-        else sink
-    )
+    if sink is not None and not isinstance(sink, str):
+        return sink
+    address = sink or config.SinkSettings().address
+    return sinks.at(address if "://" in address else str(Path(root, address)))

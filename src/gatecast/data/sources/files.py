@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import warnings
 import zlib
+from functools import partial
 from lzma import LZMAError
 from typing import Any, ClassVar
 from zipfile import BadZipFile
@@ -66,13 +67,7 @@ class FileSource:
 
 def _read_one(located: Located, feed: FileFeed) -> pd.DataFrame:
     wanted = _wanted(feed)
-    table, line = _parquet(located, feed) if located.is_parquet else _csv(located, feed)
-    if table.empty:
-        raise IngestError(
-            "EMPTY-FILE",
-            f"{located.name} has no rows.",
-            "Deliver a file with data, or correct `files` in the recipe.",
-        )
+    table, line = read_table(located, feed)
     missing = [c for c in wanted if c not in table.columns]
     if missing:
         names = ", ".join(f"'{c}'" for c in missing)
@@ -89,6 +84,33 @@ def _read_one(located: Located, feed: FileFeed) -> pd.DataFrame:
     out["unique_id"] = ids.astype("str").where(ids.notna())
     out["file"] = pd.Categorical([located.name] * len(out))
     return out
+
+
+def read_table(
+    located: Located, feed: FileFeed, as_text: bool = False
+) -> tuple[pd.DataFrame, np.ndarray]:
+    """A raw file as it is, whatever its columns mean.
+
+    Args:
+        located: the file.
+        feed: how it is written (``separator``, ``decimal``, ``na_values``), and how many ``rows`` to read.
+        as_text: leave every cell of a CSV file as the text that it is; an empty one is missing.
+
+    Returns:
+        The table, and the line of each row in the file (CSV: the header is line 1; Parquet: rows from 1).
+
+    Raises:
+        IngestError: EMPTY-FILE, CSV-SHAPE, ENCODING, FILE-READ.
+    """
+    read = _parquet if located.is_parquet else partial(_csv, as_text=as_text)
+    table, line = read(located, feed)
+    if table.empty:
+        raise IngestError(
+            "EMPTY-FILE",
+            f"{located.name} has no rows.",
+            "Deliver a file with data, or correct `files` in the recipe.",
+        )
+    return table, line
 
 
 def _separator_hint(table: pd.DataFrame) -> str:
@@ -138,7 +160,9 @@ def _parquet(located: Located, feed: FileFeed) -> tuple[pd.DataFrame, np.ndarray
     return table, np.arange(len(table)) + 1
 
 
-def _csv(located: Located, feed: FileFeed) -> tuple[pd.DataFrame, np.ndarray]:
+def _csv(
+    located: Located, feed: FileFeed, as_text: bool = False
+) -> tuple[pd.DataFrame, np.ndarray]:
     """The table, and the line of each row in the file (the header is line 1)."""
     text = [c for c in (feed.id, feed.known_at) if c]
     text += [*feed.time, *feed.covariates.categorical]
@@ -160,6 +184,7 @@ def _csv(located: Located, feed: FileFeed) -> tuple[pd.DataFrame, np.ndarray]:
             raise IngestError(
                 "CSV-SHAPE", f"{located.name} has two columns called '{twice[0]}'.", "Rename one."
             )
+        text = header if as_text else text
         missing = NA + feed.na_values
         with open_raw(located.address, decompress=True) as handle, warnings.catch_warnings():
             # cells that pandas would drop or shift
