@@ -17,7 +17,7 @@ from gatecast.config import Config
 PANEL = Path("data/panel")
 
 
-@command(groups=("trainer", "model"), reads=("seed", "variants", "tracking"))
+@command(groups=("trainer", "model"), reads=("seed", "variants", "tracking.system_metrics"))
 def main(config: Config, _: NoOptions) -> None:
     from gatecast.core.ledger import display
     from gatecast.data.panel import Panel
