@@ -13,6 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from gatecast.core import process
 from gatecast.core.errors import TrainError
 from gatecast.training import members
 from gatecast.training.config import Fit
@@ -48,6 +49,14 @@ def test_results_come_back_in_the_order_of_the_tasks() -> None:
         ("member 1", 1),
         ("member 2", 4),
     ]
+
+
+@pytest.mark.parametrize(("threads", "at_once"), [(None, 8), (1, 8), (3, 2), (16, 1)])
+def test_without_a_gpu_members_share_the_cores(
+    threads: int | None, at_once: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(process, "available_cores", lambda: 8)
+    assert members.devices(Fit(accelerator="cpu", threads=threads)) == [None] * at_once
 
 
 def test_an_error_of_a_task_is_the_error_of_all() -> None:

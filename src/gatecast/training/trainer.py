@@ -235,11 +235,11 @@ def _fit_ensemble(
         else:
             tasks[name] = partial(_member, f"{variant}/{k}", panel, recipe, alone, 1000 * seed + k)
     if tasks:
-        places = members.devices(alone)
+        devices = members.devices(alone)
         few = spec.members.count(None)
         why = f"; {few} others are left out: more weights than the data bear" if few else ""
-        print(f"  {len(tasks)} nets, {min(len(places), len(tasks))} at a time{why}", flush=True)
-        fitted |= members.run(tasks, places)
+        print(f"  {len(tasks)} nets, {min(len(devices), len(tasks))} at a time{why}", flush=True)
+        fitted |= members.run(tasks, devices)
     outcome: dict[str, Any] = {}
     for k, member in enumerate(net.members, 1):
         weights, what = fitted[f"member {k}"]
