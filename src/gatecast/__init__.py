@@ -2,6 +2,7 @@
 
     import gatecast
     gatecast.load("models/lstm").predict(frame)
+    gatecast.read_backtest()
 
 The rooms and their floors: docs/architecture.md.
 """
@@ -14,9 +15,11 @@ from typing import TYPE_CHECKING
 from gatecast.core.version import __version__
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from gatecast.registry.frame_predictor import FramePredictor
 
-__all__ = ["__version__", "load"]
+__all__ = ["__version__", "load", "read_backtest"]
 
 
 def load(folder: str | Path, digest: str | None = None) -> FramePredictor:
@@ -32,3 +35,21 @@ def load(folder: str | Path, digest: str | None = None) -> FramePredictor:
     from gatecast.registry import frame_predictor
 
     return frame_predictor.load(Path(folder), digest)
+
+
+def read_backtest(root: str | Path = ".") -> pd.DataFrame:
+    """Read the forecasts of the last backtest beside their actuals, as Nixtla's ``cross_validation`` returns them.
+
+    Args:
+        root: the project folder.
+
+    Returns:
+        ``unique_id``, ``ds``, ``cutoff``, ``y``, and of each variant and baseline its median and its quantiles:
+        ``lstm``, ``lstm-lo-95``, …; of a large backtest, a sample of windows.
+
+    Raises:
+        EvaluationError: NO-BACKTEST.
+    """
+    from gatecast.evaluation import backtest_table
+
+    return backtest_table.read(Path(root, "reports", "backtest.parquet"))

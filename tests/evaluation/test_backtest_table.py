@@ -10,7 +10,9 @@ import numpy as np
 import pandas as pd
 import pytest
 import utilsforecast.losses as losses
+from utilsforecast.evaluation import evaluate
 
+import gatecast
 from gatecast.core.errors import EvaluationError
 from gatecast.data.panel import Panel
 from gatecast.evaluation import backtest as backtests
@@ -101,3 +103,36 @@ def test_an_error_leaves_no_half_written_table(
     with pytest.raises(EvaluationError, match="NAN-FORECAST"):
         run()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_it_is_read_as_one_column_per_variant_and_quantile(
+    backtest: Backtest, shaped: Any, tmp_path: Path
+) -> None:
+    """utilsforecast scores what `cross_validation` returns; of the same rows, it scores the same."""
+    (tmp_path / "reports").mkdir()
+    table, results = written(backtest, shaped, tmp_path / "reports/backtest.parquet")
+    names = [result.name for result in results]
+    wide = gatecast.read_backtest(tmp_path)
+    assert list(wide.columns)[:6] == [
+        "unique_id",
+        "ds",
+        "cutoff",
+        "y",
+        names[0],
+        f"{names[0]}-lo-95",
+    ]
+    assert len(wide) == H * len(backtest.windows)
+    assert len(wide.columns) == 4 + 11 * len(names)
+    scores = evaluate(wide.dropna(subset="y"), [losses.mae], names)
+    for name in names:
+        rows = table[table["variant"] == name].rename(columns={"gatecast": name})
+        theirs = evaluate(rows.dropna(subset="y"), [losses.mae], [name])
+        keys = ["unique_id", "cutoff"]
+        pd.testing.assert_series_equal(
+            scores.sort_values(keys)[name], theirs.sort_values(keys)[name], check_index=False
+        )
+
+
+def test_without_a_backtest_reading_says_what_to_run(tmp_path: Path) -> None:
+    with pytest.raises(EvaluationError, match="NO-BACKTEST"):
+        gatecast.read_backtest(tmp_path)

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from gatecast.cli.frame import Command
 
 COMMANDS = (
+    "new",
     "ingest",
     "window",
     "train",

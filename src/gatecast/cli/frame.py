@@ -22,7 +22,7 @@ from typing import Any
 
 from gatecast.cli import catalogue
 from gatecast.cli.project import load_params, project, recipes, use_its_source
-from gatecast.cli.words import group_of, override_key, rewritten
+from gatecast.cli.words import group_of, override_key, rewritten, spelt_out
 from gatecast.config import GROUPS, Config, Settings
 from gatecast.core.errors import ConfigError, GatecastError, did_you_mean
 from gatecast.core.schema import COMMAND_LINE, Schema, known_keys, read
@@ -54,6 +54,7 @@ class Command:
             ``tune``, ``sink``) may be left out on the command line.
         reads: settings of ``params.yaml`` that it reads, for its help.
         options: schema of its own options.
+        argument: option that a first word without a key is the value of: ``gatecast new sales``.
     """
 
     name: str
@@ -62,6 +63,7 @@ class Command:
     groups: tuple[str, ...]
     reads: tuple[str, ...]
     options: type[Schema]
+    argument: str = ""
 
     @property
     def summary(self) -> str:
@@ -78,7 +80,7 @@ class Command:
             for name, value in _ENVIRONMENT.items():
                 os.environ.setdefault(name, value)
             signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # what is under way is ended
-            words = sys.argv[1:]
+            words = spelt_out(sys.argv[1:], self.options, self.argument)
             if {"--help", "-h"} & set(words):
                 from gatecast.cli.help import page
 
@@ -110,13 +112,14 @@ def command(
     groups: tuple[str, ...] = (),
     reads: tuple[str, ...] = (),
     options: type[Schema] = NoOptions,
+    argument: str = "",
 ) -> Callable[[Callable[[Config, Any], None]], Command]:
     """Make a :class:`Command` of a function; its module's name and docstring are the command's."""
 
     def decorate(body: Callable[[Config, Any], None]) -> Command:
         module = sys.modules[body.__module__]
         name = Path(str(module.__file__)).stem
-        return Command(name, (module.__doc__ or "").strip(), body, groups, reads, options)
+        return Command(name, (module.__doc__ or "").strip(), body, groups, reads, options, argument)
 
     return decorate
 

@@ -32,6 +32,28 @@ def group_of(word: str) -> str | None:
     return key if key in GROUPS and not word.startswith("-") and "=" in word else None
 
 
+def spelt_out(words: list[str], options: type[Schema], argument: str) -> list[str]:
+    """The command line with every option as ``key=value``.
+
+    Args:
+        words: of the command line, such as ``["sales", "--from", "sales.csv"]``.
+        options: of the command.
+        argument: option that a first word without a key is the value of; empty: none.
+    """
+    out: list[str] = []
+    for word in words:
+        before = out[-1] if out else ""
+        key = word.removeprefix("--").partition("=")[0]
+        if argument and not out and not word.startswith(("-", "+", "~")) and "=" not in word:
+            word = f"{argument}={word}"
+        elif before.startswith("--") and before[2:] in fields(options) and word[:1] != "-":
+            word = f"{out.pop()[2:]}={word}"
+        elif word.startswith("--") and "=" in word and key in fields(options):
+            word = word[2:]
+        out.append(word)
+    return out
+
+
 def rewritten(words: list[str], chosen: list[str], options: type[Schema]) -> list[str]:
     """The command line for Hydra.
 

@@ -53,7 +53,7 @@ def load(folder: Path, source: str) -> tuple[pd.DataFrame, pd.DataFrame]:
         raise IngestError(
             "OBSERVATIONS",
             f"{what}.",
-            "Run `dvc repro window`, or pipelines/ingest.py first.",
+            "Run `dvc repro window`, or `gatecast ingest` first.",
         )
     observations = pd.read_parquet(folder / "observations.parquet")
     return observations, pd.read_parquet(folder / "static.parquet")

@@ -3,9 +3,9 @@
     with backtest_table.opened(path, backtest) as table:
         backtest.run(predictor, table.of(predictor.name))
 
-Columns are those of published forecasts, with ``y`` (the actual) and ``variant``, so that `utilsforecast` and its
-plots read it. It is written batch by batch, and it is bounded: of a large backtest it holds a sample of windows, drawn
-evenly and the same for every variant.
+Columns are those of published forecasts, with ``y`` (the actual) and ``variant``; :func:`read` makes one column per
+variant of them, as Nixtla's libraries have it. It is written batch by batch, and it is bounded: of a large backtest it
+holds a sample of windows, drawn evenly and the same for every variant.
 """
 
 from __future__ import annotations
@@ -17,10 +17,12 @@ from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from gatecast.core import atomic
+from gatecast.core.errors import EvaluationError
 from gatecast.core.forecast import QuantileForecast
 from gatecast.data.panel import Panel
 from gatecast.evaluation.backtest import Backtest, Observer
@@ -29,6 +31,31 @@ from gatecast.evaluation.table import to_table
 
 ROWS = 200_000
 """Rows of each variant at most: whole windows, of a horizon's rows each."""
+
+
+def read(path: Path) -> pd.DataFrame:
+    """A table that was written, as Nixtla's ``cross_validation`` returns one.
+
+    Returns:
+        One row per series, cutoff and step, sorted: ``unique_id``, ``ds``, ``cutoff``, ``y`` (NaN where it is unknown),
+        and of each variant its median and its quantiles: ``lstm``, ``lstm-lo-95``, …, ``lstm-hi-95``.
+
+    Raises:
+        EvaluationError: NO-BACKTEST if there is none.
+    """
+    if not path.is_file():
+        what = f"there is no backtest {path}."
+        raise EvaluationError("NO-BACKTEST", what, "Run `dvc repro`, or name the project: root=…")
+    table = pd.read_parquet(path)
+    quantiles = list(QuantileForecast.columns)
+    index, columns = ["unique_id", "ds", "cutoff"], []
+    for variant, rows in table.groupby("variant", sort=False):
+        rows = rows.set_index(index)
+        names = [name.replace("gatecast", str(variant), 1) for name in quantiles]
+        columns.append(rows[quantiles].set_axis(names, axis=1))
+    actual = rows["y"]
+    wide = pd.concat([actual, *columns], axis=1)
+    return wide.reset_index().sort_values(["unique_id", "cutoff", "ds"], ignore_index=True)
 
 
 @contextmanager

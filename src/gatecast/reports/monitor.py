@@ -43,7 +43,7 @@ def monitor(feed: Feed, as_of: str | None = None, sink: Sink | None = None) -> d
         raise ScoringError(
             "NO-FORECASTS",
             f"there are no published forecasts of {feed.name}.",
-            "Run `python pipelines/score.py` first.",
+            "Run `gatecast score` first.",
         )
     # only the values count here, not what they are forecast from
     values = feed.model_copy(update={"covariates": Covariates(), "holidays": None})

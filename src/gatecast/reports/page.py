@@ -70,7 +70,7 @@ def of_run(
         raise ScoringError(
             "NO-RUN",
             f"{sink.where(source, '')} holds no published {asked} of {source}.",
-            "`python pipelines/status.py` lists the runs; `source=…` names another source.",
+            "`gatecast status` lists the runs; `source=…` names another source.",
         )
     mark = "-event" if store.task_of(manifest) == "event" else ""
     path = PAGES / (f"{source}{mark}.html" if newest else f"{source}-{key}.html")

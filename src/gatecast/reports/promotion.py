@@ -12,23 +12,23 @@ from gatecast.core.numbers import finite
 from gatecast.registry import gate
 
 _NEXT = {
-    gate.PROMOTE: "Score with it: `python pipelines/score.py`. Back to the one before:"
-    " `python pipelines/promote.py mode=rollback`.",
+    gate.PROMOTE: "Score with it: `gatecast score`. Back to the one before:"
+    " `gatecast promote mode=rollback`.",
     gate.KEEP: "The champion stays. Look at the checks that failed; their bounds are `promote:` in `params.yaml`.",
     gate.CURRENT: "Nothing is to be done: the best variant is the champion.",
     gate.ROLLED_BACK: "A package that was withdrawn does not come back by itself. To have it back:"
-    " `python pipelines/promote.py mode=rollback`, or point the alias at it in MLflow's pages.",
+    " `gatecast promote mode=rollback`, or point the alias at it in MLflow's pages.",
     gate.NOT_COMPARABLE: "The champion stays. `promote.replace_incomparable: true` in `params.yaml` lets the"
     " challenger take its place without a comparison.",
     gate.NOTHING: "Add a variant that forecasts quantiles to `variants` in `params.yaml`.",
-    gate.EXPERIMENT: "To promote it: `dvc exp apply`, then `python pipelines/promote.py`.",
+    gate.EXPERIMENT: "To promote it: `dvc exp apply`, then `gatecast promote`.",
     gate.FAILED: "The champion stays. Mend what the error names, then `dvc repro`.",
 }
 _NEXT_EVENT = {  # where it is another thing
     gate.PROMOTE: "Load it as the model card says. Back to the one before:"
-    " `python pipelines/promote.py mode=rollback event=true`.",
+    " `gatecast promote mode=rollback event=true`.",
     gate.ROLLED_BACK: "A package that was withdrawn does not come back by itself. To have it back:"
-    " `python pipelines/promote.py mode=rollback event=true`, or point the alias at it in MLflow's pages.",
+    " `gatecast promote mode=rollback event=true`, or point the alias at it in MLflow's pages.",
 }
 
 

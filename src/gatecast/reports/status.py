@@ -102,7 +102,9 @@ def _champion(feed: Feed, task: Task) -> str:
             f"{best.model} v{best.version} ({best.variant}, {best.digest[:12]}){_since(past, best)}"
         )
     if move := aliases.interrupted(ledger, model):
-        text += f"; a move to v{move.facts['champion']} was interrupted: `python pipelines/promote.py` finishes it"
+        text += (
+            f"; a move to v{move.facts['champion']} was interrupted: `gatecast promote` finishes it"
+        )
     return text + (f"\n\n{_history(past)}\n" if past else "")
 
 
@@ -147,7 +149,7 @@ def _history(past: list[Entry]) -> str:
 def _forecasts(feed: Feed, recipe: config.SinkSettings) -> str:
     sink = sinks.sink(recipe)
     published = sink.manifests(feed.name)
-    text = "none yet: run `python pipelines/score.py`"
+    text = "none yet: run `gatecast score`"
     if published:
         m = published[-1]
         event = f" ({say(m['event'])})" if "event" in m else ""

@@ -128,7 +128,7 @@ def no_champion(source: str) -> ScoringError:
     return ScoringError(
         "NO-CHAMPION",
         f"no model of source '{source}' has been promoted.",
-        "Run `dvc repro`, or `python pipelines/promote.py` where that has nothing to do;"
+        "Run `dvc repro`, or `gatecast promote` where that has nothing to do;"
         " reports/promotion.md says why nothing was promoted.",
     )
 
@@ -383,6 +383,6 @@ def _enough(ledger: Ledger, manifest: dict[str, Any], least: float) -> None:
         "TOO-FEW",
         f"version {manifest['version']} forecast {own:,} of {manifest['series']:,} series of {source} (run {key});"
         f" score.min_success_fraction is {least:g}. Nothing was published.",
-        "Look at the feed and at the model; `python pipelines/promote.py mode=rollback"
+        "Look at the feed and at the model; `gatecast promote mode=rollback"
         f"{' event=true' if store.task_of(manifest) == 'event' else ''}` returns to the one before.",
     )

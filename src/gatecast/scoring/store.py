@@ -80,9 +80,7 @@ def read_forecasts(
         raise ScoringError(
             "NO-FORECASTS",
             f"there are no published forecasts{asked} in {sink.where(source or '', '')}.",
-            f"Read those of kind='{task_of(others[0])}'."
-            if others
-            else "Run `python pipelines/score.py`.",
+            f"Read those of kind='{task_of(others[0])}'." if others else "Run `gatecast score`.",
         )
     sources = {m["source"] for m in published}
     if len(sources) > 1:

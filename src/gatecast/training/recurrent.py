@@ -306,5 +306,5 @@ def _diverged(job: Job, found: Diverged) -> TrainError:
     return TrainError(
         "DIVERGED",
         what,
-        f"{fix}, or look for absurd values in these series (python pipelines/ingest.py check=true).",
+        f"{fix}, or look for absurd values in these series (gatecast ingest check=true).",
     )

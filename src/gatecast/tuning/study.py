@@ -342,7 +342,7 @@ def _result(objective: Objective, study: optuna.Study) -> SearchResult:
         raise TuneError(
             "NO-TRIAL",
             f"none of {len(trials)} trials ended with a score{f'; the last {said[-1]}' if said else ''}.",
-            f"See that the recipe itself trains: python pipelines/train.py model={objective.variant}",
+            f"See that the recipe itself trains: gatecast train model={objective.variant}",
         )
     best = min(complete, key=lambda t: t.value or 0.0)
     model, fit = objective.space.recipe(best.params)

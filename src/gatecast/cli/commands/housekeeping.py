@@ -1,7 +1,7 @@
 """List what can go: versions beyond `registry.keep`, and runs that died. With apply=true it goes.
 
-python pipelines/housekeeping.py
-python pipelines/housekeeping.py apply=true
+gatecast housekeeping
+gatecast housekeeping apply=true
 
 Never archived: a version with an alias, and one that forecasts of the last `registry.days` days were written by.
 """

@@ -1,7 +1,7 @@
 """Raw feed to observations: read the source, check every row, write data/observations.
 
-python pipelines/ingest.py                          the source of params.yaml
-python pipelines/ingest.py source=files check=true  report on a feed, write nothing
+gatecast ingest                          the source of params.yaml
+gatecast ingest source=files check=true  report on a feed, write nothing
 """
 
 from __future__ import annotations

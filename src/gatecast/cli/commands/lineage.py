@@ -1,10 +1,10 @@
 """Print where forecasts come from, and what a model version has forecast.
 
-python pipelines/lineage.py run_key=ec12447d840f3218
-python pipelines/lineage.py run_key=forecasts/demo/ec12447d840f3218
-python pipelines/lineage.py version=3
-python pipelines/lineage.py version=3 event=true
-python pipelines/lineage.py digest=2330117a2c25 format=json
+gatecast lineage run_key=ec12447d840f3218
+gatecast lineage run_key=forecasts/demo/ec12447d840f3218
+gatecast lineage version=3
+gatecast lineage version=3 event=true
+gatecast lineage digest=2330117a2c25 format=json
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Compare published forecasts with the actuals that have arrived since -> reports/actuals.json.
 
-python pipelines/monitor.py
-python pipelines/monitor.py source=m4_hourly        the competition's test file holds the actuals
-python pipelines/monitor.py as_of=2025-04-12T23:00   the feed as of this time
+gatecast monitor
+gatecast monitor source=m4_hourly        the competition's test file holds the actuals
+gatecast monitor as_of=2025-04-12T23:00   the feed as of this time
 """
 
 from __future__ import annotations

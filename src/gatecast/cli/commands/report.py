@@ -1,10 +1,10 @@
 """Draw the page of a published scoring run again: reports/scoring/<source>-<run key>.html.
 
-python pipelines/report.py                              the newest run
-python pipelines/report.py run_key=ec12447d840f3218
-python pipelines/report.py score.show=[site_007,site_012]
+gatecast report                              the newest run
+gatecast report run_key=ec12447d840f3218
+gatecast report score.show=[site_007,site_012]
 
-Every run that `python pipelines/score.py` publishes is drawn as reports/scoring/<source>.html.
+Every run that `gatecast score` publishes is drawn as reports/scoring/<source>.html.
 """
 
 from __future__ import annotations

@@ -1,12 +1,12 @@
 """Forecast every series of the feed as it is now with its champions, and publish each run once.
 
-python pipelines/score.py
-python pipelines/score.py source=m4_hourly
-python pipelines/score.py as_of=2025-04-08T23:00    the feed as of this time
-python pipelines/score.py score.workers=8 score.min_success_fraction=0.99
+gatecast score
+gatecast score source=m4_hourly
+gatecast score as_of=2025-04-08T23:00    the feed as of this time
+gatecast score score.workers=8 score.min_success_fraction=0.99
 
-python pipelines/score.py mode=due                  every slot of `schedule` that is due and missing; safe to repeat
-python pipelines/score.py mode=backfill from=2025-03-01 to=2025-03-07 [hindcast=true]
+gatecast score mode=due                  every slot of `schedule` that is due and missing; safe to repeat
+gatecast score mode=backfill from=2025-03-01 to=2025-03-07 [hindcast=true]
 
 The same feed scored again by the same model is a no-op. docs/scoring.md says what happens when something fails,
 docs/scheduling.md how to score on a schedule. A backfill scores past slots as of their time, by the model that was

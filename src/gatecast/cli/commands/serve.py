@@ -1,9 +1,9 @@
 """Stay, and score every slot of the schedule when it comes; for people without a scheduler.
 
-python pipelines/serve.py
-python pipelines/serve.py source=m4_hourly 'schedule.cron="0 * * * *"'
+gatecast serve
+gatecast serve source=m4_hourly 'schedule.cron="0 * * * *"'
 
-Each slot is scored by a child, `python pipelines/score.py mode=due`. A line a tick, and data/scoring/health.json, say
+Each slot is scored by a child, `gatecast score mode=due`. A line a tick, and data/scoring/health.json, say
 how it goes. SIGTERM and Ctrl-C let a running child end. Two servers at once do no harm: docs/scheduling.md.
 """
 

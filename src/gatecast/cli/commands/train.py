@@ -1,8 +1,8 @@
 """Train one variant on data/panel: a Hydra recipe, Lightning, an MLflow run, a package in models/<variant>.
 
-python pipelines/train.py model=lstm
-python pipelines/train.py model=gru trainer=smoke model.hidden_size=32
-python pipelines/train.py model=lstm trainer=ddp
+gatecast train model=lstm
+gatecast train model=gru trainer=smoke model.hidden_size=32
+gatecast train model=lstm trainer=ddp
 """
 
 from __future__ import annotations

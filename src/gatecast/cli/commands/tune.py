@@ -1,8 +1,8 @@
 """Search settings of one recipe on data/panel; write the best as conf/model/<model>_tuned.yaml.
 
-python pipelines/tune.py model=lstm
-python pipelines/tune.py model=lstm search.trials=50 search.minutes=60
-python pipelines/tune.py model=gru '+search.space.n_layers={low: 1, high: 3}' '~search.space.context_multiple'
+gatecast tune model=lstm
+gatecast tune model=lstm search.trials=50 search.minutes=60
+gatecast tune model=gru '+search.space.n_layers={low: 1, high: 3}' '~search.space.context_multiple'
 
 Trials are compared by `promote.metric` on the validation span, the recipe's own values first. Run it again to resume.
 What is searched: conf/tune/default.yaml.

@@ -1,0 +1,1 @@
+"""A source recipe drafted from a file's first rows: ``gatecast new``."""
