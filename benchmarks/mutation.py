@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import json
 import os
 import random
 import shutil
@@ -139,14 +140,18 @@ def main() -> None:
         "--seconds", type=float, default=1200, help="patience with one run of tests"
     )
     parser.add_argument("--out", type=Path, default=None)
-    given = parser.parse_args()
-    results: dict[str, Any] = {"seed": given.seed, "sample": given.sample}
-    for room in given.rooms:
+    asked = parser.parse_args()
+    # rooms measured before stay; each is written as soon as it is done
+    results: dict[str, Any] = {}
+    if asked.out and asked.out.is_file():
+        known = json.loads(asked.out.read_text(encoding="utf-8"))
+        results = {room: known[room] for room in ROOMS if room in known}
+    for room in asked.rooms:
         every, survivors, start = faults(room), [], time.perf_counter()
-        drawn = random.Random(given.seed).sample(every, min(given.sample, len(every)))
+        drawn = random.Random(asked.seed).sample(every, min(asked.sample, len(every)))
         for number, fault in enumerate(drawn, 1):
             text = planted(fault)
-            if not killed(room, fault, text, given.seconds):
+            if not killed(room, fault, text, asked.seconds):
                 survivors.append(line(fault, text))
                 print(f"  survived: {survivors[-1]}", flush=True)
             left = (time.perf_counter() - start) / number * (len(drawn) - number)
@@ -154,13 +159,14 @@ def main() -> None:
         share = 1 - len(survivors) / max(len(drawn), 1)
         print(f"{room}: {share:.0%} of {len(drawn)} faults killed (of {len(every):,} possible)")
         results[room] = {
+            "seed": asked.seed,
             "possible": len(every),
             "tried": len(drawn),
             "killed_share": round(share, 3),
             "survivors": survivors,
         }
-    if given.out:
-        write_result(given.out, results)
+        if asked.out:
+            write_result(asked.out, results)
 
 
 if __name__ == "__main__":
