@@ -96,6 +96,19 @@ def test_semicolons_decimal_commas_and_days_first_are_seen() -> None:
     assert content["time_format"] == "%d.%m.%Y"
 
 
+@pytest.mark.parametrize(
+    "form",
+    [
+        *("%d.%m.%Y %H:%M", "%H:%M %d.%m.%Y", "%m/%d/%Y", "%d/%m/%Y", "%d.%m.%y", "%m/%d/%y"),
+        *("%d-%b-%Y", "%b %d %Y", "%d %B %Y"),
+    ],
+)
+def test_the_format_of_the_stamps_is_told_by_all_of_them(form: str) -> None:
+    days = pd.date_range("2024-05-01", periods=90)
+    table = pd.DataFrame({"t": days.strftime(form), "y": days.dayofweek})
+    assert accepted(draft("sales", written(table), {}))["time_format"] == form
+
+
 def test_a_table_of_numbers_beside_the_time_is_wide() -> None:
     rng = np.random.default_rng(0)
     months = pd.date_range("2015-01-01", periods=60, freq="MS").strftime("%Y-%m")
@@ -120,6 +133,15 @@ def test_a_date_and_an_hour_in_two_columns_are_one_time() -> None:
     assert "# not used: row (a number of the row)\n" in drafted.text
 
 
+def test_of_several_columns_of_stamps_the_one_that_is_called_so_is_the_time() -> None:
+    table = sales().assign(day="2024-06-01", delivered=sales()["date"] + pd.Timedelta("1D"))
+    table = table[["delivered", *sales().columns, "day"]]
+    drafted = draft("sales", written(table), {})
+    assert accepted(drafted)["time"] == ["date"]
+    assert "# not used: day (the same in every row)\n" in drafted.text
+    assert "# not used: delivered (it holds times, too; `known_at` if" in drafted.text
+
+
 def test_calendar_columns_are_one_time() -> None:
     hours = pd.date_range("2024-01-01", periods=24 * 20, freq="h")
     table = pd.DataFrame(
@@ -139,14 +161,15 @@ def test_the_zone_of_parquet_stamps_is_kept_and_offsets_are_remarked() -> None:
     assert any("the stamps carry offsets" in line for line in drafted.remarks)
 
 
-def test_days_that_are_missing_do_not_hide_the_frequency() -> None:
+@pytest.mark.parametrize(
+    "frequency", ["D", "B", "h", "30min", "14D", "W-TUE", "MS", "ME", "QE-MAR"]
+)
+def test_stamps_that_are_missing_do_not_hide_the_frequency(frequency: str) -> None:
     rng = np.random.default_rng(0)
-    days = pd.bdate_range("2023-01-02", periods=300)[rng.random(300) > 0.05]
-    table = pd.DataFrame({"ds": days, "y": rng.normal(size=len(days))})
-    assert accepted(draft("sales", written(table), {}))["frequency"] == "B"
-    fortnights = pd.date_range("2020-01-01", periods=90, freq="14D")[rng.random(90) > 0.1]
-    table = pd.DataFrame({"ds": fortnights, "y": rng.normal(size=len(fortnights))})
-    assert accepted(draft("sales", written(table), {}))["frequency"] == "14D"
+    stamps = pd.date_range("2000-02-01", periods=120, freq=frequency)
+    there = stamps[rng.random(120) > 0.1]
+    table = pd.DataFrame({"ds": there, "y": rng.normal(size=len(there))})
+    assert accepted(draft("sales", written(table), {}))["frequency"] == frequency
 
 
 def test_a_text_among_numbers_means_missing() -> None:

@@ -99,8 +99,8 @@ def times(cells: pd.DataFrame, said: list[str] | None = None, form: str | None =
 
 
 def all_times(cells: pd.DataFrame) -> list[str]:
-    """Every column that holds time stamps by itself, the likeliest first."""
-    found = [c for c in cells if _together(cells, [c], None)]
+    """Every column that holds different time stamps by itself, the likeliest first."""
+    found = [c for c in cells if cells[c].nunique() > 1 and _together(cells, [c], None)]
     named = by_name(found, TIME)
     return [*named, *(c for c in found if c not in named)]
 
@@ -133,6 +133,11 @@ def _with_hours(cells: pd.DataFrame, found: Times) -> Times:
     return found
 
 
+# those that pandas does not guess
+_MORE_FORMATS = (
+    *("%d.%m.%y", "%d.%m.%y %H:%M", "%d/%m/%y", "%m/%d/%y"),
+    *("%b %Y", "%B %Y", "%m/%Y", "%m.%Y"),
+)
 _CLOCKS = {
     "%H": r"[01]?\d|2[0-3]",
     "%H:%M": r"([01]?\d|2[0-3]):[0-5]\d",
@@ -172,12 +177,16 @@ def _formats(columns: list[str], text: pd.Series) -> list[str | None]:
         return [None] if year or text.str.fullmatch(r"(19|20)\d{6}").all() else []
     if _read(text, None) is not None:
         return [None]
-    first, european = text.iloc[0], "." in text.iloc[0][:3]
+    first = text.iloc[0]
+    european = re.search(r"\d\.\d+\.", first) is not None
     guesses = [
         pd.tseries.api.guess_datetime_format(first, dayfirst=day_first)
         for day_first in (european, not european)
     ]
-    return [*dict.fromkeys(filter(None, guesses))]
+    long = [form for form in guesses if form]
+    # of "1 May" it cannot tell whether the months are abbreviated
+    short = [form.replace("%B", "%b") for form in long]
+    return [*dict.fromkeys([*long, *short, *_MORE_FORMATS])]
 
 
 def _read(text: pd.Series, form: str | None) -> pd.Series | None:

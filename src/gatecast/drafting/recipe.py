@@ -28,6 +28,7 @@ from gatecast.drafting import columns
 from gatecast.drafting.roles import Roles, roles
 
 ROWS = 100_000
+_SHARES = {"validation": 0.1, "test": 0.2}
 
 
 @dataclass(frozen=True)
@@ -113,7 +114,7 @@ def _draft(recipe: _Recipe, cells: pd.DataFrame, separator: str) -> None:
         recipe.set("na_values", known.marks, "texts among numbers: taken for missing")
     times = _stamps_of_longest(when, cells[series] if series else None)
     _frequency(recipe, times)
-    _horizon(recipe, known.ahead, len(times))
+    _task(recipe, known.ahead, len(times))
 
 
 def _zone(recipe: _Recipe, when: columns.Times, cells: pd.DataFrame) -> None:
@@ -181,9 +182,11 @@ def _usual_step(times: pd.DatetimeIndex) -> str | None:
     """The step between most of the stamps, where some are missing; None if there is none."""
     if len(times) < 3:
         return None
-    if (times.day == 1).all():
+    month, is_end = f"{times[0]:%b}".upper(), bool(times.is_month_end.all())
+    if is_end or (times.day == 1).all():
         months = pd.Series(times.year * 12 + times.month).diff()
-        usual = {1: "MS", 3: f"QS-{times[0]:%b}".upper(), 12: f"YS-{times[0]:%b}".upper()}
+        at = "E" if is_end else "S"
+        usual = {1: f"M{at}", 3: f"Q{at}-{month}", 12: f"Y{at}-{month}"}
         if months.min() >= 1 and (name := usual.get(int(months.mode()[0]))):
             return name
     steps = times.to_series().diff()
@@ -200,14 +203,20 @@ def _usual_step(times: pd.DatetimeIndex) -> str | None:
     return f"{days}D"
 
 
-def _horizon(recipe: _Recipe, ahead: int, length: int) -> None:
-    """As far as covariates are known ahead, else a season; both only where the series are long enough for it."""
+def _task(recipe: _Recipe, ahead: int, length: int) -> None:
+    """How far to forecast: as far as covariates are known ahead, else a season, if the series are long enough."""
     most = max(1, length // 20)
     season = calendar.usual_season(recipe.settings["frequency"])
     guess, why = min(season if season > 1 else 4, most), "one season, at most 1/20 of a series"
     if 0 < ahead <= most:
         guess, why = ahead, "rows that are known ahead"
     recipe.set("task.horizon", recipe.said.get("horizon") or guess, f"steps to forecast: {why}")
+    known = length - ahead
+    if known < 3 * season:
+        # shares of the span are rounded to whole seasons, of which too few are left here
+        least = recipe.settings["task.horizon"]
+        steps = {name: max(least, int(part * known)) for name, part in _SHARES.items()}
+        recipe.set("task.splits", steps, "steps, since the series have less than three seasons")
 
 
 def _require_columns(cells: pd.DataFrame, said: Mapping[str, Any], name: str) -> None:
@@ -266,5 +275,7 @@ def _text(name: str, path: str, recipe: _Recipe, rows: int) -> str:
 def _yaml(value: Any) -> str:
     import yaml
 
-    text = yaml.safe_dump(value, default_flow_style=True, allow_unicode=True, width=10**6)
+    text = yaml.safe_dump(
+        value, default_flow_style=True, allow_unicode=True, sort_keys=False, width=10**6
+    )
     return str(text).removesuffix("...\n").strip()
