@@ -109,6 +109,14 @@ def test_the_format_of_the_stamps_is_told_by_all_of_them(form: str) -> None:
     assert accepted(draft("sales", written(table), {}))["time_format"] == form
 
 
+def test_days_that_could_be_months_are_said_so() -> None:
+    days = pd.date_range("2024-05-01", periods=9)
+    table = pd.DataFrame({"t": days.strftime("%d/%m/%Y"), "y": range(1, 18, 2)})
+    assert "could be the other way round" in draft("sales", written(table), {"frequency": "D"}).text
+    table["t"] = days.strftime("%d %B %Y")
+    assert "could be the other way round" not in draft("sales", written(table), {}).text
+
+
 def test_a_table_of_numbers_beside_the_time_is_wide() -> None:
     rng = np.random.default_rng(0)
     months = pd.date_range("2015-01-01", periods=60, freq="MS").strftime("%Y-%m")
@@ -140,6 +148,19 @@ def test_of_several_columns_of_stamps_the_one_that_is_called_so_is_the_time() ->
     assert accepted(drafted)["time"] == ["date"]
     assert "# not used: day (the same in every row)\n" in drafted.text
     assert "# not used: delivered (it holds times, too; `known_at` if" in drafted.text
+
+
+def test_a_date_that_is_always_the_same_is_no_time() -> None:
+    table = sales().rename(columns={"date": "t"}).assign(day="2024-06-01")
+    assert accepted(draft("sales", written(table), {}))["time"] == ["t"]
+
+
+def test_of_columns_without_a_telling_name_the_one_that_ends_first_is_the_target() -> None:
+    table = sales().rename(columns={"units": "b", "promo": "a"}).drop(columns="price")
+    table = table[["store", "date", "a", "b"]]
+    content = accepted(draft("sales", written(table), {}))
+    assert content["target"] == "b"
+    assert content["covariates"] == {"future": ["a"]}
 
 
 def test_calendar_columns_are_one_time() -> None:

@@ -156,13 +156,12 @@ def _together(cells: pd.DataFrame, columns: list[str], form: str | None) -> Time
     if filled.empty or len(filled) < 0.5 * len(text):
         return None
     formats = [form] if form else _formats(columns, filled)
-    reads = {f: _read(filled, f) for f in formats}
-    fit = [f for f, values in reads.items() if values is not None]
-    if not fit:
+    readings = [(f, values) for f in formats if (values := _read(filled, f)) is not None]
+    if not readings:
         return None
-    values = reads[fit[0]]
-    assert values is not None
-    return Times(columns, fit[0], values.reindex(text.index), turned=len(fit) > 1)
+    chosen, values = readings[0]
+    turned = any(not other.equals(values) for _, other in readings)
+    return Times(columns, chosen, values.reindex(text.index), turned)
 
 
 def _formats(columns: list[str], text: pd.Series) -> list[str | None]:
