@@ -25,6 +25,7 @@ MAX_SHARE = 0.20
 EXCEPTIONS = {
     ("cli.catalogue", "cli.frame"): "it names the type that it returns; nothing runs",
     ("cli.help", "cli.frame"): "it names the type that it is given; nothing runs",
+    ("cli.judge", "cli.frame"): "it names the type that it is given; nothing runs",
     ("core.forecast", "data.panel"): "a protocol names the type it is given; nothing runs",
     ("core.forecast", "data.windows"): "a protocol names the type it is given; nothing runs",
 }

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pydantic import Field, field_validator
@@ -109,28 +110,34 @@ def _feed(content: Mapping[str, Any], where: str, **names: Any) -> SourceRecipe:
 
 
 def _model(
-    content: Mapping[str, Any], where: str, overridden: Collection[str] = (), package: str = ""
+    content: Mapping[str, Any],
+    where: str,
+    overridden: Mapping[str, str] | None = None,
+    package: str = "",
 ) -> Model:
     # torch stays out of commands that read no model recipe
     from gatecast.models.recipe import read_model
 
-    return read_model(content, where, _below(package, overridden))
+    return read_model(content, where, _below(package, overridden or {}))
 
 
 def _search(
-    content: Mapping[str, Any], where: str, overridden: Collection[str] = (), package: str = ""
+    content: Mapping[str, Any],
+    where: str,
+    overridden: Mapping[str, str] | None = None,
+    package: str = "",
 ) -> Search:
     space = content.get("space")
     if isinstance(space, dict):
-        set_there = _below(f"{package}space.", overridden)
+        set_there = _below(f"{package}space.", overridden or {})
         content = {**content, "space": with_new_names(space, where, set_there)}
     return read(Search, content, where, overridden=overridden, package=package)
 
 
-def _below(package: str, overridden: Collection[str]) -> set[str]:
-    """Names of the settings in a package that the command line has set, in whole or in part."""
-    own = (key.removeprefix(package) for key in overridden if key.startswith(package))
-    return {key.split(".")[0] for key in own}
+def _below(package: str, overridden: Mapping[str, str]) -> dict[str, str]:
+    """The settings in a package that are overridden, in whole or in part."""
+    own = {k.removeprefix(package): w for k, w in overridden.items() if k.startswith(package)}
+    return {key.split(".")[0]: where for key, where in own.items()}
 
 
 def _recurrent() -> type[Schema]:
@@ -149,6 +156,19 @@ GROUPS = {
 
 
 @dataclass(frozen=True)
+class Job:
+    """One of the jobs of a Hydra multirun.
+
+    Attributes:
+        folder: its own, below multirun/.
+        swept: keys that have several values.
+    """
+
+    folder: Path
+    swept: frozenset[str]
+
+
+@dataclass(frozen=True)
 class Config:
     """One call of a command.
 
@@ -157,12 +177,24 @@ class Config:
         recipes: the chosen recipe of each group that the command takes.
         names: their names.
         overrides: the command line, as Hydra has it.
+        job: which job of a multirun this is; None: the only one.
     """
 
     settings: Settings
     recipes: Mapping[str, Any]
     names: Mapping[str, str]
     overrides: Sequence[str] = ()
+    job: Job | None = None
+
+    def folder(self, usual: Path, named_by: str) -> Path:
+        """A folder whose files have the name of a recipe: the job's own if another job could write the same file.
+
+        Args:
+            usual: the folder where there is one job, or every job has a recipe of its own.
+            named_by: group of the recipe.
+        """
+        alone = self.job is None or self.job.swept <= {named_by}
+        return usual if alone or self.job is None else self.job.folder / usual
 
     @property
     def feed(self) -> SourceRecipe:

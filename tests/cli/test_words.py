@@ -78,7 +78,7 @@ def test_a_choice_is_not_quoted_and_can_be_swept() -> None:
 
 def test_a_text_setting_of_params_yaml_can_be_swept() -> None:
     word = "as_of=2025-04-08T23:00,2025-04-09T23:00"
-    assert rewritten(["-m", word], [], Options) == ["-m", f"++{word}"]
+    assert rewritten([word], [], Options) == [f"++{word}"]
 
 
 @pytest.mark.parametrize(

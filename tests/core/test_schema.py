@@ -9,6 +9,7 @@ from pydantic import Field, field_validator, model_validator
 
 from gatecast.core.errors import ConfigError
 from gatecast.core.schema import (
+    COMMAND_LINE,
     Schema,
     Text,
     fields,
@@ -96,7 +97,7 @@ def test_a_whole_number_is_a_number_and_a_number_may_be_a_text() -> None:
         ("size", True, "`size` cannot be used: True"),
         ("size", "3", "`size` cannot be used: '3'"),
         ("share", "half", "`share` cannot be used: 'half' is not a valid number"),
-        ("ids", "a", "`ids` cannot be used: 'a' is not a valid list"),
+        ("ids", {"a": 1}, "`ids` cannot be used: {'a': 1} is not a valid list"),
         ("spans", 3, "`spans` cannot be used: 3 is not a mapping"),
         ("limits", {"above": "x"}, "`limits.above` cannot be used: 'x'"),
     ],
@@ -163,11 +164,26 @@ def test_a_setting_that_is_missing_is_named() -> None:
 
 
 def test_a_fault_in_what_the_command_line_sets_is_the_command_lines() -> None:
-    given = {"package": "shop.", "overridden": {"shop.size"}}
+    given = {"package": "shop.", "overridden": {"shop.size": COMMAND_LINE}}
     assert "the command line: `shop.size` is 0" in str(refused({"size": 0}, **given))
     assert "conf/shop.yaml: `share`" in str(refused({"share": "x"}, **given))
-    whole = {"package": "shop.", "overridden": {"shop.spans"}}
+    whole = {"package": "shop.", "overridden": {"shop.spans": COMMAND_LINE}}
     assert "the command line: `shop.spans.test`" in str(refused({"spans": {"test": 0}}, **whole))
+
+
+def test_where_a_list_is_meant_a_single_value_is_a_list_of_one() -> None:
+    class Shops(Schema):
+        names: list[str]
+        shops: list[Shop]
+
+    shops = read(Shops, {"names": "a", "shops": {"size": 3}}, "conf/shop.yaml")
+    assert shops.names == ["a"]
+    assert [shop.size for shop in shops.shops] == [3]
+
+
+def test_what_another_file_sets_is_blamed_on_it() -> None:
+    others = {"package": "shop.", "overridden": {"shop.size": "conf/else.yaml"}}
+    assert "conf/else.yaml: `shop.size` is 0" in str(refused({"size": 0}, **others))
 
 
 def test_a_prefix_says_where_in_the_file_a_key_stands() -> None:

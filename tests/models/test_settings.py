@@ -10,6 +10,7 @@ import yaml
 
 from gatecast.config import GROUPS
 from gatecast.core.errors import ConfigError
+from gatecast.core.schema import COMMAND_LINE
 from gatecast.models.config import Ensemble, Linear, Recurrent, flat
 from gatecast.models.decoders.direct import Direct
 from gatecast.models.decoders.experts import Experts
@@ -316,7 +317,7 @@ def test_a_setting_by_both_names_is_refused() -> None:
 
 
 def test_an_override_replaces_a_setting_that_the_recipe_has_by_its_old_name() -> None:
-    model = read_model({"units": 8, "hidden_size": 16}, FILE, {"hidden_size"})
+    model = read_model({"units": 8, "hidden_size": 16}, FILE, {"hidden_size": COMMAND_LINE})
     assert model == recurrent(hidden_size=16)
 
 
@@ -337,7 +338,11 @@ def test_a_wrong_override_is_blamed_on_the_command_line_alone(wrong: dict[str, A
     (key,) = wrong
     for base in ({}, {"kind": "ensemble", "members": [{"head": "quantile"}]}):
         with pytest.raises(ConfigError) as caught:
-            read_model(base | {"hidden_size": 8} | wrong, FILE, {key, "hidden_size"})
+            read_model(
+                base | {"hidden_size": 8} | wrong,
+                FILE,
+                dict.fromkeys([key, "hidden_size"], COMMAND_LINE),
+            )
         assert "]: the command line: " in str(caught.value)
         assert f"`model.{key}`" in str(caught.value)
         assert FILE not in str(caught.value)
@@ -345,7 +350,7 @@ def test_a_wrong_override_is_blamed_on_the_command_line_alone(wrong: dict[str, A
 
 def test_a_wrong_line_of_a_recipe_is_blamed_on_it_whatever_is_overridden() -> None:
     with pytest.raises(ConfigError) as caught:
-        read_model({"dropout": 2.0, "hidden_size": 8}, FILE, {"hidden_size"})
+        read_model({"dropout": 2.0, "hidden_size": 8}, FILE, {"hidden_size": COMMAND_LINE})
     assert f"{FILE}: `dropout`" in str(caught.value)
     assert "the command line" not in str(caught.value)
 
@@ -353,19 +358,20 @@ def test_a_wrong_line_of_a_recipe_is_blamed_on_it_whatever_is_overridden() -> No
 def test_a_member_s_own_wrong_setting_is_blamed_on_the_file() -> None:
     recipe = {"kind": "ensemble", "members": [{"dropout": 2.0}], "dropout": 0.1}
     with pytest.raises(ConfigError) as caught:
-        read_model(recipe, FILE, {"dropout"})
+        read_model(recipe, FILE, {"dropout": COMMAND_LINE})
     assert f"{FILE}, member 1: `dropout`" in str(caught.value)
 
 
 def test_settings_that_do_not_go_together_are_of_the_file_and_the_command_line() -> None:
     with pytest.raises(ConfigError) as caught:
-        read_model({"decoder": "autoregressive", "head": "point"}, FILE, {"head"})
+        read_model({"decoder": "autoregressive", "head": "point"}, FILE, {"head": COMMAND_LINE})
     assert f"{FILE} and the command line" in str(caught.value)
 
 
 def test_an_override_of_one_end_of_a_range_keeps_the_other_end_of_the_old_name() -> None:
     content = {"space": {"units": {"low": 8, "high": 64}, "hidden_size": {"high": 32}}}
     key = "search.space.hidden_size.high"
-    search = GROUPS["tune"].read(content, "conf/tune/x.yaml", overridden={key}, package="search.")
+    names = {"overridden": {key: COMMAND_LINE}, "package": "search."}
+    search = GROUPS["tune"].read(content, "conf/tune/x.yaml", **names)
     (size,) = search.space.values()
     assert (list(search.space), size.low, size.high) == (["hidden_size"], 8, 32)

@@ -33,6 +33,7 @@ def main() -> None:
         # By this name ranks of a training and ticks of a server are started.
         script = project() / "pipelines" / f"{sys.argv[1]}.py"
         sys.argv = [str(script), *sys.argv[2:]]
+        sys.modules["__main__"].__spec__ = None
     chosen()
 
 

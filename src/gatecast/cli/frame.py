@@ -14,18 +14,19 @@ import os
 import re
 import signal
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from gatecast.cli import catalogue
+from gatecast.cli.hydra_errors import explain
+from gatecast.cli.judge import Composed, judge
 from gatecast.cli.project import load_params, project, recipes, use_its_source
-from gatecast.cli.words import group_of, override_key, rewritten, spelt_out
-from gatecast.config import GROUPS, Config, Settings
-from gatecast.core.errors import ConfigError, GatecastError, did_you_mean
-from gatecast.core.schema import COMMAND_LINE, Schema, known_keys, read
+from gatecast.cli.words import Line, group_of, line, rewritten, spelt_out
+from gatecast.config import Config, Job
+from gatecast.core.errors import ConfigError, GatecastError
+from gatecast.core.schema import COMMAND_LINE, Schema, no_choice
 
 _ENVIRONMENT = {
     "HYDRA_FULL_ERROR": "1",  # errors reach us, and we print them as one paragraph
@@ -55,6 +56,8 @@ class Command:
         reads: settings of ``params.yaml`` that it reads, for its help.
         options: schema of its own options.
         argument: option that a first word without a key is the value of: ``gatecast new sales``.
+        sweeps: what a multirun may give several values, because each has files of its own; None: anything.
+        dry: an option with which it writes nothing.
     """
 
     name: str
@@ -64,6 +67,8 @@ class Command:
     reads: tuple[str, ...]
     options: type[Schema]
     argument: str = ""
+    sweeps: tuple[str, ...] | None = ()
+    dry: str | None = None
 
     @property
     def summary(self) -> str:
@@ -73,7 +78,7 @@ class Command:
     def __call__(self) -> None:
         """Run it with the words of the command line."""
         with report_errors():
-            root = project()
+            here, root = Path.cwd(), project()
             os.chdir(root)
             sys.argv[0] = str(Path(root, "pipelines", f"{self.name}.py"))
             use_its_source(root)
@@ -86,25 +91,40 @@ class Command:
 
                 print(page(self, words))
                 return
-            sys.argv[1:] = rewritten(words, self._recipes(words), self.options)
-            _run(self, root)
+            given = line(words, here, root / "pipelines")
+            _run(self, root, self._for_hydra(given))
 
-    def _recipes(self, words: list[str]) -> list[str]:
-        """``group=recipe`` from params.yaml for each group that the command line does not name."""
+    def _for_hydra(self, given: Line) -> Line:
+        """Hand the command line to Hydra, in its order and with the recipes that params.yaml names."""
+        overrides = given.overrides
+        chosen: dict[str, str] = {}
+        if given.composes:
+            chosen = self._recipes(overrides)
+            words = [f"{group}={recipe}" for group, recipe in chosen.items()]
+            overrides = rewritten(overrides, words, self.options)
+        elif not given.hydra.shell_completion:
+            overrides = []
+        if given.multirun and not any(
+            word.startswith("hydra.output_subdir=") for word in overrides
+        ):
+            overrides = [*overrides, "hydra.output_subdir=.hydra"]  # says which job a folder is of
+        sys.argv[1:] = [*overrides, *given.flags]
+        return replace(given, overrides=overrides, by_params=frozenset(chosen))
+
+    def _recipes(self, overrides: list[str]) -> dict[str, str]:
+        """The recipe in params.yaml of each group that the command line does not name."""
         params = load_params()
-        given = {group_of(word) for word in words}
-        chosen = []
+        given = {group_of(word) for word in overrides} | {
+            word.removeprefix("~") for word in overrides
+        }
+        chosen = {}
         for group in self.groups:
-            if group in given:
-                continue
             recipe = params.get(group)
-            if recipe is None:
-                raise ConfigError(
-                    "RECIPE",
-                    f"this command needs a recipe for `{group}`.",
-                    f"Add `{group}=NAME` with a name from conf/{group}/: {', '.join(recipes(group))}",
-                )
-            chosen.append(f"{group}={recipe}")
+            if group in given or recipe is None:
+                continue
+            if not re.fullmatch(r"[\w./-]+", str(recipe)):
+                raise no_choice(group, recipe, recipes(group), "params.yaml")
+            chosen[group] = str(recipe)
         return chosen
 
 
@@ -113,13 +133,25 @@ def command(
     reads: tuple[str, ...] = (),
     options: type[Schema] = NoOptions,
     argument: str = "",
+    sweeps: tuple[str, ...] | None = (),
+    dry: str | None = None,
 ) -> Callable[[Callable[[Config, Any], None]], Command]:
     """Make a :class:`Command` of a function; its module's name and docstring are the command's."""
 
     def decorate(body: Callable[[Config, Any], None]) -> Command:
         module = sys.modules[body.__module__]
         name = Path(str(module.__file__)).stem
-        return Command(name, (module.__doc__ or "").strip(), body, groups, reads, options, argument)
+        return Command(
+            name,
+            (module.__doc__ or "").strip(),
+            body,
+            groups,
+            reads,
+            options,
+            argument,
+            sweeps,
+            dry,
+        )
 
     return decorate
 
@@ -143,151 +175,110 @@ def report_errors() -> Iterator[None]:
         raise SystemExit(130) from None
 
 
-def _run(command: Command, root: Path) -> None:
+def _run(command: Command, root: Path, line: Line) -> None:
     import hydra
-    import yaml
-    from hydra.core.hydra_config import HydraConfig
-    from hydra.errors import HydraException
-    from omegaconf import DictConfig, OmegaConf
-    from omegaconf.errors import OmegaConfBaseException
 
-    # raised outside Hydra, which would print a line of its own
-    failed: list[GatecastError | BrokenPipeError] = []
+    folders = [_shown(Path(line.hydra.config_path or root / "conf"), root)]
+    if line.hydra.config_dir:
+        folders.insert(0, _shown(Path(line.hydra.config_dir), root))
+    # raised outside Hydra, which would print lines of its own
+    failed: list[Exception] = []
 
-    def task(cfg: DictConfig) -> None:
+    def task(cfg: Any) -> None:
         try:
-            content = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
-            assert isinstance(content, dict)
-            chosen = HydraConfig.get().runtime.choices
-            names = {g: str(chosen[g]) for g in GROUPS if chosen.get(g) is not None}
-            words = list(HydraConfig.get().overrides.task)
-            config, options = judge(command, {str(k): v for k, v in content.items()}, names, words)
-            command.body(config, options)
-        except (GatecastError, BrokenPipeError) as error:
+            _work(command, root, line, cfg, folders)
+        except Exception as error:
+            if line.multirun and isinstance(error, GatecastError):
+                _report_job(error, failed)
             failed.append(error)
 
+    # by which Hydra names the job
+    task.__module__ = f"gatecast.cli.commands.{command.name}"
     try:
         hydra.main(version_base="1.3", config_path=str(root / "conf"), config_name="config")(task)()
-    except (HydraException, OmegaConfBaseException) as error:
-        raise _explain(error) from None
-    except yaml.YAMLError as error:
-        what = f"a recipe cannot be read: {' '.join(str(error).split())}"
-        raise ConfigError("YAML", what, "Correct the line it names.") from None
+    except Exception as error:
+        raise explain(error, line, folders) from None
+    for fault in failed:
+        if not (line.multirun and isinstance(fault, GatecastError)):
+            raise fault
     if failed:
-        raise failed[0]
+        raise SystemExit(2)
 
 
-def judge(
-    command: Command, content: Mapping[str, Any], names: Mapping[str, str], words: list[str]
-) -> tuple[Config, Any]:
-    """Read what Hydra has composed by the schemas.
+def _shown(folder: Path, root: Path) -> Path:
+    """A folder as messages name it."""
+    return folder.relative_to(root) if folder.is_relative_to(root) else folder
 
-    Args:
-        command: whose options are among it.
-        content: plain values: settings, recipes by their packages, options.
-        names: the chosen recipe of each group.
-        words: overrides of the command line.
 
-    Returns:
-        The configuration and the command's options.
+def _work(command: Command, root: Path, line: Line, cfg: Any, folders: list[Path]) -> None:
+    """Do the command's work with what Hydra has composed."""
+    from hydra.core.hydra_config import HydraConfig
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    hydra = HydraConfig.get()
+    words = _words(hydra.overrides.task)
+    choices = {group: str(name) for group, name in hydra.runtime.choices.items() if name}
+    composed = Composed({}, choices, words, line.by_params, folders, str(hydra.job.config_name))
+    try:
+        content = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
+    except OmegaConfBaseException as error:
+        raise explain(error, line, folders, composed.where) from None
+    assert isinstance(content, dict)
+    composed = replace(composed, content={str(k): v for k, v in content.items()})
+    if Path.cwd() != root:
+        raise ConfigError(
+            "CHDIR",
+            f"{composed.where('hydra.job.chdir', COMMAND_LINE)}: `hydra.job.chdir` is true, but gatecast reads and"
+            " writes below the project folder.",
+            "Leave it out: a job of a multirun has its folder all the same.",
+        )
+    config, options = judge(command, composed)
+    if line.multirun:
+        config = replace(config, job=_job(command, line, hydra, options))
+        # ranks of a training that this job starts take part in it alone, not in a multirun
+        sys.argv[1:] = [
+            *words,
+            *(w for w in _words(hydra.overrides.hydra) if not w.startswith("hydra.mode")),
+        ]
+    command.body(config, options)
+
+
+def _words(overrides: Any) -> list[str]:
+    """Overrides as they were written: ``seed=${nope}`` is not resolved."""
+    from omegaconf import OmegaConf
+
+    return list(map(str, OmegaConf.to_container(overrides, resolve=False) or ()))
+
+
+def _job(command: Command, line: Line, hydra: Any, options: Any) -> Job:
+    """This job of a multirun.
 
     Raises:
-        ConfigError: as :func:`gatecast.core.schema.read`, naming the key and its file, or the command line.
+        ConfigError: SWEEP if another one would write the same files.
     """
-    overridden = {override_key(word) for word in words if group_of(word) is None}
-    named = {key.split(".")[0] for key in overridden}
-    options, packages = known_keys(command.options, []), {g.package for g in GROUPS.values()}
-    settings = known_keys(Settings, [])
-    mine = {key: value for key, value in content.items() if key in options and key in named}
-    rest = {k: v for k, v in content.items() if k not in packages and k not in mine}
-    for key in rest:
-        if key not in settings:
-            _refuse_key(key, command, options, settings, on_line=key in named)
-    for group in names:
-        package = GROUPS[group].package
-        # without this line Hydra puts the recipe's settings elsewhere, and the next check would blame params.yaml
-        if not isinstance(content.get(package), dict):
-            raise ConfigError(
-                "VALUE",
-                f"conf/{group}/{names[group]}.yaml sets nothing under `{package}`.",
-                f"Put `# @package {package}` on its first line, and its settings below.",
-            )
-    whole = read(Settings, rest, "params.yaml", overridden=overridden)
-    if "variants" in command.reads or "DVC_STAGE" in os.environ:
-        _require_recipes(whole.variants, COMMAND_LINE if "variants" in named else "params.yaml")
-    found = {}
-    for group, what in GROUPS.items():
-        inside: Any = content.get(what.package)
-        if group in names:
-            where = f"conf/{group}/{names[group]}.yaml"
-            inside = inside | ({"name": names[group]} if group == "source" else {})
-            paths = {"package": f"{what.package}.", "overridden": overridden}
-            found[group] = what.read(inside, where, **paths)
-        elif inside is not None:
-            raise ConfigError(
-                "UNKNOWN-KEY",
-                f"{COMMAND_LINE}: `{what.package}` is changed, but no recipe for `{group}` is chosen.",
-                f"Add `{group}=NAME` with a name from conf/{group}/, or leave it out.",
-            )
-    choices = {group: name for group, name in names.items() if group in settings}
-    config = Config(whole.model_copy(update=choices), found, names, words)
-    return config, read(command.options, mine, COMMAND_LINE, overridden=overridden)
-
-
-def _require_recipes(variants: list[str], where: str) -> None:
-    """Raise RECIPE if a variant has none: before any work, not when the others have been trained."""
-    known = recipes("model")
-    for name in variants:
-        if name not in known:
-            raise ConfigError(
-                "RECIPE",
-                f"{where}: `variants` names {name}, but there is no recipe conf/model/{name}.yaml."
-                f"{did_you_mean(name, known)}",
-                f"Choose from: {', '.join(known)}.",
-            )
-
-
-def _refuse_key(
-    key: str, command: Command, options: set[str], settings: set[str], on_line: bool
-) -> None:
-    where = COMMAND_LINE if on_line else "params.yaml"
-    known = options | settings if on_line else settings
-    own = (
-        f"Options of `{command.name}`: {', '.join(sorted(options)) or 'none'}. " if on_line else ""
-    )
-    others = [f"`{name}`" for name in _having(key)] if on_line else []
-    hint = f" It is an option of {', '.join(others)}." if others else did_you_mean(key, known)
-    raise ConfigError(
-        "UNKNOWN-KEY",
-        f"{where}: there is no setting `{key}`.{hint}",
-        f"{own}Settings: {', '.join(sorted(settings))}.",
-    )
-
-
-def _having(option: str) -> list[str]:
-    """Commands that have an option of this name."""
-    commands = catalogue.commands()
-    return [one.name for one in commands if option in known_keys(one.options, [])]
-
-
-def _explain(error: Exception) -> ConfigError:
-    """Turn a Hydra or OmegaConf error into a coded paragraph that names the key and the file."""
-    text = " ".join(str(error).split())
-    cause = " ".join(str(error.__cause__ or "").split())
-    whole = f"{text} {cause}"
-    if m := re.search(r"Could not find '(\w+)/([^']+)'", whole):
-        group, recipe = m.groups()
-        names = recipes(group)
-        return ConfigError(
-            "RECIPE",
-            f"there is no recipe conf/{group}/{recipe}.yaml.{did_you_mean(recipe, names)}",
-            f"Choose one of: {', '.join(names)}.",
+    swept = line.swept() | set(hydra.sweeper.get("params") or {})
+    same = sorted(swept - set(command.sweeps or ()))
+    if command.sweeps is not None and same and not getattr(options, command.dry or "", False):
+        apart = f" Only {', '.join(command.sweeps)} may have several." if command.sweeps else ""
+        dry = f" or add {command.dry}=true, which writes nothing," if command.dry else ""
+        raise ConfigError(
+            "SWEEP",
+            f"`{same[0]}` has several values, but all jobs of {command.name} write the same files.{apart}",
+            f"Give one value{dry} or call {command.name} once for each, and keep what it has written.",
         )
-    full = re.search(r"full_key: (\S+)", whole)
-    key = f" `{full.group(1)}`" if full else ""
-    reason = re.split(r" full_key:| object_type=", cause or text)[0]
-    return ConfigError(
-        "VALUE",
-        f"params.yaml, the recipe or {COMMAND_LINE}:{key} cannot be used: {reason}",
-        "Correct the value, or the override on the command line.",
+    return Job(Path(os.path.relpath(hydra.runtime.output_dir)), swept)
+
+
+def _report_job(error: GatecastError, before: list[Exception]) -> None:
+    """Print the error of a job when it fails: the others go on."""
+    from hydra.core.hydra_config import HydraConfig
+
+    if str(error) in map(str, before):
+        return
+    hydra = HydraConfig.get()
+    print(
+        f"\njob {hydra.job.num} ({' '.join(_words(hydra.overrides.task))}): {error}",
+        file=sys.stderr,
+        flush=True,
     )

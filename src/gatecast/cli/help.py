@@ -44,7 +44,8 @@ def page(command: Command, words: Iterable[str] = ()) -> str:
     sections.append(_section("Settings of params.yaml that it reads, as they are now", settings))
     sections += [_chosen(group, name) for group, name in map(_choice, words) if group]
     sections.append(
-        "Any setting can be given on the command line: key=value; -m, --cfg job and the like: Hydra's manual."
+        "Any setting can be given on the command line: key=value. Hydra's flags stand anywhere among them: -m runs once"
+        " for each\nof key=value,value; --cfg job prints the configuration; --hydra-help lists the others."
     )
     return "\n\n".join(filter(None, sections)) + trouble
 
@@ -105,7 +106,13 @@ def _settings(key: str, params: Mapping[str, Any]) -> list[Row]:
 def _rows(key: str, field: FieldInfo, value: Any) -> list[Row]:
     inner = field.annotation if isinstance(field.annotation, type) else None
     if inner is None or not issubclass(inner, BaseModel):
-        return [_row(key, field, value)]
+        usual = _default(field)
+        now = (
+            _value(value)
+            if field.is_required() or value == usual
+            else f"{_value(value)} (default {_value(usual)})"
+        )
+        return [_row(key, field, now)]
     values = value if isinstance(value, Mapping) else {}
     return [
         row
@@ -145,7 +152,9 @@ def _value(value: Any) -> str:
         return str(value).lower()
     if isinstance(value, BaseModel):
         return "settings"
-    return "null" if value is None else str(value)
+    if isinstance(value, list):
+        return f"[{', '.join(map(_value, value))}]"
+    return "null" if value is None else str(value) or '""'
 
 
 def _section(title: str, rows: list[Row], lines: list[str] | None = None) -> str:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from gatecast.core.errors import ConfigError
 from gatecast.core.home import home
+
+CONF = Path("conf")
 
 
 def project() -> Path:
@@ -83,6 +85,6 @@ def _require_hydra() -> None:
         raise ConfigError("EXTRA", what, "pip install 'gatecast[mlops]'")
 
 
-def recipes(group: str) -> list[str]:
+def recipes(group: str, folders: Iterable[Path] = (CONF,)) -> list[str]:
     """Names of the recipes of a group."""
-    return sorted(path.stem for path in Path("conf", group).glob("*.yaml"))
+    return sorted({path.stem for folder in folders for path in (folder / group).glob("*.yaml")})

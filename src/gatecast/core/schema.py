@@ -14,11 +14,12 @@ The text below a field is its description, which ``--help`` prints.
 
 from __future__ import annotations
 
+import re
 import types
 from collections.abc import Collection, Mapping
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError, model_validator
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails, PydanticCustomError
 
@@ -28,8 +29,8 @@ from gatecast.core.errors import ConfigError, did_you_mean
 class Schema(BaseModel):
     """Base of every typed setting: unknown keys are refused, and so is a value of another type.
 
-    ``"yes"`` is not a bool and 3.7 not an int, but 1 is a float. A schema's own checks call :func:`require` or
-    :func:`refuse`.
+    ``"yes"`` is not a bool and 3.7 not an int, but 1 is a float. Where a list is meant, a single value is a list of
+    one. A schema's own checks call :func:`require` or :func:`refuse`.
     """
 
     model_config = ConfigDict(
@@ -40,6 +41,25 @@ class Schema(BaseModel):
         protected_namespaces=(),
         allow_inf_nan=False,
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _lists_of_one(cls, content: Any) -> Any:
+        if not isinstance(content, dict):
+            return content
+        known = fields(cls)
+        return {
+            key: [value] if key in known and _means_one_of(known[key].annotation, value) else value
+            for key, value in content.items()
+        }
+
+
+def _means_one_of(annotation: Any, value: Any) -> bool:
+    """Whether a list is meant where there is a single value."""
+    if get_origin(annotation) is not list:
+        return False
+    settings = schema_of(annotation) is not None
+    return isinstance(value, dict) if settings else isinstance(value, str | int | float)
 
 
 def _text(value: Any) -> Any:
@@ -91,7 +111,7 @@ def read(
     where: str,
     prefix: str = "",
     package: str = "",
-    overridden: Collection[str] = (),
+    overridden: Mapping[str, str] | None = None,
 ) -> S:
     """Read settings.
 
@@ -101,7 +121,7 @@ def read(
         where: file (or "the command line") for the message.
         prefix: of the key in that file, e.g. ``promote.``.
         package: of the key on the command line, e.g. ``feed.``.
-        overridden: keys that the command line has set; a fault in one of them is the command line's.
+        overridden: keys that the command line or another file has set, and which of them it is.
 
     Raises:
         ConfigError: UNKNOWN-KEY, VALUE (missing, or of a wrong type), CHOICE (none of the names), RANGE, or a
@@ -111,10 +131,22 @@ def read(
         return schema.model_validate(dict(content))
     except ValidationError as error:
         fault = error.errors(include_url=False)[0]
-        key = package + _key(schema, fault)
-        if any(f"{key}.".startswith(f"{one}.") for one in overridden):
-            raise explain(schema, fault, COMMAND_LINE, package) from None
+        key = _key(schema, fault)
+        set_by = origin(package + key, overridden or {})
+        if set_by:
+            raise explain(schema, fault, set_by, package) from None
+        # settings that do not go together
+        if fault["type"].isupper():
+            below = {w for k, w in (overridden or {}).items() if k.startswith(f"{package}{key}.")}
+            where = " and ".join([where, *sorted(below - {where})])
         raise explain(schema, fault, where, prefix) from None
+
+
+def origin(key: str, overridden: Mapping[str, str]) -> str | None:
+    """What has set a key or all that it is in, if it was not the file where it belongs; the last word counts."""
+    plain = re.sub(r"\[\d+\]", "", key)
+    found = (w for one, w in reversed([*overridden.items()]) if f"{plain}.".startswith(f"{one}."))
+    return next(found, None)
 
 
 def read_kind(
@@ -167,6 +199,9 @@ def explain(schema: type[BaseModel], fault: ErrorDetails, where: str, prefix: st
     reason = fault["msg"].removeprefix("Input should be ")
     reason = "a mapping" if kind in ("model_type", "dict_type") else reason
     what = f"{where}: `{key}` cannot be used: {value!r} is not {reason}."
+    if where == COMMAND_LINE and isinstance(value, list):
+        each = ",".join(map(str, value))
+        correct = f"Give one value; `-m {key}={each}` runs once for each."
     return ConfigError("VALUE", what, correct)
 
 

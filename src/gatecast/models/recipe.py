@@ -11,7 +11,7 @@ ensemble, what stands beside ``members`` is a default for each member that has s
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
@@ -40,35 +40,37 @@ class Where:
 
     Attributes:
         file: of the recipe; "…, member 2" in an ensemble.
-        overridden: settings that the command line has set.
+        overridden: settings that the command line or another file has set, and which of them it is.
     """
 
     file: str
-    overridden: frozenset[str] = frozenset()
+    overridden: Mapping[str, str] = field(default_factory=dict)
 
     def of(self, *keys: str) -> str:
-        """The file, the command line if it has set all of these settings, or both."""
-        names = {COMMAND_LINE if key in self.overridden else self.file for key in keys}
-        return " and ".join(sorted(names, key=COMMAND_LINE.__eq__))
+        """The file, or what has set these settings instead, or both."""
+        names = {self.overridden.get(key, self.file) for key in keys}
+        return " and ".join(sorted(names, key=lambda name: (name == COMMAND_LINE, name)))
 
     def key(self, key: str) -> str:
         """A setting as it is written there."""
         return f"model.{key}" if key in self.overridden else key
 
 
-def read_model(content: Mapping[str, Any], where: str, overridden: Collection[str] = ()) -> Model:
+def read_model(
+    content: Mapping[str, Any], where: str, overridden: Mapping[str, str] | None = None
+) -> Model:
     """Read a model recipe; the only way to make a :data:`Model`.
 
     Args:
         content: flat settings, as YAML has them.
         where: file for the messages.
-        overridden: settings that the command line has set; a fault in one of them is the command line's.
+        overridden: settings that the command line or another file has set, and which of them it is.
 
     Raises:
         ConfigError: UNKNOWN-KEY, VALUE, CHOICE, RANGE; COMBINATION for settings that do not go together.
     """
-    content = with_new_names(content, where, overridden)
-    place = Where(where, frozenset(overridden))
+    content = with_new_names(content, where, overridden or {})
+    place = Where(where, overridden or {})
     kind = _chosen(content, "kind", KINDS, "recurrent", place)
     return _ensemble(content, place) if kind == "ensemble" else _single(content, place)
 
@@ -126,8 +128,8 @@ def _explained(
     fault = {**fault, "loc": tuple(keys)}
     named = keys or list(filter(None, [fault.get("ctx", {}).get("key")]))
     if not named:
-        both = where.overridden and f"{where.file} and {COMMAND_LINE}"
-        return explain(schema, fault, both or where.file, "")
+        others = sorted(set(where.overridden.values()) - {where.file})
+        return explain(schema, fault, " and ".join([where.file, *others]), "")
     prefix = "model." if named[0] in where.overridden else ""
     return explain(schema, fault, where.of(named[0]), prefix)
 
@@ -193,7 +195,7 @@ def _ensemble(content: Mapping[str, Any], where: Where) -> Ensemble:
             fix = "Write its settings: {cell: lstm}."
             raise ConfigError("VALUE", f"{file}: {own!r} is not a mapping.", fix)
         own = with_new_names(own, file)
-        here = Where(file, where.overridden - own.keys())
+        here = Where(file, {k: w for k, w in where.overridden.items() if k not in own})
         kind = _chosen(own, "kind", tuple(SINGLE), "recurrent", here)
         chosen = defaults | own
         for part, choices in PARTS.items():

@@ -87,9 +87,18 @@ def launching() -> Iterator[None]:
     os.environ[_LAUNCHER] = str(os.getpid())
     try:
         yield
+        _part()
     finally:
         os.environ.clear()
         os.environ.update(before)
+
+
+def _part() -> None:
+    """Leave the group of the ranks that this process started: the next training of a multirun has other ranks."""
+    import torch.distributed as dist
+
+    if dist.is_initialized() and "TORCHELASTIC_RUN_ID" not in os.environ:
+        dist.destroy_process_group()
 
 
 def follow_launcher() -> None:

@@ -1,4 +1,4 @@
-"""Progress of a training: one line per epoch, and on a terminal a bar with the rate and the time left."""
+"""What a training prints: the net and its parameters, one line per epoch, and a bar on a terminal."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import time
 from typing import Any
 
 import pytorch_lightning as pl
+import torch
 
 from gatecast.core import terminal
 
@@ -52,3 +53,23 @@ class Progress(pl.Callback):
 
     def on_exception(self, *_: Any) -> None:
         self._bar.close()
+
+
+class Summary(pl.Callback):
+    """The layers of the net that is trained, and their parameters; the average of its weights is the same net again."""
+
+    def on_fit_start(self, _: pl.Trainer, module: Any) -> None:
+        net = module.net
+        parts = {"encoder": net.encoder, "decoder": net.decoder}
+        counts = {name: _parameters(part) for name, part in parts.items()}
+        whole = _parameters(net)
+        counts["others"] = whole - sum(counts.values())
+        for name, count in counts.items():
+            print(f"  {name:8s} {count:>12,} parameters")
+        print(f"  {'net':8s} {whole:>12,} parameters, {4 * whole / 1e6:,.1f} MB", flush=True)
+
+
+def _parameters(part: torch.nn.Module) -> int:
+    """What its package has, each tensor once, however many layers share it."""
+    tensors = {id(t): t.numel() for t in part.state_dict(keep_vars=True).values()}
+    return sum(tensors.values())

@@ -19,7 +19,7 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 from lightning_fabric.utilities.exceptions import MisconfigurationException
-from pytorch_lightning.callbacks import Callback, EarlyStopping, ModelCheckpoint, RichModelSummary
+from pytorch_lightning.callbacks import Callback, EarlyStopping, ModelCheckpoint
 from pytorch_lightning.strategies import DDPStrategy
 from pytorch_lightning.utilities.exceptions import SIGTERMException
 from torch import nn
@@ -36,7 +36,7 @@ from gatecast.training import distributed
 from gatecast.training.checkpoints import AtomicCheckpointIO, disk_errors, readable
 from gatecast.training.config import Fit
 from gatecast.training.module import Diverged, ForecasterModule
-from gatecast.training.progress import Progress
+from gatecast.training.progress import Progress, Summary
 
 _NAMED = 5  # series that a message lists
 
@@ -129,7 +129,7 @@ def _trainer(
     stop = _EarlyStopping("val_loss", patience=job.fit.patience)
     callbacks: list[Callback] = [best, last, stop, *more]
     if job.ranks.rank == 0:
-        callbacks += [Progress(job.label), *([] if job.label else [RichModelSummary(max_depth=2)])]
+        callbacks += [Progress(job.label), *([] if job.label else [Summary()])]
     many = job.ranks.world > 1
     try:
         return pl.Trainer(

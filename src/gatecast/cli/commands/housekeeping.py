@@ -20,7 +20,7 @@ class Options(Schema):
     """Do it; else only say what would be done."""
 
 
-@command(groups=("sink",), reads=("source", "registry"), options=Options)
+@command(groups=("sink",), reads=("source", "registry"), options=Options, sweeps=None)
 def main(config: Config, options: Options) -> None:
     from gatecast.core.forecast import TASKS
     from gatecast.registry import retention

@@ -33,6 +33,7 @@ class Options(Schema):
     groups=("source",),
     reads=("as_of", "horizon", "season_length", "watch"),
     options=Options,
+    dry="check",
 )
 def main(config: Config, options: Options) -> None:
     from gatecast.core import atomic

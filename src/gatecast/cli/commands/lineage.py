@@ -46,7 +46,7 @@ class Options(Schema):
         return self
 
 
-@command(groups=("source", "sink"), reads=("source",), options=Options)
+@command(groups=("source", "sink"), reads=("source",), options=Options, sweeps=None)
 def main(config: Config, options: Options) -> None:
     from gatecast.core.forecast import Task
     from gatecast.reports import lineage

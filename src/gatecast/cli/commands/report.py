@@ -21,7 +21,12 @@ class Options(Schema):
     """Key of the run; null: the newest."""
 
 
-@command(groups=("source", "sink"), reads=("source", "score.show"), options=Options)
+@command(
+    groups=("source", "sink"),
+    reads=("source", "score.show"),
+    options=Options,
+    sweeps=("source", "run_key"),
+)
 def main(config: Config, options: Options) -> None:
     from gatecast.reports import page
 

@@ -61,7 +61,10 @@ class Options(Schema):
 
 
 @command(
-    groups=("source", "sink"), reads=("as_of", "horizon", "score", "schedule"), options=Options
+    groups=("source", "sink"),
+    reads=("as_of", "horizon", "score", "schedule"),
+    options=Options,
+    sweeps=None,
 )
 def main(config: Config, options: Options) -> None:
     settings, feed, storage = config.settings, config.feed, config.storage

@@ -6,7 +6,7 @@ from gatecast.cli.frame import NoOptions, command
 from gatecast.config import Config
 
 
-@command(groups=("source", "sink"), reads=("as_of", "schedule"))
+@command(groups=("source", "sink"), reads=("as_of", "schedule"), sweeps=None)
 def main(config: Config, _: NoOptions) -> None:
     from gatecast.reports import status
     from gatecast.schedule import clock

@@ -3,6 +3,8 @@
 gatecast train model=lstm
 gatecast train model=gru trainer=smoke model.hidden_size=32
 gatecast train model=lstm trainer=ddp
+gatecast train -m model=linear,rnn           one after the other
+gatecast train -m model=lstm seed=1,2,3      packages in multirun/, where no job overwrites another's
 """
 
 from __future__ import annotations
@@ -17,7 +19,9 @@ from gatecast.config import Config
 PANEL = Path("data/panel")
 
 
-@command(groups=("trainer", "model"), reads=("seed", "variants", "tracking.system_metrics"))
+@command(
+    groups=("trainer", "model"), reads=("seed", "variants", "tracking.system_metrics"), sweeps=None
+)
 def main(config: Config, _: NoOptions) -> None:
     from gatecast.core.ledger import display
     from gatecast.data.panel import Panel
@@ -30,6 +34,7 @@ def main(config: Config, _: NoOptions) -> None:
     model, fit, variant = config.model, config.fit, config.variant
     seed = config.settings.seed
     start = time.perf_counter()
+    models = config.folder(package.MODELS, "model")
     panel = Panel.load(PANEL)
     if distributed.ranks(fit).rank > 0:
         return trainer.assist(variant, panel, model, fit, seed)
@@ -54,10 +59,10 @@ def main(config: Config, _: NoOptions) -> None:
             lambda: runs.lightning_logger(meta.source, run_id),
         )
         gc.freeze()  # logging is short: what training has imported is not searched for garbage again
-        folder = package.MODELS / variant
+        folder = models / variant
         parameters.log(run_id, parameters.sizes(trained.spec.to_json()))
         digest = package.write(folder, variant, model, seed, meta, trained)
-        if variant in config.settings.variants:
+        if variant in config.settings.variants and models == package.MODELS:
             compared.note(variant, digest)
         numbers = {f"train_{k}": float(v) for k, v in trained.outcome.items()} | trained.cost
         runs.log_metrics(run_id, numbers)

@@ -19,7 +19,7 @@ from gatecast.config import Config
 PANEL, REPORTS = Path("data/panel"), Path("reports/tune")
 
 
-@command(groups=("trainer", "model", "tune"), reads=("seed", "promote.metric"))
+@command(groups=("trainer", "model", "tune"), reads=("seed", "promote.metric"), sweeps=("model",))
 def main(config: Config, _: NoOptions) -> None:
     from gatecast.training import distributed
     from gatecast.tuning.space import Space
