@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -96,7 +98,6 @@ def test_each_command_prints_its_configuration(call: Call, name: str) -> None:
         ("--info config model=rnn", "cell: rnn"),
         ("--info plugins", "Installed Hydra Plugins"),
         ("-i searchpath model=rnn", "Config search path"),
-        ("--hydra-help", "== Flags =="),
         ("--version", "Hydra 1."),
         ("-sc install=bash", "hydra_bash_completion"),
         ("--cfg job --config-path ../conf model=rnn", "cell: rnn"),
@@ -106,6 +107,15 @@ def test_a_flag_that_prints_needs_nothing_else(call: Call, words: str, line: str
     said = call("train", *words.split())
     assert said.code == 0, said.err
     assert line in said.out
+
+
+def test_hydras_own_help_is_there() -> None:
+    """In a process of its own: it sets up logging anew, which closes what other tests have opened."""
+    words = [sys.executable, str(ROOT / "pipelines/train.py"), "--hydra-help"]
+    env = os.environ | {"PYTHONPATH": str(ROOT / "src")}
+    done = subprocess.run(words, capture_output=True, text=True, env=env, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "== Flags ==" in done.stdout
 
 
 ONE_OF = "must be one of bilstm, deepar, dilated_lstm"
