@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import subprocess
@@ -39,6 +40,9 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr("signal.signal", lambda *_: None)
     monkeypatch.setattr("gatecast.cli.frame._ENVIRONMENT", {})
     monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
+    # handlers that other tests have left may write to streams that are closed, and new ones would close them
+    monkeypatch.setattr(logging.getLogger(), "handlers", [])
+    monkeypatch.setattr("logging.config.dictConfig", lambda _: None)
     return tmp_path
 
 
