@@ -55,9 +55,10 @@ def stocked(
     return boards
 
 
-def promoted(*_: Any) -> tuple[gate.Verdict, dict[str, float]]:
+def promoted(
+    _: Any, __: Any, digest: str, sitting: Any, *___: Any
+) -> tuple[gate.Verdict, dict[str, float]]:
     """What a comparison says of a package that passes, unless it sits already."""
-    _, _, digest, sitting, _ = _
     if sitting and sitting.digest == digest:
         return gate.Verdict(gate.CURRENT, "it is"), {"challenger": 0.5}
     return gate.Verdict(gate.PROMOTE, "better"), {"challenger": 0.5, "seasonal_naive": 1.0}
