@@ -39,7 +39,7 @@ experiments: $(READY)  ## Print the experiments of DVC: the best variant, its sc
 	  --drop '^(Created|Executor|State|rev|coverage_95|variants\..*|event\..*|(data|src|reports)/.*)$$'
 
 test: $(READY)  ## Run the test suite (under eight minutes on two cores)
-	OMP_NUM_THREADS=1 pytest -m "not slow" -n 2 --dist loadfile
+	OMP_NUM_THREADS=1 pytest -m "not slow" -n 2 --dist loadfile --no-loadscope-reorder
 
 test-slow: $(READY)  ## Run the long tests (under twenty minutes)
 	OMP_NUM_THREADS=1 pytest -m slow -n 2 --dist loadfile

@@ -51,7 +51,8 @@ class Clone:
         base = {
             k: v
             for k, v in os.environ.items()
-            if not k.startswith(("GATECAST_", "MLFLOW_", "DVC_"))
+            # a clone's own `make` is nobody's child
+            if not k.startswith(("GATECAST_", "MLFLOW_", "DVC_", "MAKE", "MFLAGS"))
         }
         path = f"{Path(sys.executable).parent}{os.pathsep}{base['PATH']}"
         return base | {"PATH": path, "PYTHONPATH": "src", "PYTHONWARNINGS": "ignore"} | env

@@ -81,6 +81,7 @@ def test_a_variant_that_cannot_be_shown_is_left_out_by_name(
     clone = clone_into(tmp_path / "clone")
     for part in ("data/panel", "models/gru"):
         shutil.copytree(belt.path / part, clone.path / part)
+    shutil.copy(clone.path / "conf/model/gru.yaml", clone.path / "conf/model/counts.yaml")
     panel = Panel.load(clone.path / "data/panel")
     recipe = model_of(
         hidden_size=8, n_steps=3, n_origins=1, head="negative_binomial", normalisation="mean"
