@@ -129,6 +129,12 @@ def line(fault: Fault, text: str) -> str:
     return f"{where}: " + " -> ".join(c[1:].strip() for c in changed[:2])
 
 
+def _add(path: Path, room: str, result: dict[str, Any]) -> None:
+    """Write the result of a room as soon as it is done, beside those of the others that were measured before."""
+    known = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    write_result(path, {name: known[name] for name in ROOMS if name in known} | {room: result})
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
@@ -141,11 +147,6 @@ def main() -> None:
     )
     parser.add_argument("--out", type=Path, default=None)
     asked = parser.parse_args()
-    # rooms measured before stay; each is written as soon as it is done
-    results: dict[str, Any] = {}
-    if asked.out and asked.out.is_file():
-        known = json.loads(asked.out.read_text(encoding="utf-8"))
-        results = {room: known[room] for room in ROOMS if room in known}
     for room in asked.rooms:
         every, survivors, start = faults(room), [], time.perf_counter()
         drawn = random.Random(asked.seed).sample(every, min(asked.sample, len(every)))
@@ -158,7 +159,7 @@ def main() -> None:
             say(f"{room}: {number} of {len(drawn)}, {left:.0f} s left")
         share = 1 - len(survivors) / max(len(drawn), 1)
         print(f"{room}: {share:.0%} of {len(drawn)} faults killed (of {len(every):,} possible)")
-        results[room] = {
+        result = {
             "seed": asked.seed,
             "possible": len(every),
             "tried": len(drawn),
@@ -166,7 +167,7 @@ def main() -> None:
             "survivors": survivors,
         }
         if asked.out:
-            write_result(asked.out, results)
+            _add(asked.out, room, result)
 
 
 if __name__ == "__main__":
