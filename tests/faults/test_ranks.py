@@ -58,7 +58,7 @@ def test_a_killed_rank_ends_the_training_and_leaves_no_process(rank: int, job: J
         assert ended.code == 2
 
 
-@pytest.mark.parametrize("rank", [SLOW(0), 1, SLOW(None)], ids=["rank 0", "rank 1", "all"])
+@pytest.mark.parametrize("rank", [SLOW(0), SLOW(1), SLOW(None)], ids=["rank 0", "rank 1", "all"])
 def test_sigterm_ends_every_rank_and_exits_143(rank: int | None, job: Jobs) -> None:
     training = job(devices=2, **ENDLESS).start()
     training.saw("epoch 2/")

@@ -111,8 +111,12 @@ def test_a_search_that_is_killed_goes_on_and_its_recipe_is_accepted(project: Any
     ("args", "said"),
     [
         (["model=gru", "+search.space.droput={low: 0, high: 0.5}"], "Did you mean 'dropout'?"),
-        (["model=gru", "search.trials=0"], "ConfigError[RANGE]: the command line: `search.trials`"),
-        (["model=linear"], "ConfigError[KIND]"),
+        pytest.param(
+            ["model=gru", "search.trials=0"],
+            "ConfigError[RANGE]: the command line: `search.trials`",
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(["model=linear"], "ConfigError[KIND]", marks=pytest.mark.slow),
     ],
 )
 def test_what_cannot_be_searched_stops_the_command_before_any_work(

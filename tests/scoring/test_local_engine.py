@@ -163,6 +163,7 @@ print(run.score(feed, rules=Score(workers=2)).manifest["series"])
 """
 
 
+@pytest.mark.slow
 def test_a_script_without_a_guard_ends_and_says_what_it_lacks(
     daily_feed: Feed, promote: Callable[[Feed], Any]
 ) -> None:
