@@ -138,11 +138,13 @@ def test_the_files_do_not_depend_on_how_long_anything_took(
 
 
 def test_the_terminal_table_marks_the_winner(results: list[Result]) -> None:
-    shown = leaderboard.render(leaderboard.leaderboard(results, "mase"), "a title")
+    table = leaderboard.leaderboard(results, "mase")
+    shown = leaderboard.render(table, "a title")
     lines = shown.splitlines()
     assert lines[0].strip() == "a title"
     assert [w.split()[1] for w in lines if w.split()[:1] == ["good"]] == ["*"]
     assert f"{results[3].pooled['mase']:.3f}" in shown
+    assert f" {100 * table['skill'].iloc[0]:.1f}% " in shown
 
 
 def test_the_terminal_table_shows_a_dash_where_there_is_no_number(

@@ -32,6 +32,7 @@ from gatecast.models.build import build
 from gatecast.models.config import Model, flat
 from gatecast.training import trainer
 from gatecast.training.config import Fit
+from gatecast.training.module import ForecasterModule
 from tests.recipes import model_of
 
 TINY = model_of(cell="gru", hidden_size=8, n_steps=3, n_origins=2)
@@ -126,6 +127,23 @@ def test_the_outcome_counts_epochs_steps_and_parameters(
     }
     assert trained.cost["train_peak_memory_mib"] > 50  # an interpreter with torch
     assert trained.cost["train_gpu_seconds"] == 0.0  # on a processor
+
+
+@pytest.mark.parametrize("size", [0.1, 100.0])
+def test_gradients_are_clipped_as_torch_does(size: float, demo_panel: Panel, smoke: Fit) -> None:
+    fit = smoke.model_copy(update={"gradient_clip": 1.0})
+    module = ForecasterModule(TINY, input_spec(demo_panel, TINY), fit, seed=1)
+    weights = module._weights = list(module.net.parameters())
+    draw = torch.Generator().manual_seed(1)
+    for weight in weights:
+        weight.grad = size * torch.randn(weight.shape, generator=draw) / weight.numel()
+    expected = [w.detach().clone().requires_grad_() for w in weights]
+    for copy, weight in zip(expected, weights, strict=True):
+        copy.grad = weight.grad.clone()
+    torch.nn.utils.clip_grad_norm_(expected, 1.0)
+    module._clip()
+    for copy, weight in zip(expected, weights, strict=True):
+        torch.testing.assert_close(weight.grad, copy.grad)
 
 
 def test_the_shipped_net_is_ready_to_predict(
