@@ -175,9 +175,12 @@ def test_where_a_list_is_meant_a_single_value_is_a_list_of_one() -> None:
     class Shops(Schema):
         names: list[str]
         shops: list[Shop]
+        others: list[str] | None = None
+        plain: str | list[str] | None = None
 
-    shops = read(Shops, {"names": "a", "shops": {"size": 3}}, "conf/shop.yaml")
-    assert shops.names == ["a"]
+    content = {"names": "a", "shops": {"size": 3}, "others": "b", "plain": "c"}
+    shops = read(Shops, content, "conf/shop.yaml")
+    assert (shops.names, shops.others, shops.plain) == (["a"], ["b"], "c")
     assert [shop.size for shop in shops.shops] == [3]
 
 

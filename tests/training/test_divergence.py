@@ -22,15 +22,6 @@ from gatecast.training.config import Fit
 from tests.recipes import model_of
 
 MODEL = model_of(cell="gru", hidden_size=8, n_steps=3, n_origins=2)
-FIT = Fit(
-    accelerator="cpu",
-    max_epochs=4,
-    steps_per_epoch=4,
-    batch_size=8,
-    max_validation_windows=16,
-    threads=1,
-    log_every=3,
-)
 
 
 @pytest.fixture(autouse=True)
@@ -40,10 +31,11 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def diverges(panel: Panel, **settings: Any) -> str:
+def diverges(panel: Panel, smoke: Fit, **settings: Any) -> str:
     """The message of a training that diverges."""
+    fit = smoke.model_copy(update={"max_epochs": 4, "log_every": 3} | settings)
     with pytest.raises(TrainError) as caught:
-        trainer.train("v", panel, MODEL, FIT.model_copy(update=settings), 1)
+        trainer.train("v", panel, MODEL, fit, 1)
     assert caught.value.code == "DIVERGED"
     return str(caught.value)
 
@@ -57,9 +49,11 @@ def absurd(panel: Panel) -> tuple[Panel, str]:
     return replace(panel, values=values), str(panel.ids[2])
 
 
-def test_the_message_names_the_first_step_its_rate_and_its_series(demo_panel: Panel) -> None:
+def test_the_message_names_the_first_step_its_rate_and_its_series(
+    demo_panel: Panel, smoke: Fit
+) -> None:
     panel, culprit = absurd(demo_panel)
-    said = diverges(panel, batch_size=2, log_every=50, steps_per_epoch=40)
+    said = diverges(panel, smoke, batch_size=2, log_every=50, steps_per_epoch=40)
     where = re.search(r"DIVERGED\]: the loss of step (\d+) \(epoch 1\) is (\w+) at", said)
     assert where, said
     assert f"'{culprit}'" in said
@@ -74,14 +68,14 @@ def test_the_message_names_the_first_step_its_rate_and_its_series(demo_panel: Pa
     assert first <= step  # the first window of the series need not see the value
 
 
-def test_an_absurd_learning_rate_is_named(demo_panel: Panel) -> None:
-    said = diverges(demo_panel, learning_rate=1e30)
+def test_an_absurd_learning_rate_is_named(demo_panel: Panel, smoke: Fit) -> None:
+    said = diverges(demo_panel, smoke, learning_rate=1e30)
     assert "the loss of step 1 (epoch 1) is nan at learning rate 4e+28" in said
     assert "Lower `learning_rate` in conf/trainer/" in said
 
 
 def test_the_last_good_checkpoint_stays(
-    demo_panel: Panel, folder: Path, monkeypatch: pytest.MonkeyPatch
+    demo_panel: Panel, smoke: Fit, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Values that overflow come with the third epoch; the weights of the second are kept."""
     draw, usual = TrainingWindows.draw, RecurrentForecaster.loss
@@ -96,17 +90,21 @@ def test_the_last_good_checkpoint_stays(
         return draw(self, epoch, step)
 
     monkeypatch.setattr(TrainingWindows, "draw", drawing)
-    assert "the loss of step 9 (epoch 3) is inf" in diverges(demo_panel)
+    assert "the loss of step 9 (epoch 3) is inf" in diverges(demo_panel, smoke)
     (last,) = folder.glob("checkpoints/v/*/last.ckpt")
     good = torch.load(last, weights_only=True)
     assert good["epoch"] == 1
     assert all(w.isfinite().all() for w in good["state_dict"].values())
 
 
-def test_a_validation_loss_that_is_not_finite_stops_too(demo_panel: Panel, folder: Path) -> None:
+def test_a_validation_loss_that_is_not_finite_stops_too(
+    demo_panel: Panel, smoke: Fit, folder: Path
+) -> None:
     values = np.array(demo_panel.values)
     row = np.arange(len(values)) - np.repeat(demo_panel.indptr[:-1], demo_panel.lengths)
     begin, end = (np.repeat(x, demo_panel.lengths) for x in demo_panel.split_points[:2])
     values[(row >= begin) & (row < end), 0] = np.inf
-    assert "the validation loss after 4 steps is" in diverges(replace(demo_panel, values=values))
+    assert "the validation loss after 4 steps is" in diverges(
+        replace(demo_panel, values=values), smoke
+    )
     assert not list(folder.glob("checkpoints/v/*/last.ckpt"))

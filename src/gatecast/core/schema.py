@@ -55,7 +55,10 @@ class Schema(BaseModel):
 
 
 def _means_one_of(annotation: Any, value: Any) -> bool:
-    """Whether a list is meant where there is a single value."""
+    """Whether a list is meant where there is a single value; ``list[str] | None`` means one, too."""
+    if get_origin(annotation) in (Union, types.UnionType):
+        meant = [one for one in get_args(annotation) if one is not types.NoneType]
+        return len(meant) == 1 and _means_one_of(meant[0], value)
     if get_origin(annotation) is not list:
         return False
     settings = schema_of(annotation) is not None

@@ -216,8 +216,8 @@ def publish(
     if published := sink.find(source, key):
         note(ledger, published)
         return summary(published, False)
-    # from here on a net is needed, and with it torch
     device = engines.device(rules)
+    # a package that cannot be rebuilt ends the run here, not in each process that scores
     _ = best.package.predictor
     package = registry.KEPT / best.digest[:16]
     registry.keep(best, package)

@@ -11,21 +11,14 @@ command line is not guessed. Nothing is overwritten; `gatecast ingest source=sal
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import Field, model_validator
 
 from gatecast.cli.frame import command
 from gatecast.config import Config
 from gatecast.core.errors import ConfigError
 from gatecast.core.schema import Schema, Text, refuse
-
-
-def _listed(value: Any) -> Any:
-    return [value] if isinstance(value, str | int | float) else value
-
-
-Columns = Annotated[list[Text], BeforeValidator(_listed)]
 
 
 class Options(Schema):
@@ -43,7 +36,7 @@ class Options(Schema):
     id: Text | None = None
     """Column of the series id; id=null: the file is one series."""
 
-    time: Columns | None = None
+    time: list[Text] | None = None
     """Column(s) of the time stamp."""
 
     time_format: str | None = None
@@ -52,13 +45,13 @@ class Options(Schema):
     target: Text | None = None
     """Column of the values to forecast."""
 
-    static: Columns | None = None
+    static: list[Text] | None = None
     """Columns with one value per series."""
 
-    past: Columns | None = None
+    past: list[Text] | None = None
     """Columns known up to now."""
 
-    future: Columns | None = None
+    future: list[Text] | None = None
     """Columns known ahead."""
 
     frequency: str | None = None

@@ -10,6 +10,7 @@ from __future__ import annotations
 import colorsys
 import json
 import os
+import sys
 import time
 import zlib
 from collections.abc import Sequence
@@ -94,4 +95,4 @@ def mark_champion(model: str, version: int) -> None:
         client.set_tag(run_id, CHAMPION, f"v{version} {model}")
     # the alias has moved, and that is what counts
     except MlflowException as error:
-        print(f"MLflow run {run_id} is not tagged as champion: {error}")
+        print(f"MLflow run {run_id} is not tagged as champion: {error}", file=sys.stderr)
