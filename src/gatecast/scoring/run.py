@@ -128,7 +128,7 @@ def no_champion(source: str) -> ScoringError:
     return ScoringError(
         "NO-CHAMPION",
         f"no model of source '{source}' has been promoted.",
-        "Run `dvc repro`, or `gatecast promote` where that has nothing to do;"
+        "Run `dvc repro`; if that has nothing to do, `gatecast promote`."
         " reports/promotion.md says why nothing was promoted.",
     )
 
